@@ -1,0 +1,44 @@
+"""What every codec is: items to token ids and back."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+
+class Encoded(NamedTuple):
+    """Token ids of one item, and what the codec had to change to express it (zeros left out)."""
+
+    ids: list[int]
+    loss: Mapping[str, int]
+
+
+class Codec(ABC):
+    """item <-> token ids; `encode` refuses with a reason, `decode` is total.
+
+    Ids 0 to 3 are PAD, UNK, BOS, EOS. A codec is saved as a folder, which travels in the run.
+    """
+
+    kind: ClassVar[str]
+    vocab: int
+
+    @abstractmethod
+    def encode(self, item: Any) -> Encoded:
+        """One item -> its ids (with EOS, without BOS) and a loss report. Raises `Refused`."""
+
+    @abstractmethod
+    def decode(self, ids: Iterable[int]) -> Any:
+        """Any ids -> an item: PAD and BOS are skipped, the first EOS ends it. Never raises."""
+
+    @abstractmethod
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """The ids as strings a person can read, one each."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the codec into a folder (created if absent); the same codec, the same bytes."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what `save` wrote. Raises `Refused` naming the file where it is damaged."""
