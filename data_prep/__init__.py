@@ -1,0 +1,1 @@
+"""Raw files -> prepared corpora, every dropped item counted and explained."""

@@ -1,0 +1,324 @@
+"""Where sentences come from: text, JSON lines, CSV, TSV, Parquet, folders of them, the Hub.
+
+Every reader yields an `Item` for every line or row it meets, also for those nobody can use:
+what is dropped can only be counted if it arrives.
+"""
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import chain, repeat
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from seqvae.corpus import file_sha256
+from seqvae.errors import Refused
+
+HUB = "hf://"
+HUB_SECONDS = 5.0  # how long a look-up may take before we say that there is no network
+FIELD_LIMIT = 1 << 30  # the csv module's own limit, 131,072 characters, stops at a long line
+DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowInvalid, csv.Error)
+
+
+class Item(NamedTuple):
+    """One line or row: its text without the spaces around it, its label, why it is unusable."""
+
+    text: str
+    label: str | None = None
+    fault: str | None = None
+
+
+class Columns(NamedTuple):
+    """Which columns hold the text and the label; None: the only or usual one, and no label."""
+
+    text: str | None
+    label: str | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file, or one data set of the Hub, as a stream of items that can be read again."""
+
+    name: str
+    columns: Columns
+
+    def items(self) -> Iterator[Item]:
+        """All items in order. Raises `Refused` on a damaged file or a column that is not there."""
+        try:
+            yield from _reader(self.name)(self.name, self.columns)
+        except DAMAGED as error:
+            raise Refused(f"{self.name} is damaged ({error}). Fetch or make it again.") from error
+        except OSError as error:
+            raise Refused(f"{self.name}: {error.strerror or error}.") from error
+
+    def stamp(self) -> dict[str, Any]:
+        """What tells cheaply that the source is still the same: its size and time of change."""
+        if self.name.startswith(HUB):
+            return {"name": self.name, "revision": _hub(self.name)[2]}
+        status = Path(self.name).stat()
+        return {"name": self.name, "bytes": status.st_size, "mtime": status.st_mtime_ns}
+
+    def sha256(self) -> str | None:
+        """The checksum of the file; a data set of the Hub has its revision instead."""
+        return None if self.name.startswith(HUB) else file_sha256(Path(self.name))
+
+
+def find_sources(paths: Sequence[str | Path], columns: Columns) -> list[Source]:
+    """Files, folders (their files, sorted) and `hf://owner/name[:config]` -> sources.
+
+    Raises `Refused` when something is missing; a local path is never looked up on the Hub.
+    """
+    names = list(chain.from_iterable(map(_expand, paths)))
+    if not names:
+        raise Refused("no source was given. Name a file: seqvae prepare text FILE --out DIR")
+    return [Source(name, columns) for name in names]
+
+
+def _expand(path: str | Path) -> list[str]:
+    if str(path).startswith(HUB):
+        return [str(path)]
+    path = Path(path)
+    if path.is_dir():
+        return _folder_files(path)
+    if not path.exists():
+        raise Refused(f"no such file: {path}.{_nearest_path(path)}")
+    return [str(path)]
+
+
+def _folder_files(folder: Path) -> list[str]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and _readable(path)]
+    if not files:
+        kinds = ", ".join(READERS)
+        raise Refused(f"{folder} holds no file to read ({kinds}, each also .gz). Name the file.")
+    stems = {path.name.split(".")[0]: path for path in files}
+    if "train" in stems and "test" in stems:
+        raise Refused(
+            f"{folder} is split already ({stems['train'].name}, {stems['test'].name}). Keep its "
+            f"splits: seqvae prepare text {stems['train']} --valid FILE --test {stems['test']}"
+        )
+    return [str(path) for path in files]
+
+
+def _readable(path: Path) -> bool:
+    about = path.name.startswith((".", "README", "LICENSE", "LICENCE"))
+    return not about and ".labels." not in path.name and _suffix(path.name) in READERS
+
+
+def _nearest_path(path: Path) -> str:
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    wrong = path.relative_to(folder).parts[0]
+    close = get_close_matches(wrong, [entry.name for entry in folder.iterdir()], 1)
+    return f" Did you mean {folder / close[0]}?" if close else f" {folder} has none so named."
+
+
+def _suffix(name: str) -> str:
+    return Path(name.lower().removesuffix(".gz")).suffix
+
+
+def _reader(name: str) -> "Reader":
+    if name.startswith(HUB):
+        return read_hub
+    return READERS.get(_suffix(name), read_text)  # corpora come as .tok, .en, or bare names
+
+
+def _open(name: str) -> IO[bytes]:
+    path = Path(name)
+    file: IO[bytes] = gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[assignment]
+    return file
+
+
+def _item(text: Any, label: Any = None) -> Item:
+    if text is None:
+        return Item("", None, "no text")
+    if not isinstance(text, str):
+        return Item("", None, "not a string")
+    return Item(text.strip(), None if label is None or label == "" else str(label))
+
+
+def read_text(name: str, columns: Columns) -> Iterator[Item]:
+    """One sentence a line, UTF-8; labels, if asked for, stand in NAME.labels.tsv(.gz) beside."""
+    if columns.text is not None:
+        raise Refused(f"{name} is plain text: it has no column {columns.text!r}. Leave it out.")
+    labels = repeat(None) if columns.label is None else _labels_beside(name, columns.label)
+    with _open(name) as file:
+        for number, raw in enumerate(file):
+            line = _first_line(name, raw) if number == 0 else raw
+            yield _decoded(line, next(labels, None))
+
+
+def _first_line(name: str, raw: bytes) -> bytes:
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Refused(f"{name} is UTF-16. Convert it: iconv -f UTF-16 -t UTF-8 {name} > NEW")
+    return raw.removeprefix(b"\xef\xbb\xbf")
+
+
+def _decoded(raw: bytes, label: str | None) -> Item:
+    try:
+        return Item(raw.decode().strip(), label)
+    except UnicodeDecodeError:
+        return Item("", None, "invalid UTF-8")
+
+
+def _labels_beside(name: str, column: str) -> Iterator[str | None]:
+    stem = name.removesuffix(".gz").removesuffix(".txt")
+    beside = [f"{stem}.labels.tsv", f"{stem}.labels.tsv.gz"]
+    found = next((path for path in beside if Path(path).is_file()), None)
+    if found is None:
+        raise Refused(
+            f"{name} is plain text without labels. Put them in {beside[0]}, a row a line and a "
+            f"column {column!r}, or use CSV or JSON lines."
+        )
+    return (item.text or None for item in read_table(found, Columns(column, None)))
+
+
+def read_json_lines(name: str, columns: Columns) -> Iterator[Item]:
+    """One object a line; or one string a line."""
+    chosen = None
+    with _open(name) as file:
+        for number, raw in enumerate(file):
+            line = _first_line(name, raw) if number == 0 else raw
+            value, fault = _parsed(line)
+            if number == 0 and isinstance(value, list) or line.strip() == b"[":
+                raise Refused(f"{name} is a JSON array. Write one object a line: jq -c '.[]'")
+            if fault is not None:
+                yield Item("", None, fault)
+            elif isinstance(value, str) and columns == Columns(None, None):
+                yield _item(value)
+            elif isinstance(value, dict):
+                chosen = chosen or _choose(name, list(value), columns)
+                label = None if chosen.label is None else value.get(chosen.label)
+                yield _item(value.get(chosen.text), label)
+            else:
+                yield Item("", None, "not an object")
+
+
+def _parsed(raw: bytes) -> tuple[Any, str | None]:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError:
+        return None, "invalid UTF-8"
+    if text.isspace():
+        return None, "blank"
+    try:
+        return json.loads(text), None
+    except (ValueError, RecursionError):
+        return None, "invalid JSON"
+
+
+def read_table(name: str, columns: Columns) -> Iterator[Item]:
+    """CSV, or TSV (tabs only: there a quotation mark is text); values stay the strings they are."""
+    csv.field_size_limit(FIELD_LIMIT)
+    tabs = _suffix(name) == ".tsv"
+    with _open(name) as file:
+        rows = _table_rows(name, file, tabs)
+        header = next(rows, [])
+        chosen = _choose(name, header, columns)
+        at = header.index(chosen.text)
+        label_at = None if chosen.label is None else header.index(chosen.label)
+        for row in rows:
+            yield _table_item(row, at, label_at)
+
+
+def _table_rows(name: str, file: IO[bytes], tabs: bool) -> Iterator[list[str]]:
+    # Bytes that are no UTF-8 become lone surrogates, so that they spoil one row, not the file.
+    first = (_first_line(name, raw) for raw in [file.readline()])
+    lines = (raw.decode(errors="surrogateescape") for raw in chain(first, file))
+    if tabs:
+        return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return csv.reader(lines)
+
+
+def _table_item(row: list[str], at: int, label_at: int | None) -> Item:
+    if at >= len(row) or (label_at is not None and label_at >= len(row)):
+        return Item("", None, "short row" if row else "blank")
+    try:
+        row[at].encode()
+    except UnicodeEncodeError:
+        return Item("", None, "invalid UTF-8")
+    return _item(row[at], None if label_at is None else row[label_at])
+
+
+def read_parquet(name: str, columns: Columns) -> Iterator[Item]:
+    """A column of strings, in batches."""
+    with pq.ParquetFile(name) as file:
+        chosen = _choose(name, file.schema_arrow.names, columns)
+        wanted = [column for column in chosen if column is not None]
+        for batch in file.iter_batches(columns=wanted):
+            texts = batch.column(chosen.text).to_pylist()
+            labels = batch.column(chosen.label).to_pylist() if chosen.label else repeat(None)
+            yield from map(_item, texts, labels)
+
+
+def read_hub(name: str, columns: Columns) -> Iterator[Item]:
+    """The train split of `hf://owner/name[:config]`, streamed at the revision found first."""
+    from datasets import load_dataset  # slow to import, and only this reader needs it
+
+    path, config, revision = _hub(name)
+    chosen = None
+    for row in load_dataset(path, config, split="train", streaming=True, revision=revision):
+        chosen = chosen or _choose(name, list(row), columns)
+        yield _item(row.get(chosen.text), row.get(chosen.label) if chosen.label else None)
+
+
+def _hub(name: str) -> tuple[str, str | None, str]:
+    """Data set, configuration and newest revision. Raises `Refused` at once without network."""
+    from huggingface_hub import HfApi
+
+    path, _, config = name.removeprefix(HUB).partition(":")
+    try:
+        revision = HfApi().dataset_info(path, timeout=HUB_SECONDS).sha
+    except Exception as error:  # the client raises its transport's errors, of many classes
+        raise Refused(
+            f"{name} cannot be reached on the Hub ({type(error).__name__}). Check the name and "
+            "the network, or give a local file."
+        ) from error
+    return path, config or None, str(revision)
+
+
+class Chosen(NamedTuple):
+    text: str
+    label: str | None
+
+
+def _choose(name: str, present: Sequence[str], columns: Columns) -> Chosen:
+    """The columns to read. Raises `Refused` listing those present, with the nearest name."""
+    for wanted in columns:
+        if wanted is not None and wanted not in present:
+            close = get_close_matches(wanted, present, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise Refused(f"{name} has no column {wanted!r}; it has {_listed(present)}.{hint}")
+    return Chosen(columns.text or _usual(name, present, columns.label), columns.label)
+
+
+def _usual(name: str, present: Sequence[str], label: str | None) -> str:
+    others = [column for column in present if column != label]
+    usual = [column for column in ("text", "sentence") if column in others]
+    if len(others) != 1 and not usual:
+        raise Refused(
+            f"{name}: which column holds the sentences? It has {_listed(present)}. "
+            "Name one: --column NAME"
+        )
+    return (usual or others)[0]
+
+
+def _listed(columns: Sequence[str]) -> str:
+    return ", ".join(map(repr, columns)) or "none"
+
+
+Reader = Callable[[str, Columns], Iterator[Item]]
+
+READERS: dict[str, Reader] = {
+    ".txt": read_text,
+    ".jsonl": read_json_lines,
+    ".json": read_json_lines,
+    ".csv": read_table,
+    ".tsv": read_table,
+    ".parquet": read_parquet,
+}

@@ -1,0 +1,74 @@
+"""The Transformer block that encoder and decoder share, and the positions it is given."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .errors import Refused
+
+KeysValues = tuple[Tensor, Tensor]
+
+
+def sinusoid(positions: Tensor, width: int) -> Tensor:
+    """Positions (T,) -> (T, width) of sines and cosines   (Vaswani et al., 2017, section 3.5).
+
+    No table, hence no longest sequence.
+    """
+    rates = torch.arange(0, width, 2, device=positions.device) * (-math.log(10_000.0) / width)
+    angles = positions.unsqueeze(-1) * rates.exp()
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
+
+
+class Block(nn.Module):
+    """x + attention(norm x), then x + mlp(norm x)   (pre-norm: Xiong et al., 2020).
+
+    x is (B, T, H). With `past`, the keys and values (B, heads, T', H/heads) of earlier tokens,
+    x attends to those and to itself; each call also returns the keys and values up to here.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        if width % heads or width % 2:
+            raise Refused(
+                f"width {width} does not divide into {heads} heads of equal size (and sines and "
+                "cosines); choose a multiple of 2 and of heads."
+            )
+        self.heads = heads
+        self.drop_rate = dropout
+        self.before_attention = nn.LayerNorm(width)
+        self.project = nn.Linear(width, 3 * width)
+        self.merge = nn.Linear(width, width)
+        self.before_mlp = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        causal: bool = False,
+        mask: Tensor | None = None,
+        past: KeysValues | None = None,
+    ) -> tuple[Tensor, KeysValues]:
+        """`mask` (B, T) is true where a token may be attended to."""
+        query, key, value = self._split(self.project(self.before_attention(x)))
+        if past is not None:
+            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
+        attended = F.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=None if mask is None else mask[:, None, None, :],
+            dropout_p=self.drop_rate if self.training else 0.0,
+            is_causal=causal,
+        )
+        x = x + self.dropout(self.merge(attended.transpose(1, 2).flatten(2)))
+        return x + self.dropout(self.mlp(self.before_mlp(x))), (key, value)
+
+    def _split(self, projected: Tensor) -> tuple[Tensor, ...]:
+        batch, time, _ = projected.shape
+        return projected.view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)

@@ -1,0 +1,188 @@
+"""Names and numbers -> objects: the only place where a recipe becomes networks and objectives."""
+
+import inspect
+import typing
+from collections.abc import Mapping
+from functools import partial
+from types import ModuleType, NoneType, UnionType
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+
+import torch
+
+from . import decoders, encoders, objectives, posteriors, priors, regularizers, schedules, training
+from .distributions import has_density
+from .errors import Refused
+from .objectives.objective import Objective
+from .recipe import Recipe, unknown
+from .regularizers.regularizer import Regularizer
+from .schedules import FAR, Schedule
+from .tokens import EOS, SPECIAL
+from .training.optimizers import Stepper
+from .vae import VAE, Batch
+
+T = TypeVar("T")
+
+
+class Built(NamedTuple):
+    """A model and what trains it."""
+
+    vae: VAE
+    objective: Objective
+
+
+def build(recipe: Recipe, vocab: int, *, steps: int = 1) -> Built:
+    """The model and objective of a recipe, for `vocab` token ids and a run of `steps` steps.
+
+    Weights are drawn from the recipe's seed. Everything is tried once on a tiny batch, so that
+    two values that cannot go together are refused here and not after an hour.
+
+    Raises `Refused` for unknown kinds and arguments, wrong types and impossible pairs.
+    """
+    latent = recipe["latent"]
+    if latent < 0:
+        raise Refused(f"latent = {latent}: a code has 0 dimensions (a language model) or more.")
+    torch.manual_seed(recipe["seed"])
+    posterior = construct(recipe, "posterior", posteriors, latent=latent)
+    vae = VAE(
+        _encoder(recipe, vocab, latent, posterior),
+        construct(recipe, "prior", priors, latent=latent),
+        construct(recipe, "decoder", decoders, vocab=vocab, latent=latent),
+    )
+    built = Built(vae, _objective(recipe, steps))
+    _try(built, vocab)
+    return built
+
+
+def build_stepper(recipe: Recipe, built: Built) -> Stepper:
+    """The recipe's optimiser over all that learns: the model, and penalties with parameters."""
+    parameters = [*built.vae.parameters(), *built.objective.parameters()]
+    return construct(recipe, "optimizer", training, parameters=parameters)
+
+
+def construct(
+    sections: Mapping[str, Any], section: str, package: ModuleType, /, **given: Any
+) -> Any:
+    """An object of the class that `sections[section]` names by `kind`, with its other keys.
+
+    The package's exports are the registry. `given` are arguments the recipe does not write;
+    a class takes those it declares.
+    """
+    values = dict(sections[section])
+    if "kind" not in values:
+        raise Refused(f"[{section}] does not say its kind; add kind = one of {_names(package)}.")
+    maker = _export(package, values.pop("kind"), section)
+    parameters = inspect.signature(maker).parameters
+    hints = typing.get_type_hints(vars(maker)["__init__"] if isinstance(maker, type) else maker)
+    arguments = {}
+    for key, value in values.items():
+        name = "lambda_" if key == "lambda" else key
+        if name not in parameters or name in given:
+            writable = [p for p in parameters if p not in given]
+            raise Refused(unknown(key, writable, f"[{section}] {maker.__name__}", "argument"))
+        arguments[name] = coerce(f"{section}.{key}", value, hints[name])
+    arguments |= {name: value for name, value in given.items() if name in parameters}
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if name not in arguments and parameter.default is parameter.empty and name != "step"
+    ]
+    if missing:
+        raise Refused(f"[{section}] {maker.__name__} also needs: {', '.join(missing)}.")
+    if isinstance(maker, type):
+        return maker(**arguments)
+    return partial(maker, **arguments)
+
+
+def coerce(where: str, value: Any, hint: Any) -> Any:
+    """The value as the annotation wants it; `Refused` where it cannot be.
+
+    >>> coerce("decoder.hidden", 512, int)
+    512
+    >>> coerce("encoder.pool", "middle", Literal["last", "max"])
+    Traceback (most recent call last):
+    ...
+    seqvae.errors.Refused: encoder.pool = 'middle' is not one of: last, max.
+    """
+    origin = get_origin(hint)
+    if origin is Literal:
+        if value not in get_args(hint):
+            choices = ", ".join(map(str, get_args(hint)))
+            raise Refused(f"{where} = {value!r} is not one of: {choices}.")
+        return value
+    if origin in (Union, UnionType):
+        (wanted,) = [option for option in get_args(hint) if option is not NoneType]
+        return coerce(where, value, wanted)
+    if origin is tuple and isinstance(value, list):
+        return tuple(coerce(where, item, get_args(hint)[0]) for item in value)
+    if origin is dict and isinstance(value, dict):
+        return {key: coerce(f"{where}.{key}", v, get_args(hint)[1]) for key, v in value.items()}
+    if hint is float and type(value) is int:
+        return float(value)
+    if hint in (int, float, str, bool) and type(value) is hint:
+        return value
+    name = getattr(hint, "__name__", str(hint))
+    raise Refused(f"{where} = {value!r} is of type {type(value).__name__}; it should be {name}.")
+
+
+def _encoder(
+    recipe: Recipe, vocab: int, latent: int, posterior: posteriors.GaussianPosterior
+) -> Any:
+    if latent == 0:
+        return encoders.EmptyEncoder()
+    return construct(recipe, "encoder", encoders, vocab=vocab, posterior=posterior)
+
+
+def _objective(recipe: Recipe, steps: int) -> Objective:
+    section = dict(recipe["objective"])
+    terms = section.pop("terms", None)
+    if terms is None:
+        return construct({"objective": section}, "objective", objectives)
+    if section.get("kind") != "Elbo":
+        raise Refused(f"[objective] {section.get('kind')} has its own terms; only Elbo takes any.")
+    named = {name: _term(f"objective.terms.{name}", term, steps) for name, term in terms.items()}
+    return objectives.Elbo(named)
+
+
+def _term(where: str, term: Mapping[str, Any], steps: int) -> tuple[Regularizer, Schedule]:
+    section = dict(term)
+    weight = section.pop("weight", 1.0)
+    regularizer = construct({where: section}, where, regularizers)
+    return regularizer, _schedule(f"{where}.weight", weight, steps)
+
+
+def _schedule(where: str, weight: Any, steps: int) -> Schedule:
+    if isinstance(weight, int | float):
+        return partial(schedules.constant, value=float(weight))
+    section = dict(weight)
+    if "share" in section:  # of the run, for recipes that do not know how long it will be
+        share = coerce(f"{where}.share", section.pop("share"), float)
+        section["steps"] = max(round(share * steps), 1)
+    return construct({where: section}, where, schedules)
+
+
+def _try(built: Built, vocab: int) -> None:
+    x = torch.full((2, 3), min(SPECIAL, vocab - 1))
+    x[:, -1] = EOS
+    batch = Batch(x, torch.tensor([3, 3]), None, torch.arange(2), FAR)
+    with torch.no_grad():
+        try:
+            built.objective.eval()(built.vae.eval(), batch)
+        except Refused as error:
+            raise Refused(f"this recipe's parts do not go together: {error}") from error
+        p = built.vae.prior()
+        if has_density(p) and p.event_shape != built.vae.encoder(batch).event_shape:
+            raise Refused(f"the prior is over {tuple(p.event_shape)}; set its size to latent.")
+
+
+def _export(package: ModuleType, kind: str, section: str) -> Any:
+    names = _names(package)
+    if kind not in names:
+        raise Refused(unknown(str(kind), names, f"[{section}]", "kind"))
+    return getattr(package, kind)
+
+
+def _names(package: ModuleType) -> list[str]:
+    """What a recipe may name: the package's classes, or the functions of `schedules`."""
+    wanted = inspect.isfunction if package is schedules else inspect.isclass
+    hidden = {"settled", "Schedule"}
+    return [n for n, v in vars(package).items() if wanted(v) and n[0] != "_" and n not in hidden]

@@ -1,0 +1,176 @@
+"""Batches of a prepared corpus, as a pure function of the step.
+
+The order of samples is a function of (seed, epoch), a batch a slice of that order by step. So
+the only state of the data is the integer `step`: a resumed run reads on where it stopped, with
+any number of loader workers.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from .errors import Refused
+from .tokens import PAD
+from .vae import Batch
+
+Rows = NDArray[np.int64]
+
+BATCHES_A_POOL = 64  # sentences of so many batches are sorted by length together
+
+
+class Items(Protocol):
+    """What a batch is made of: token ids by row, and how many each row has."""
+
+    @property
+    def lengths(self) -> NDArray[np.int32]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int) -> NDArray[np.int32]: ...
+
+    def label(self, row: int) -> int | None: ...
+
+
+def collate(items: Items, rows: Sequence[int] | Rows, step: int = 0) -> Batch:
+    """Rows of a corpus -> a batch, padded behind the end to the longest of them."""
+    taken = [items[int(row)] for row in rows]
+    length = torch.tensor([len(ids) for ids in taken])
+    x = torch.full((len(taken), int(length.max())), PAD)
+    for row, ids in enumerate(taken):
+        x[row, : len(ids)] = torch.as_tensor(ids.astype(np.int64))
+    return Batch(x, length, _labels(items, rows), torch.as_tensor(np.asarray(rows)), step)
+
+
+def _labels(items: Items, rows: Sequence[int] | Rows) -> Tensor | None:
+    labels = [items.label(int(row)) for row in rows]
+    if any(label is None for label in labels):
+        return None
+    return torch.tensor(labels)
+
+
+class Order:
+    """Which rows make which batch: (seed, epoch) -> the batches of that epoch.
+
+    Rows are shuffled, cut into pools of 64 batches, sorted by length inside a pool, cut into
+    batches of about equal length, and the batches of a pool are shuffled: hardly any padding, and
+    who meets whom in a batch changes every epoch. No row is ever left out.
+
+    Arguments:
+        lengths: tokens of every row (N,).
+        size: sentences a batch, or with by="tokens" padded tokens a batch.
+        seed: of the shuffle.
+    """
+
+    def __init__(
+        self, lengths: NDArray[np.int32], size: int, *, by: str = "sentences", seed: int = 0
+    ) -> None:
+        if size < 1:
+            raise Refused(f"a batch of {size} {by}: set training.batch to 1 or more.")
+        if len(lengths) == 0:
+            raise Refused("this split of the corpus has no items: there is nothing to train on.")
+        self.lengths, self.size, self.by, self.seed = lengths, size, by, seed
+
+    def epoch(self, epoch: int) -> Iterator[Rows]:
+        """All batches of an epoch, each an array of rows."""
+        random = np.random.default_rng([self.seed, epoch])
+        # 32-bit rows: a shuffled order of 40 million sentences is 160 MB, not 320.
+        order = random.permutation(np.arange(len(self.lengths), dtype=np.int32))
+        pool = self._pool_size()
+        for start in range(0, len(order), pool):
+            rows = order[start : start + pool].astype(np.int64)
+            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+            batches = self._cut(rows)
+            for place in random.permutation(len(batches)):
+                yield batches[place]
+
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch; by tokens it varies a little between epochs, this is epoch 0's."""
+        if self.by == "sentences":
+            return -(-len(self.lengths) // self.size)
+        return sum(1 for _ in self.epoch(0))
+
+    def batches(self, start: int = 0) -> Iterator[tuple[int, Rows]]:
+        """(step, rows) for step = start, start + 1, … without end."""
+        step = epoch = 0
+        if self.by == "sentences":  # every epoch has as many steps: skip to the right one
+            epoch = start // self.steps_per_epoch()
+            step = epoch * self.steps_per_epoch()
+        while True:
+            for rows in self.epoch(epoch):
+                if step >= start:
+                    yield step, rows
+                step += 1
+            epoch += 1
+
+    def _pool_size(self) -> int:
+        if self.by == "sentences":
+            return BATCHES_A_POOL * self.size
+        return max(BATCHES_A_POOL * self.size // max(int(self.lengths[:10_000].mean()), 1), 1)
+
+    def _cut(self, rows: Rows) -> list[Rows]:
+        if self.by == "sentences":  # equal parts, so no batch of one unless there is one row
+            return np.array_split(rows, -(-len(rows) // self.size))
+        cuts, first = [], 0
+        for row in range(1, len(rows)):  # sorted, so the newest row is the longest
+            if (row + 1 - first) * int(self.lengths[rows[row]]) > self.size:
+                cuts.append(row)
+                first = row
+        return np.split(rows, cuts)
+
+
+class _Loaded:
+    """The `DataLoader`'s view of a corpus: one index is a whole batch, (step, rows)."""
+
+    def __init__(self, items: Items) -> None:
+        self.items = items
+
+    def __getitem__(self, batch: tuple[int, Rows]) -> Batch:
+        step, rows = batch
+        return collate(self.items, rows, step)
+
+
+def batches(items: Items, order: Order, *, start: int = 0, workers: int = 0) -> Iterator[Batch]:
+    """Training batches from step `start` on, without end, made by `workers` processes.
+
+    Any number of workers gives the same batches in the same order.
+    """
+    loader: DataLoader[Batch] = DataLoader(
+        _Loaded(items),  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=order.batches(start),
+        num_workers=workers,
+        # Its own generator, or each loader would draw from the global one and change the run.
+        generator=torch.Generator(),
+    )
+    return iter(loader)
+
+
+def in_order(items: Items, size: int, limit: int | None = None) -> Iterator[Batch]:
+    """Every item (or the first `limit`) once, for evaluation: batches of `size`, longest last."""
+    rows = np.arange(len(items) if limit is None else min(limit, len(items)))
+    rows = rows[np.argsort(items.lengths[rows], kind="stable")]
+    for start in range(0, len(rows), size):
+        yield collate(items, rows[start : start + size])
+
+
+class Encoded:
+    """Items held in memory: lists of token ids, for a handful of sentences."""
+
+    def __init__(self, ids: Sequence[Sequence[int]], labels: Sequence[int] | None = None) -> None:
+        self.ids = [np.asarray(row, dtype=np.int32) for row in ids]
+        self.labels = labels
+        self.lengths = np.array([len(row) for row in ids], dtype=np.int32)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, row: int) -> NDArray[np.int32]:
+        return self.ids[row]
+
+    def label(self, row: int) -> int | None:
+        return None if self.labels is None else self.labels[row]

@@ -1,0 +1,4 @@
+"""Decoders: z -> p(x | z)."""
+
+from .lstm import LSTMDecoder as LSTMDecoder
+from .transformer import TransformerDecoder as TransformerDecoder

@@ -1,0 +1,102 @@
+"""A sequence decoder *is* its next-token scores; everything else follows from them."""
+
+from abc import abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..distributions import TokenSequence
+from ..errors import Refused
+from ..tokens import BOS, UNK
+from ..vae import Decoder
+
+
+class State(dict[str, Tensor]):
+    """What a decoder remembers between two tokens: named tensors, batch first."""
+
+    def select(self, index: Tensor) -> "State":
+        """The state of items `index`, in that order: beams are reordered, ended ones dropped."""
+        return State({name: tensor[index] for name, tensor in self.items()})
+
+
+class SequenceDecoder(Decoder):
+    """Next-token scores from a code, in two ways that agree.
+
+    `features` and `head` score all positions of a known sequence at once, for training; `start`
+    and `step` score one token after another, for generation. The scores of position t depend on
+    z and on tokens before t, never on later ones.
+
+    Arguments:
+        vocab: V, the number of token ids.
+        latent: D, the size of a code; 0 makes the decoder a plain language model.
+        embed: size of a token's embedding.
+        width: size of a feature vector.
+        at_start: whether z sets the state before the first token.
+        at_every_step: whether z is given again with every token.
+        word_dropout: share of input tokens replaced by UNK, in training only, so that the code
+            is needed to know what came before   (Bowman et al., 2016, section 3.2).
+        dropout: dropout of embeddings and features.
+        tied: whether the scores use the embedding matrix   (Press and Wolf, 2017).
+    """
+
+    def __init__(
+        self,
+        vocab: int,
+        latent: int,
+        *,
+        embed: int,
+        width: int,
+        at_start: bool = True,
+        at_every_step: bool = True,
+        word_dropout: float = 0.0,
+        dropout: float = 0.0,
+        tied: bool = False,
+    ) -> None:
+        super().__init__()
+        if latent > 0 and not (at_start or at_every_step):
+            raise Refused(
+                "at_start and at_every_step are both off, so the code never reaches the decoder. "
+                "Switch one on, or set latent = 0 for a language model."
+            )
+        self.vocab = vocab
+        self.latent = latent
+        self.at_start = at_start and latent > 0
+        self.at_every_step = at_every_step and latent > 0
+        self.word_dropout = word_dropout
+        self.dropout = nn.Dropout(dropout)
+        self.embedding = nn.Embedding(vocab, embed)
+        nn.init.normal_(self.embedding.weight, std=embed**-0.5)
+        self.narrow = nn.Linear(width, embed, bias=False) if tied and width != embed else None
+        self.output = None if tied else nn.Linear(width, vocab)
+
+    @abstractmethod
+    def features(self, x: Tensor, z: Tensor) -> Tensor:
+        """Tokens x (B, T), codes z (B, D) -> (B, T, H); position t has seen x_<t."""
+
+    def head(self, features: Tensor) -> Tensor:
+        """Features (*, H) -> scores (*, V), unnormalised log-probabilities."""
+        if self.output is not None:
+            return self.output(features)
+        narrow = features if self.narrow is None else self.narrow(features)
+        return F.linear(narrow, self.embedding.weight)
+
+    @abstractmethod
+    def start(self, z: Tensor) -> State:
+        """Codes z (B, D) -> the state before the first token; feed BOS to `step` first."""
+
+    @abstractmethod
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """Tokens (B,) just written -> scores (B, V) of the next, and the state after them."""
+
+    def forward(self, z: Tensor) -> TokenSequence:
+        return TokenSequence(self, z)
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """What is read while x (B, T) is written: BOS, x_1 .. x_T-1, corrupted in training."""
+        read = torch.cat([torch.full_like(x[:, :1], BOS), x[:, :-1]], dim=1)
+        if not self.training or self.word_dropout == 0:
+            return read
+        lost = torch.rand(read.shape, device=read.device) < self.word_dropout
+        lost[:, 0] = False
+        return read.masked_fill(lost, UNK)

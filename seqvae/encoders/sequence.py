@@ -1,0 +1,59 @@
+"""What encoders of sequences share: embeddings in, one summary, a posterior out."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from ..posteriors.posterior import Posterior
+from ..tokens import PAD
+from ..vae import Batch, Encoder
+
+Pool = Literal["last", "max", "mean"]
+
+
+class SequenceEncoder(Encoder):
+    """Tokens (B, T) -> a summary (B, H) -> q(z|x), padding never seen.
+
+    Arguments:
+        vocab: V.
+        posterior: the head that turns numbers into a distribution; its `size` sets the output.
+        embed: size of a token's embedding.
+        width: H, size of the summary.
+        dropout: dropout of embeddings and summary.
+    """
+
+    def __init__(
+        self, vocab: int, posterior: Posterior, *, embed: int, width: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocab, embed)
+        nn.init.normal_(self.embedding.weight, std=embed**-0.5)
+        self.dropout = nn.Dropout(dropout)
+        self.parameters_of = nn.Linear(width, posterior.size)
+        self.posterior = posterior
+
+    def summary(self, batch: Batch) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> Distribution:
+        parameters = self.parameters_of(self.dropout(self.summary(batch)))
+        # Densities need float32 even where the networks run in bfloat16.
+        with torch.autocast(parameters.device.type, enabled=False):
+            return self.posterior(parameters.float())
+
+
+def real_tokens(x: Tensor) -> Tensor:
+    """(B, T) -> (B, T), true where there is a token and not padding."""
+    return x != PAD
+
+
+def pool_max(states: Tensor, real: Tensor) -> Tensor:
+    """States (B, T, H) -> (B, H), the largest over real tokens."""
+    return states.masked_fill(~real.unsqueeze(-1), -torch.inf).amax(1)
+
+
+def pool_mean(states: Tensor, real: Tensor) -> Tensor:
+    """States (B, T, H) -> (B, H), the mean over real tokens."""
+    return (states * real.unsqueeze(-1)).sum(1) / real.sum(1, keepdim=True)

@@ -1,0 +1,6 @@
+"""An opened model and its verbs: `m = seqvae.load("runs/x")`."""
+
+from .explorer import Explorer as Explorer
+from .explorer import load as load
+from .how import GREEDY as GREEDY
+from .how import How as How

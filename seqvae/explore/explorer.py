@@ -1,0 +1,197 @@
+"""What people do with a trained model: encode, decode, sample, reconstruct, interpolate, find."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import resources
+from itertools import batched
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..codecs.codec import Codec
+from ..data import Encoded, collate
+from ..decoders.sequence import SequenceDecoder
+from ..errors import Refused
+from ..latent import PATHS, path
+from ..recipe import Recipe, unknown
+from ..runs import is_run, open_run
+from ..vae import VAE, Batch
+from .how import GREEDY, How
+
+AT_ONCE = 256  # items encoded or written together
+
+
+class Neighbour(NamedTuple):
+    """An item, and the Euclidean distance of its mean code."""
+
+    item: Any
+    distance: float
+
+
+class Explorer:
+    """A trained model, opened: the verbs take and return the items themselves (sentences).
+
+    Codes are posterior means unless a verb says otherwise, so that asking twice answers the same.
+
+    >>> m = load("tatoeba")  # doctest: +SKIP
+    >>> m.interpolate("I am tired.", "Where is the station?", steps=5)  # doctest: +SKIP
+    """
+
+    def __init__(self, vae: VAE, codec: Codec, recipe: Recipe, facts: dict[str, Any]) -> None:
+        self.vae = vae.eval()
+        self.codec = codec
+        self.recipe = recipe
+        self.facts = facts
+
+    @property
+    def latent(self) -> int:
+        """D, the size of a code."""
+        return int(self.recipe["latent"])
+
+    @torch.no_grad()
+    def encode(self, items: Sequence[Any], *, sample: bool = False, seed: int = 0) -> Tensor:
+        """Items -> their codes (N, D): posterior means, or one draw from each posterior.
+
+        Raises `Refused` for an item the codec cannot express, with the reason.
+        """
+        torch.manual_seed(seed)
+        codes = [self._codes(part, sample) for part in batched(items, AT_ONCE)]
+        return torch.cat(codes) if codes else torch.zeros(0, self.latent)
+
+    @torch.no_grad()
+    def spread(self, items: Sequence[Any]) -> Tensor:
+        """Items -> the standard deviation of their posteriors (N, D)."""
+        parts = [self.vae.encoder(self._batch(part)).stddev for part in batched(items, AT_ONCE)]
+        return torch.cat(parts).cpu()
+
+    def decode(self, z: Tensor, how: How = GREEDY) -> list[Any]:
+        """Codes (N, D) -> items.
+
+        Raises `Refused` for codes of another size than the model's.
+        """
+        if z.dim() != 2 or z.shape[1] != self.latent:
+            raise Refused(
+                f"codes of shape {tuple(z.shape)}; this model takes (N, {self.latent}): "
+                f"{self.latent} numbers for each item."
+            )
+        decoder = self._decoder()
+        written = [how.write(decoder, part.to(self._device)) for part in z.split(AT_ONCE)]
+        return [self.codec.decode(ids) for tokens in written for ids in tokens.tolist()]
+
+    def sample(self, count: int = 1, how: How = GREEDY) -> list[Any]:
+        """Items from codes drawn from the prior, by `how.seed`."""
+        if count < 1:
+            raise Refused(f"{count} samples: ask for 1 or more.")
+        torch.manual_seed(how.seed)
+        return self.decode(self.vae.prior().sample((count,)).cpu(), how)
+
+    def reconstruct(self, items: Sequence[Any], how: How = GREEDY) -> list[Any]:
+        """Items -> what the decoder makes of their codes."""
+        return self.decode(self.encode(items), how)
+
+    def interpolate(
+        self, a: Any, b: Any, *, steps: int = 7, kind: str = "lerp", how: How = GREEDY
+    ) -> list[Any]:
+        """`steps` items from a to b, the first and last being their reconstructions.
+
+        `kind` is "lerp" (a straight line) or "slerp" (a great circle).
+
+        Raises `Refused` for fewer than 2 steps, another kind, or a language model, whose code
+        has no dimensions.
+        """
+        if steps < 2:
+            raise Refused(f"steps = {steps}: a path has at least its 2 ends.")
+        if kind not in PATHS:
+            raise Refused(unknown(kind, PATHS, "interpolation", "kind"))
+        if self.latent == 0:
+            raise Refused("this run is a language model (latent = 0): there is no code to walk.")
+        start, end = self.encode([a, b])
+        return self.decode(path(start, end, steps, kind=kind), how)
+
+    def neighbours(self, item: Any, among: Iterable[Any], count: int = 5) -> list[Neighbour]:
+        """The items whose codes lie nearest to that of `item`, nearest first.
+
+        `among` may be longer than memory: it is walked once, and only the best are kept.
+        """
+        if count < 1:
+            raise Refused(f"{count} neighbours: ask for 1 or more.")
+        home = self.encode([item])
+        found: list[Neighbour] = []
+        for part in batched(among, AT_ONCE):
+            distances = torch.cdist(self.encode(part), home).flatten().tolist()
+            found += map(Neighbour, part, distances)
+            found = sorted(found, key=lambda neighbour: neighbour.distance)[:count]
+        return found
+
+    def info(self) -> dict[str, Any]:
+        """What this run is: parts, sizes, where it came from and what was measured."""
+        weights = sum(parameter.numel() for parameter in self.vae.parameters())
+        kinds = {s: self.recipe[s]["kind"] for s in ("encoder", "posterior", "prior", "decoder")}
+        return {
+            "name": self.recipe["name"],
+            "about": self.recipe.get("about", ""),
+            "latent": self.latent,
+            **kinds,
+            "weights": weights,
+            "codec": self.codec.kind,
+            "vocab": self.codec.vocab,
+            **{n: v for n, v in self.facts.items() if n != "figures"},
+            **self.facts.get("figures", {}),
+        }
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self.vae.parameters())).device
+
+    def _decoder(self) -> SequenceDecoder:
+        decoder = self.vae.decoder
+        if not isinstance(decoder, SequenceDecoder):
+            raise Refused(f"{type(decoder).__name__} does not write sequences token by token.")
+        return decoder
+
+    def _batch(self, items: Sequence[Any]) -> Batch:
+        encoded = Encoded([self.codec.encode(item).ids for item in items])
+        return collate(encoded, range(len(items))).to(self._device)
+
+    def _codes(self, items: Sequence[Any], sample: bool) -> Tensor:
+        q = self.vae.encoder(self._batch(items))
+        return (q.rsample() if sample else q.mean).cpu()
+
+
+def load(run: str | Path, *, device: str = "cpu") -> Explorer:
+    """Open a run's folder, or a run that ships with the package by its name.
+
+    Raises `Refused` for what is neither, and for damaged files, naming them.
+    """
+    opened = open_run(find(run), device=device)
+    facts = {**opened.trainer, "folder": str(opened.folder)}
+    return Explorer(opened.built.vae, opened.codec, opened.recipe, facts)
+
+
+def shipped() -> list[str]:
+    """Names of the runs that come with the package."""
+    return sorted(p.name for p in _shipped_folder().iterdir() if is_run(p))
+
+
+def find(run: str | Path) -> Path:
+    """The folder of a run. Raises `Refused`, with the nearest name, where there is none."""
+    folder = Path(run)
+    if not folder.exists() and str(run) in shipped():
+        return _shipped_folder() / str(run)
+    if not folder.exists():
+        raise Refused(
+            f"no run at {str(run)!r}. A run is a folder made by `seqvae train CORPUS --out "
+            f"FOLDER`; with the package come: {', '.join(shipped())}."
+        )
+    return folder
+
+
+def _shipped_folder() -> Path:
+    return Path(str(resources.files("seqvae") / "shipped"))
+
+
+def sentences_of(corpus: Any, split: str) -> Iterator[Any]:
+    """The items of a prepared corpus's split, decoded."""
+    items = corpus.split(split)
+    return (corpus.codec.decode(items[row].tolist()) for row in range(len(items)))

@@ -1,0 +1,157 @@
+"""What to do with next-token scores: the likeliest token, a draw, or a beam."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .decoders.sequence import SequenceDecoder, State
+from .errors import Refused
+from .tokens import BOS, EOS, PAD, UNK
+
+Choose = Callable[[Tensor], Tensor]
+
+NEVER = (PAD, UNK, BOS)  # ids that stand for nothing one could read
+
+
+def greedy(scores: Tensor) -> Tensor:
+    """Scores (B, V) -> the likeliest token of each, (B,)."""
+    return scores.argmax(-1)
+
+
+def sampler(
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Choose:
+    """Draw a token from softmax(scores / temperature), cut to the likeliest.
+
+    `top_k` keeps so many tokens (Fan et al., 2018); `top_p` the fewest whose probabilities reach
+    it (nucleus: Holtzman et al., 2020). Both may be given; the temperature is applied first.
+
+    Raises `Refused` for a temperature, k or p outside its range.
+    """
+    if temperature <= 0:
+        raise Refused(f"temperature = {temperature}: draw at more than 0, or decode greedily.")
+    if top_k is not None and top_k < 1:
+        raise Refused(f"top_k = {top_k}: keep at least 1 token.")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise Refused(f"top_p = {top_p}: a share of probability lies above 0 and at most at 1.")
+    random = torch.Generator(device).manual_seed(seed)
+
+    def choose(scores: Tensor) -> Tensor:
+        kept = nucleus(best(scores / temperature, top_k), top_p)
+        return torch.multinomial(kept.softmax(-1), 1, generator=random).squeeze(-1)
+
+    return choose
+
+
+def best(scores: Tensor, k: int | None) -> Tensor:
+    """Scores (B, V) with all but the k largest of each row at -inf."""
+    if k is None or k >= scores.shape[-1]:
+        return scores
+    lowest = scores.topk(k).values[:, -1:]
+    return scores.masked_fill(scores < lowest, -torch.inf)
+
+
+def nucleus(scores: Tensor, p: float | None) -> Tensor:
+    """Scores (B, V) with all at -inf but the fewest likeliest whose probabilities reach p.
+
+    >>> nucleus(torch.tensor([[0.5, 0.3, 0.2]]).log(), 0.7).exp().tolist()[0][2]
+    0.0
+    """
+    if p is None or p == 1:
+        return scores
+    ordered, index = scores.sort(descending=True)
+    before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
+    cut = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, index, before >= p)
+    return scores.masked_fill(cut, -torch.inf)
+
+
+@torch.no_grad()
+def generate(
+    decoder: SequenceDecoder,
+    z: Tensor,
+    *,
+    length: int,
+    choose: Choose = greedy,
+    end: int | None = EOS,
+) -> Tensor:
+    """Codes z (B, D) -> tokens (B, <= length), padded after the end token.
+
+    `end=None` writes exactly `length` tokens (windows of music have no end).
+    """
+    decoder.eval()
+    state = decoder.start(z)
+    token = z.new_full((len(z),), BOS, dtype=torch.long)
+    ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
+    written = []
+    for _ in range(length):
+        scores, state = decoder.step(token, state)
+        token = choose(_readable(scores)).masked_fill(ended, PAD)
+        written.append(token)
+        if end is not None:
+            ended |= token == end
+            if bool(ended.all()):
+                break
+    return torch.stack(written, dim=1) if written else z.new_zeros((len(z), 0), dtype=torch.long)
+
+
+@torch.no_grad()
+def beam(
+    decoder: SequenceDecoder, z: Tensor, *, length: int, width: int = 5, end: int = EOS
+) -> tuple[Tensor, Tensor]:
+    """Codes z (B, D) -> the likeliest sequences a beam of `width` finds, and their log p(x|z).
+
+    All items and beams advance together; tokens are (B, <= length), log-probabilities (B,) nats.
+    An item stops when no open beam can still overtake its best finished one.
+
+    Raises `Refused` for a width under 1.
+    """
+    if width < 1:
+        raise Refused(f"beam = {width}: search with a width of 1 (greedy) or more.")
+    decoder.eval()
+    items = len(z)
+    rows = torch.arange(items, device=z.device)
+    state = decoder.start(z.repeat_interleave(width, 0))
+    token = z.new_full((items * width,), BOS, dtype=torch.long)
+    log_p = z.new_full((items, width), -torch.inf)
+    log_p[:, 0] = 0  # all beams of an item start equal: let one of them branch
+    tokens = z.new_zeros((items, width, 0), dtype=torch.long)
+    best_p = z.new_full((items,), -torch.inf)
+    best_tokens = z.new_zeros((items, length), dtype=torch.long)
+    for place in range(length):
+        scores, state = decoder.step(token, state)
+        grown = log_p.unsqueeze(-1) + _readable(scores).log_softmax(-1).view(items, width, -1)
+        if place == length - 1:
+            grown = _only(grown, end)  # what does not end here is no sentence of this length
+        # Each beam has one end token among its children: 2 * width children leave width open.
+        log_p, child = grown.flatten(1).topk(min(2 * width, grown[0].numel()), dim=-1)
+        parent, token = child // grown.shape[-1], child % grown.shape[-1]
+        tokens = torch.cat([tokens[rows[:, None], parent], token.unsqueeze(-1)], dim=-1)
+        finished = log_p.masked_fill(token != end, -torch.inf).max(-1)
+        better = finished.values > best_p
+        best_p = torch.where(better, finished.values, best_p)
+        best_tokens[better, : place + 1] = tokens[rows, finished.indices][better]
+        log_p, kept = log_p.masked_fill(token == end, -torch.inf).topk(width, dim=-1)
+        if bool((log_p[:, 0] <= best_p).all()):
+            break
+        tokens, token = tokens[rows[:, None], kept], token.gather(1, kept).flatten()
+        parents = parent.gather(1, kept) + rows[:, None] * width
+        state = State(state).select(parents.flatten())
+    return best_tokens[:, : int((best_tokens != PAD).sum(1).max())], best_p
+
+
+def _readable(scores: Tensor) -> Tensor:
+    scores = scores.float().clone()
+    scores[:, list(NEVER)] = -torch.inf
+    return scores
+
+
+def _only(scores: Tensor, token: int) -> Tensor:
+    kept = torch.full_like(scores, -torch.inf)
+    kept[..., token] = scores[..., token]
+    return kept

@@ -1,0 +1,40 @@
+"""Geometry of codes (*, D): straight lines, great circles and the paths along them."""
+
+import torch
+from torch import Tensor
+
+
+def lerp(a: Tensor, b: Tensor, mix: Tensor) -> Tensor:
+    """(1 - mix) a + mix b: codes (*, D), mix (*, 1) or broadcastable."""
+    return a + mix * (b - a)
+
+
+def slerp(a: Tensor, b: Tensor, mix: Tensor) -> Tensor:
+    """sin((1-mix) w)/sin(w) a + sin(mix w)/sin(w) b, w the angle between a and b.
+
+    Follows the great circle, so that codes keep a typical length (Shoemake, 1985; White, 2016).
+    Where a and b point the same or opposite ways (or one is zero) the circle is not defined and
+    the straight line is taken.
+    """
+    cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1).unsqueeze(-1)
+    angle = cosine.clamp(-1, 1).acos()
+    sine = angle.sin()
+    safe = sine.clamp_min(1e-6)
+    curve = ((1 - mix) * angle).sin() / safe * a + (mix * angle).sin() / safe * b
+    zero = (a.norm(dim=-1, keepdim=True) == 0) | (b.norm(dim=-1, keepdim=True) == 0)
+    return torch.where((sine < 1e-4) | zero, lerp(a, b, mix), curve)
+
+
+PATHS = {"lerp": lerp, "slerp": slerp}
+
+
+def path(a: Tensor, b: Tensor, steps: int, *, kind: str = "lerp") -> Tensor:
+    """Codes a and b (*, D) -> (steps, *, D), from a to b with both ends included.
+
+    >>> path(torch.zeros(2), torch.ones(2), 3).tolist()
+    [[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]
+    """
+    mix = torch.linspace(0, 1, steps, device=a.device).view(steps, *[1] * a.dim())
+    points = PATHS[kind](a.expand(steps, *a.shape), b.expand(steps, *b.shape), mix)
+    points[0], points[-1] = a, b  # the ends are exact, whatever the rounding of the curve
+    return points

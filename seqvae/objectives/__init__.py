@@ -1,0 +1,4 @@
+"""Objectives: (model, batch) -> the loss to descend, and what to report of it."""
+
+from .elbo import Elbo as Elbo
+from .elbo import InfoVAE as InfoVAE

@@ -1,0 +1,99 @@
+"""Reconstruction plus any number of weighted penalties."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from torch import Tensor, nn
+
+from ..distributions import has_density, kl
+from ..errors import Refused
+from ..regularizers import KL, MMD
+from ..regularizers.regularizer import Regularizer
+from ..schedules import FAR, Schedule, constant, settled
+from ..vae import VAE, Batch, Pass
+from .objective import Objective, Report
+
+Terms = Mapping[str, tuple[Regularizer, Schedule]]
+
+
+class Elbo(Objective):
+    """loss = mean_x [ -log p(x|z) + sum_i weight_i(step) penalty_i ], z ~ q(z|x), nats a sentence.
+
+    With the one term KL at weight 1 it is the negative ELBO   (Kingma and Welling, 2014).
+
+    The report holds `loss`, `reconstruction`, every penalty under its own name with its weight,
+    and `kl`, the true one, wherever it is defined: a floor or another penalty never hides it.
+
+    Raises `Refused` for a negative weight.
+
+    >>> from functools import partial
+    >>> from seqvae.schedules import linear
+    >>> objective = Elbo({"kl": (KL(), partial(linear, steps=1000))})
+    >>> objective.settled(500), objective.settled(1000)
+    (False, True)
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        super().__init__()
+        self.penalties = nn.ModuleDict({name: penalty for name, (penalty, _) in terms.items()})
+        self.schedules = {name: schedule for name, (_, schedule) in terms.items()}
+        for name, schedule in self.schedules.items():
+            _check_weight(name, schedule(0))
+            _check_weight(name, schedule(FAR))
+
+    def forward(self, vae: VAE, batch: Batch) -> tuple[Tensor, Report]:
+        return self.score(vae(batch))
+
+    def score(self, out: Pass) -> tuple[Tensor, Report]:
+        """The loss and report of a pass that was made already."""
+        loss = reconstruction = -out.log_px.mean()
+        report = {"reconstruction": reconstruction.detach()}
+        if has_density(out.q) and has_density(out.p):
+            report["kl"] = kl(out.q, out.p, out.z).detach().mean()
+        for name, penalty in self.penalties.items():
+            weight = self.schedules[name](out.batch.step)
+            value = penalty(out).mean()
+            loss = loss + weight * value
+            report[f"penalty/{name}"] = value.detach()
+            report[f"weight/{name}"] = loss.new_tensor(weight)
+        return loss, {"loss": loss.detach(), **report}
+
+    def settled(self, step: int) -> bool:
+        return all(settled(schedule, step) for schedule in self.schedules.values())
+
+    def update(self, report: Mapping[str, Tensor]) -> None:
+        for penalty in self.penalties.values():
+            if isinstance(penalty, Regularizer):
+                penalty.update(report)
+
+
+class InfoVAE(Elbo):
+    """-log p(x|z) + (1 - alpha) KL(q(z|x) || p) + (alpha + lambda - 1) MMD(q(z), p).
+
+    Zhao et al. (2019), equation 6. alpha = 0, lambda = 1 is the ELBO; alpha = 1 the MMD-VAE,
+    which is also the Wasserstein autoencoder with a stochastic encoder. A weight of exactly 0
+    leaves its term out, so that alpha = 1 takes posteriors without a density.
+
+    Raises `Refused` where a weight would be negative.
+    """
+
+    def __init__(self, *, alpha: float, lambda_: float) -> None:
+        weights = {"kl": 1 - alpha, "mmd": alpha + lambda_ - 1}
+        penalties: dict[str, Regularizer] = {"kl": KL(), "mmd": MMD()}
+        for name, weight in weights.items():
+            if weight < 0:
+                raise Refused(
+                    f"InfoVAE(alpha={alpha:g}, lambda={lambda_:g}) gives {name} the weight "
+                    f"{weight:g}; choose alpha <= 1 and alpha + lambda >= 1."
+                )
+        super().__init__(
+            {n: (penalties[n], partial(constant, value=w)) for n, w in weights.items() if w}
+        )
+
+
+def _check_weight(name: str, weight: float) -> None:
+    if weight < 0:
+        raise Refused(
+            f"the penalty {name!r} has weight {weight:g}: it would be a reward. "
+            "Weights are 0 or more."
+        )

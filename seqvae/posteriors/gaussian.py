@@ -1,0 +1,40 @@
+"""The diagonal Gaussian posterior, with learned or fixed width."""
+
+import math
+
+import torch.nn.functional as F
+from torch import Tensor
+from torch.distributions import Distribution
+
+from ..distributions import gaussian
+from ..errors import Refused
+from .posterior import Posterior
+
+SMALLEST = 1e-4  # a width below which densities overflow before anything is gained
+
+
+class GaussianPosterior(Posterior):
+    """q(z|x) = N(mu(x), diag sigma(x)^2)   (Kingma and Welling, 2014).
+
+    sigma = softplus(s + log(e - 1)), so that s = 0 gives sigma = 1, the prior's own width, and
+    large s grows linearly: a step too far cannot overflow as it would through exp.
+
+    Arguments:
+        latent: D.
+        sigma: a number fixes the width of every code (a rung of the noise ladder between
+            autoencoder and VAE); None learns it.
+    """
+
+    def __init__(self, latent: int, *, sigma: float | None = None) -> None:
+        super().__init__(latent, latent if sigma is not None else 2 * latent)
+        if sigma is not None and sigma <= 0:
+            raise Refused(
+                f"sigma = {sigma}: a width is positive. For none at all: DeltaPosterior."
+            )
+        self.sigma = sigma
+
+    def forward(self, parameters: Tensor) -> Distribution:
+        mu, scale = parameters[..., : self.latent], parameters[..., self.latent :]
+        if self.sigma is not None:
+            return gaussian(mu, mu.new_full((), self.sigma).expand_as(mu))
+        return gaussian(mu, F.softplus(scale + math.log(math.e - 1)) + SMALLEST)

@@ -1,0 +1,200 @@
+"""Recipes: an experiment as plain data, read from TOML, checked, and written back.
+
+A recipe names what the package exports (`kind = "LSTMEncoder"`) and gives numbers; reading one
+runs no code. What is not said is taken from the recipe it extends.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from .errors import Refused
+
+Recipe = dict[str, Any]
+
+DEFAULT = "text"
+
+# Every section, and of those without a `kind` every key with an example of its type.
+SECTIONS: dict[str, dict[str, Any] | None] = {
+    "encoder": None,
+    "posterior": None,
+    "prior": None,
+    "decoder": None,
+    "objective": None,
+    "optimizer": None,
+    "data": {
+        "codec": "bpe",
+        "vocab": 8000,
+        "max_tokens": 256,
+        "column": "text",
+        "label": "label",
+    },
+    "training": {
+        "epochs": 1.0,
+        "steps": 1,
+        "batch": 64,
+        "by": "sentences",
+        "accumulate": 1,
+        "clip": 5.0,
+        "precision": "auto",
+        "workers": 0,
+        "validate_every": 1000,
+        "validate_on": 5000,
+        "save_every": 1000,
+        "keep": 2,
+        "select": "objective",
+    },
+}
+TOP = {"name": "text", "about": "…", "extends": "text", "latent": 32, "seed": 0}
+CHOICES = {
+    "data.codec": ("bpe", "unigram", "char", "word"),
+    "training.by": ("sentences", "tokens"),
+    "training.precision": ("auto", "bf16", "float32"),
+    "training.select": ("objective", "negative_elbo", "reconstruction", "last"),
+}
+
+
+def shipped() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("seqvae") / "recipes"
+    return sorted(f.name[:-5] for f in folder.iterdir() if f.name.endswith(".toml"))
+
+
+def read(name: str | Path) -> Recipe:
+    """A recipe by the name of a shipped one or the path of a TOML file, whole and checked.
+
+    Raises `Refused` for a file that is missing or is no TOML, and for every unknown key, name or
+    type, with the nearest one that exists.
+    """
+    return complete(_parse(name))
+
+
+def complete(recipe: Mapping[str, Any]) -> Recipe:
+    """A recipe merged over the one it extends, checked."""
+    check(recipe)
+    parent = recipe.get("extends", None if recipe.get("name") == DEFAULT else DEFAULT)
+    base = {} if parent is None else read(parent)
+    return merge(base, {key: value for key, value in recipe.items() if key != "extends"})
+
+
+def merge(base: Recipe, over: Mapping[str, Any]) -> Recipe:
+    """`over` on top of `base`; a section that names another `kind` starts afresh."""
+    merged = deepcopy(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, dict) and not _other_kind(old, value):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = deepcopy(value)
+    return merged
+
+
+def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
+    """The recipe with settings such as "training.epochs=3" or "encoder.pool=max" applied.
+
+    >>> override({"latent": 32, "training": {}}, ["latent=8", "training.epochs=3"])
+    {'latent': 8, 'training': {'epochs': 3}}
+    """
+    for setting in settings:
+        path, sign, text = setting.partition("=")
+        if not sign or not path:
+            raise Refused(f"--set {setting}: write it as section.key=value, e.g. latent=16.")
+        change: Any = _value(text)
+        for key in reversed(path.strip().split(".")):
+            change = {key: change}
+        check(change)
+        recipe = merge(recipe, change)
+    return recipe
+
+
+def check(recipe: Mapping[str, Any]) -> None:
+    """Raise `Refused` for the first unknown section, key, choice or wrong type."""
+    for key, value in recipe.items():
+        if key in TOP:
+            check_type(key, value, TOP[key])
+        elif key not in SECTIONS:
+            raise Refused(unknown(key, [*TOP, *SECTIONS], "a recipe", "key"))
+        elif not isinstance(value, Mapping):
+            raise Refused(f"{key} = {value!r}: this is a section; write [{key}] with keys below.")
+        else:
+            _check_section(key, value)
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe as TOML, to be printed, saved and read again."""
+    return tomli_w.dumps(recipe)
+
+
+def unknown(name: str, known: Iterable[str], where: str, what: str = "name") -> str:
+    """One line: the name is not known, which one was probably meant, which there are.
+
+    >>> unknown("latnet", ["latent", "seed"], "a recipe")
+    'a recipe has no name \\'latnet\\'; did you mean "latent"? It has: latent, seed.'
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f' did you mean "{near[0]}"?' if near else ""
+    return f"{where} has no {what} {name!r};{hint} It has: {', '.join(known)}."
+
+
+def check_type(where: str, value: Any, example: Any) -> None:
+    """Refuse a value that is of another type than the example (an int may stand for a float)."""
+    wanted = type(example)
+    if wanted is float and type(value) is int:
+        return
+    if type(value) is not wanted:
+        raise Refused(
+            f"{where} = {value!r} is of type {type(value).__name__}; "
+            f"write a value of type {wanted.__name__}, such as {example!r}."
+        )
+
+
+def _check_section(section: str, values: Mapping[str, Any]) -> None:
+    examples = SECTIONS[section]
+    if examples is None:  # a `kind` with its own arguments: checked against them when built
+        return
+    for key, value in values.items():
+        where = f"{section}.{key}"
+        if key not in examples:
+            raise Refused(unknown(key, examples, f"[{section}]", "key"))
+        check_type(where, value, examples[key])
+        if value not in CHOICES.get(where, (value,)):
+            choices = ", ".join(CHOICES[where])
+            raise Refused(f"{where} = {value!r} is not one of: {choices}.")
+
+
+def _parse(name: str | Path) -> dict[str, Any]:
+    if str(name) in shipped():
+        text = (resources.files("seqvae") / "recipes" / f"{name}.toml").read_text("utf-8")
+    else:
+        text = _read_file(Path(name))
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Refused(f"{name} is no TOML: {error}. Compare with `--print-recipe`.") from error
+
+
+def _read_file(path: Path) -> str:
+    if not path.is_file():
+        raise Refused(unknown(str(path), shipped(), "the package", "recipe or file"))
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused(f"{path} is not UTF-8 text, so it is no recipe: {error}.") from error
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text  # a bare word: encoder.pool=max
+
+
+def _other_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return "kind" in new and new["kind"] != old.get("kind")

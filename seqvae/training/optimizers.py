@@ -1,0 +1,101 @@
+"""The optimisers a recipe may name: torch's own, with how their rate falls."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from ..errors import Refused
+from ..schedules import Schedule
+
+
+class Stepper:
+    """A torch optimiser and its learning rate as a function of the step and of past decays.
+
+    `decays` counts how often validation stood still for `patience` validations; each multiplies
+    the rate by `decay`, and after `max_decays` the next standstill ends the run.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        rate: float,
+        schedule: Schedule,
+        patience: int | None,
+        decay: float,
+        max_decays: int,
+    ) -> None:
+        if rate <= 0:
+            raise Refused(f"a learning rate of {rate}: set optimizer.rate to a positive number.")
+        self.optimizer = optimizer
+        self.rate = rate
+        self.schedule = schedule
+        self.patience = patience
+        self.decay = decay
+        self.max_decays = max_decays
+        self.decays = 0
+
+    def set_rate(self, step: int) -> float:
+        """The rate of this step, given to the optimiser."""
+        rate = self.rate * self.schedule(step) * self.decay**self.decays
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+
+class AdamW(Stepper):
+    """AdamW   (Loshchilov and Hutter, 2019), fused into one pass over the parameters.
+
+    Arguments: `rate`, `betas`, `weight_decay`; `warm_up` steps of linear rise; `patience`
+    validations without improvement after which the run ends (None: never).
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        rate: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        weight_decay: float = 0.01,
+        warm_up: int = 0,
+        patience: int | None = None,
+    ) -> None:
+        optimizer = torch.optim.AdamW(
+            parameters, lr=rate, betas=betas, weight_decay=weight_decay, fused=True
+        )
+
+        def rise(step: int) -> float:
+            return min((step + 1) / (warm_up + 1), 1.0)
+
+        super().__init__(
+            optimizer, rate=rate, schedule=rise, patience=patience, decay=1.0, max_decays=0
+        )
+
+
+class SGD(Stepper):
+    """SGD whose rate falls when validation stands still   (the published LSTM text VAEs).
+
+    Arguments: `rate`, `momentum`; after `patience` validations without improvement the rate is
+    multiplied by `decay`; after `max_decays` of those the run ends.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        *,
+        rate: float = 1.0,
+        momentum: float = 0.0,
+        patience: int = 2,
+        decay: float = 0.5,
+        max_decays: int = 5,
+    ) -> None:
+        optimizer = torch.optim.SGD(parameters, lr=rate, momentum=momentum)
+        super().__init__(
+            optimizer,
+            rate=rate,
+            schedule=lambda step: 1.0,
+            patience=patience,
+            decay=decay,
+            max_decays=max_decays,
+        )
