@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain, repeat
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -129,9 +129,8 @@ def _reader(name: str) -> "Reader":
 
 
 def _open(name: str) -> IO[bytes]:
-    path = Path(name)
-    file: IO[bytes] = gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")  # type: ignore[assignment]
-    return file
+    packed = name.lower().endswith(".gz")
+    return cast(IO[bytes], gzip.open(name)) if packed else Path(name).open("rb")
 
 
 def _item(text: Any, label: Any = None) -> Item:
@@ -185,7 +184,7 @@ def read_json_lines(name: str, columns: Columns) -> Iterator[Item]:
         for number, raw in enumerate(file):
             line = _first_line(name, raw) if number == 0 else raw
             value, fault = _parsed(line)
-            if number == 0 and isinstance(value, list) or line.strip() == b"[":
+            if (number == 0 and isinstance(value, list)) or line.strip() == b"[":
                 raise Refused(f"{name} is a JSON array. Write one object a line: jq -c '.[]'")
             if fault is not None:
                 yield Item("", None, fault)
@@ -213,7 +212,7 @@ def _parsed(raw: bytes) -> tuple[Any, str | None]:
 
 
 def read_table(name: str, columns: Columns) -> Iterator[Item]:
-    """CSV, or TSV (tabs only: there a quotation mark is text); values stay the strings they are."""
+    """CSV, or TSV (where a quotation mark is text); values stay the strings they are."""
     csv.field_size_limit(FIELD_LIMIT)
     tabs = _suffix(name) == ".tsv"
     with _open(name) as file:

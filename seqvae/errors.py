@@ -25,5 +25,6 @@ class Stopped(Exception):
     def __init__(self, step: int, number: int, folder: Path) -> None:
         self.number = number
         super().__init__(
-            f"stopped after step {step} and saved; go on with: seqvae train --resume --out {folder}"
+            f"stopped after step {step} and saved; "
+            f"go on with: seqvae train --resume --out {folder}"
         )

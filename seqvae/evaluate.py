@@ -66,7 +66,7 @@ def walk(vae: VAE, batches: Iterable[Batch], *, seed: int = 0) -> Codes:
         parts.append(tuple(None if part is None else part.cpu() for part in row))
     if not parts:
         raise Refused("there is nothing to evaluate: this split of the corpus has no items.")
-    columns = [None if c[0] is None else torch.cat(c) for c in zip(*parts, strict=True)]  # type: ignore[arg-type]
+    columns = [None if c[0] is None else torch.cat(c) for c in zip(*parts, strict=True)]
     return Codes(*columns)  # type: ignore[arg-type]
 
 

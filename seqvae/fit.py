@@ -107,7 +107,7 @@ def make_plan(recipe: Recipe, corpus: Corpus, folder: Path, device: str) -> Plan
     steps = training.get("steps") or max(round(training["epochs"] * epoch), 1)
     every = training.get("validate_every") or max(min(epoch, steps), 1)
     precision = training["precision"]
-    where = _device(device)
+    where = runs.find_device(device)
     return Plan(
         recipe=recipe,
         corpus=corpus,
@@ -131,7 +131,7 @@ def estimate(plan: Plan, built: Built, start: int = 0) -> str:
     # cuDNN's LSTM has no way back in eval mode, so there the trial only goes forward.
     forward_only = plan.device.type == "cuda"
     seconds = []
-    for _ in range(2):  # the first also pays for setting up the kernels
+    for _ in range(5):  # the first ones also pay for setting up the kernels
         began = time.perf_counter()
         with torch.set_grad_enabled(not forward_only):
             if forward_only:
@@ -141,7 +141,7 @@ def estimate(plan: Plan, built: Built, start: int = 0) -> str:
         seconds.append((time.perf_counter() - began) * (3 if forward_only else 1))
     for parameter in built.vae.parameters():
         parameter.grad = None
-    each = seconds[-1] / max(int(batch.length.sum()), 1)
+    each = min(seconds) / max(int(batch.length.sum()), 1)
     tokens = float(plan.order.lengths.mean()) * len(rows) * (plan.steps - start)
     weights = sum(p.numel() for p in built.vae.parameters())
     return (
@@ -429,18 +429,6 @@ def _restore(plan: Plan, built: Built, stepper: Stepper, say: Say) -> Standing:
     standing = Standing(**{n: v for n, v in checkpoint.trainer.items() if n in known})
     say(f"going on from step {standing.step}")
     return standing
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise Refused(f"device {name!r} cannot be used here ({reason}); try cpu.") from error
-    return device
 
 
 def _memory(weights: int) -> float:

@@ -29,6 +29,7 @@ SECTIONS: dict[str, dict[str, Any] | None] = {
     "objective": None,
     "optimizer": None,
     "data": {
+        "source": "corpus.txt",
         "codec": "bpe",
         "vocab": 8000,
         "max_tokens": 256,

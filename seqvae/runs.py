@@ -178,20 +178,38 @@ def open_run(folder: Path, *, device: str | torch.device = "cpu", which: str = "
     return Opened(folder, recipe, codec, built, checkpoint.trainer)
 
 
+def check_new(folder: Path) -> None:
+    """Raise `Refused` where the folder is a run already."""
+    if is_run(folder):
+        raise Refused(
+            f"{folder} is a run already. Go on with: seqvae train --resume --out {folder}, or "
+            "choose another --out."
+        )
+
+
 def create(folder: Path, recipe: Recipe, codec: Codec) -> None:
     """Begin a run: its folder with recipe and codec.
 
     Raises `Refused` where the folder holds something already.
     """
-    if is_run(folder):
-        raise Refused(
-            f"{folder} is a run already. Go on with `seqvae train --resume --out {folder}`, or "
-            "choose another --out."
-        )
+    check_new(folder)
     folder.mkdir(parents=True, exist_ok=True)
     codec.save(folder / "codec")
     check(recipe)
     write_text(folder / "recipe.toml", to_toml(recipe))
+
+
+def find_device(name: str) -> torch.device:
+    """cpu, cuda, cuda:1 …, or auto: a GPU if there is one. Raises `Refused` where it is not."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise Refused(f"device {name!r} cannot be used here ({reason}); try cpu.") from error
+    return device
 
 
 def export(folder: Path, out: Path) -> None:

@@ -113,6 +113,7 @@ class SentencePieceCodec(TextCodec):
     'lowest  newts ☺'
     """
 
+    MODELS: ClassVar[tuple[Model, ...]] = ("bpe", "unigram", "char")
     kind: ClassVar[str] = "sentencepiece"
     vocab: int
 
@@ -138,7 +139,7 @@ class SentencePieceCodec(TextCodec):
             lines: sentences; blank ones are skipped, others that `encode` refuses are refused.
             vocab: number of ids, special ones included; None: 8,000 or what the corpus allows.
         """
-        if model not in ("bpe", "unigram", "char"):
+        if model not in cls.MODELS:
             raise Refused(f"model = {model!r} is none of 'bpe', 'unigram', 'char'.")
         sample = list(_trainable(cls, lines))
         alphabet, coverage = _alphabet(sample, DEFAULT_VOCAB if vocab is None else None)
@@ -177,7 +178,7 @@ class SentencePieceCodec(TextCodec):
     def load(cls, folder: Path) -> Self:
         saved = read_folder(folder)
         model, nfkc = saved.settings.get("model"), saved.settings.get("nfkc")
-        if model not in ("bpe", "unigram", "char") or not isinstance(nfkc, bool):
+        if model not in cls.MODELS or not isinstance(nfkc, bool):
             raise Refused(f"{folder}/codec.json is damaged. Copy the codec folder again.")
         return cls(saved.data, model=model, nfkc=nfkc)
 

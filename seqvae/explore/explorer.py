@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from importlib import resources
-from itertools import batched
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,13 +56,13 @@ class Explorer:
         Raises `Refused` for an item the codec cannot express, with the reason.
         """
         torch.manual_seed(seed)
-        codes = [self._codes(part, sample) for part in batched(items, AT_ONCE)]
+        codes = [self._codes(part, sample) for part in _parts(items)]
         return torch.cat(codes) if codes else torch.zeros(0, self.latent)
 
     @torch.no_grad()
     def spread(self, items: Sequence[Any]) -> Tensor:
         """Items -> the standard deviation of their posteriors (N, D)."""
-        parts = [self.vae.encoder(self._batch(part)).stddev for part in batched(items, AT_ONCE)]
+        parts = [self.vae.encoder(self._batch(part)).stddev for part in _parts(items)]
         return torch.cat(parts).cpu()
 
     def decode(self, z: Tensor, how: How = GREEDY) -> list[Any]:
@@ -76,7 +76,7 @@ class Explorer:
                 f"{self.latent} numbers for each item."
             )
         decoder = self._decoder()
-        written = [how.write(decoder, part.to(self._device)) for part in z.split(AT_ONCE)]
+        written = [how.write(decoder, part.to(self._device)) for part in torch.split(z, AT_ONCE)]
         return [self.codec.decode(ids) for tokens in written for ids in tokens.tolist()]
 
     def sample(self, count: int = 1, how: How = GREEDY) -> list[Any]:
@@ -118,7 +118,7 @@ class Explorer:
             raise Refused(f"{count} neighbours: ask for 1 or more.")
         home = self.encode([item])
         found: list[Neighbour] = []
-        for part in batched(among, AT_ONCE):
+        for part in _parts(among):
             distances = torch.cdist(self.encode(part), home).flatten().tolist()
             found += map(Neighbour, part, distances)
             found = sorted(found, key=lambda neighbour: neighbour.distance)[:count]
@@ -195,3 +195,10 @@ def sentences_of(corpus: Any, split: str) -> Iterator[Any]:
     """The items of a prepared corpus's split, decoded."""
     items = corpus.split(split)
     return (corpus.codec.decode(items[row].tolist()) for row in range(len(items)))
+
+
+def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:
+    """The items in lists of at most `AT_ONCE`, however many there are."""
+    rest = iter(items)
+    while part := list(islice(rest, AT_ONCE)):
+        yield part

@@ -1,0 +1,78 @@
+"""What a person sees while something long runs: a bar on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+LINE_EVERY = 10.0  # seconds between plain lines where there is no terminal
+
+
+class Progress:
+    """A bar with rate and time left; sentences are printed above it.
+
+    `say` takes a sentence, `count` (what, done, total), `train` (step, steps, numbers).
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self.bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f}  {task.fields[numbers]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.tasks: dict[str, tuple[int, float, int]] = {}  # task, when and where it began
+        self.spoken = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.stop()
+
+    def say(self, sentence: str) -> None:
+        self.console.print(sentence, markup=False, soft_wrap=True)
+
+    def train(self, step: int, steps: int, numbers: Mapping[str, float]) -> None:
+        shown = ("reconstruction", "kl")
+        self.count(
+            "step", step, steps, "  ".join(f"{n} {numbers[n]:.2f}" for n in shown if n in numbers)
+        )
+
+    def count(self, what: str, done: int, total: int, numbers: str = "") -> None:
+        now = time.monotonic()
+        if what not in self.tasks:
+            self.tasks[what] = (self.bar.add_task(what, numbers=""), now, done)
+        task, began, first = self.tasks[what]
+        rate = (done - first) / max(now - began, 1e-9)
+        told = f"{numbers}  {rate:,.0f}/s" if rate >= 10 else f"{numbers}  {rate:.1f}/s"
+        self.bar.update(task, completed=done, total=total, numbers=told)
+        if not self.console.is_terminal and now - self.spoken >= LINE_EVERY:
+            self.spoken = now
+            left = (total - done) / rate if rate > 0 else 0
+            self.say(f"{what} {done:,}/{total:,}  {told}, {left:.0f} s left")
+
+
+def table(rows: Iterable[tuple[str, ...]], console: Console | None = None) -> None:
+    """Rows of text as a table on standard output."""
+    drawn = Table(show_header=False, box=None, pad_edge=False)
+    for row in rows:
+        drawn.add_row(*row)
+    (console or Console(highlight=False, soft_wrap=True)).print(drawn)
