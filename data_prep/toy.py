@@ -12,7 +12,7 @@ import sysconfig
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice, product
+from itertools import accumulate, islice, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,9 +28,8 @@ NOT_PROSE = {"site-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo
 WORD = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*[,;:]?")
 CODE_NAME = re.compile(r"[a-z][A-Z]|[A-Z]{6}")
 MARKUP = (" ", "\t", ">", ".", ":", "@", "-", "*", "+", "|", "#", "=")
-ORDINARY = frozenset(
-    "the a an is are be to of in and or for if it that this with as by not from on when".split()
-)
+ARTICLES_AND_SUCH = "the a an is are be to of in and or for if it that this with as by not from on"
+ORDINARY = frozenset(ARTICLES_AND_SUCH.split())
 
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -182,16 +181,15 @@ class Grammar:
     def __init__(self, kinds: Sequence[Kind], rules: Mapping[str, Sequence[Rule]]) -> None:
         self.kinds = list(kinds)
         self.rules = dict(rules)
-        for name, choices in [("the kinds", self.kinds), *self.rules.items()]:
-            total = sum(choice.probability for choice in choices)
-            if not math.isclose(total, 1.0):
-                raise ValueError(f"the rules of {name} have probability {total}, not 1")
+        _check_sum("the kinds", [kind.probability for kind in self.kinds])
+        for name, choices in self.rules.items():
+            _check_sum(name, [rule.probability for rule in choices])
 
     def sample(self, n: int, seed: int) -> list[Sampled]:
-        """n sentences, independent; the same for a seed."""
+        """n sentences, independent; for a seed always the same, the first ones of a larger n."""
         rng = random.Random(seed)
-        weights = [kind.probability for kind in self.kinds]
-        kinds = rng.choices(self.kinds, weights, k=n)
+        weights = list(accumulate(kind.probability for kind in self.kinds))
+        kinds = (rng.choices(self.kinds, cum_weights=weights)[0] for _ in range(n))
         return [Sampled(" ".join(self._expand(kind.symbols, rng)), kind.factors) for kind in kinds]
 
     def parses(self, sentence: str) -> list[Parse]:
@@ -288,6 +286,11 @@ class _Chart:
         return self.known[symbol, start]
 
 
+def _check_sum(name: str, probabilities: Sequence[float]) -> None:
+    if not math.isclose(sum(probabilities), 1.0):
+        raise ValueError(f"the rules of {name} have probability {sum(probabilities)}, not 1")
+
+
 def _add(ends: Ends, end: int, count: int, probability: float) -> None:
     old = ends.get(end, (0, 0.0))
     ends[end] = (old[0] + count, old[1] + probability)
@@ -343,6 +346,7 @@ TOPICS = {
     ),
 }
 
+DETERMINERS = {"singular": "the this that our", "plural": "the these those our"}
 ADJECTIVES = {
     "person": "young old tall quiet busy",
     "thing": "new long small simple famous",
@@ -366,8 +370,9 @@ AUXILIARIES = {"past": "did", "future": "will"}
 def english() -> Grammar:
     """English-like sentences with seven labelled factors, about 17 nats, 6 of them factors.
 
-    >>> for sentence, factors in english().sample(3, seed=1):
-    ...     print(sentence, "|", factors["tense"], factors["topic"])
+    >>> sentence, factors = english().sample(1, seed=0)[0]
+    >>> sentence, factors["tense"], factors["topic"]
+    ('our young tall coach will abandon the wonderful relay in the gym .', 'future', 'sport')
     """
     names = list(FACTORS)
     kinds = []
@@ -410,8 +415,8 @@ def _verb(factors: Mapping[str, str]) -> tuple[str, ...]:
 
 def _shared_rules() -> dict[str, list[Rule]]:
     rules = {
-        "<the singular>": _choices("the this that our".split()),
-        "<the plural>": _choices("the these those our".split()),
+        "<the singular>": _choices(DETERMINERS["singular"].split()),
+        "<the plural>": _choices(DETERMINERS["plural"].split()),
         "<city>": _choices(CITIES.split()),
         "<from>": _maybe(0.15, "from", "<city>"),
         "<adjectives person>": _maybe(0.25, "<adjective person>", "<adjectives person>"),
@@ -430,14 +435,17 @@ def _shared_rules() -> dict[str, list[Rule]]:
 def _topic_rules() -> dict[str, list[Rule]]:
     rules: dict[str, list[Rule]] = {}
     for topic, (people, verbs, things, places) in TOPICS.items():
-        persons = {"singular": people.split(), "plural": [f"{name}s" for name in people.split()]}
+        persons = {
+            "singular": people.split(),
+            "plural": [_with_s(name) for name in people.split()],
+        }
         for number, nouns in persons.items():
             noun = f"<{number} noun {topic}>"
             phrase = (f"<the {number}>", "<adjectives person>", noun, "<from>")
             rules |= {f"<{number} {topic}>": [Rule(1.0, phrase)], noun: _choices(nouns)}
         rules |= {
             f"<base {topic}>": _choices(verbs.split()),
-            f"<third {topic}>": _choices([_third(verb) for verb in verbs.split()]),
+            f"<third {topic}>": _choices([_with_s(verb) for verb in verbs.split()]),
             f"<past {topic}>": _choices([_past(verb) for verb in verbs.split()]),
             f"<thing {topic}>": _choices(things.split()),
             f"<where {topic}>": _choices(places.split()),
@@ -463,8 +471,9 @@ def _maybe(probability: float, *symbols: str) -> list[Rule]:
     return [Rule(probability, symbols), Rule(1 - probability, ())]
 
 
-def _third(verb: str) -> str:
-    return verb + ("es" if verb.endswith(("s", "sh", "ch", "x")) else "s")
+def _with_s(word: str) -> str:
+    """Plural of a noun, third person of a verb."""
+    return word + ("es" if word.endswith(("s", "sh", "ch", "x")) else "s")
 
 
 def _past(verb: str) -> str:

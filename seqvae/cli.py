@@ -26,6 +26,8 @@ app = typer.Typer(
 prepare = typer.Typer(help="Raw files to a prepared corpus, counted.", no_args_is_help=True)
 app.add_typer(prepare, name="prepare")
 
+DOCSTRINGS = "docstrings"  # as a corpus: the embedded one, made where it is used
+
 Run = Annotated[str, typer.Argument(help="A run's folder, or the name of one that ships.")]
 Texts = Annotated[list[str] | None, typer.Argument(help="Sentences; with --file: none.")]
 FromFile = Annotated[
@@ -145,13 +147,20 @@ def _corpus(named: str | None, recipe: "Recipe", folder: Path) -> "Corpus":
         )
     if (Path(source) / "manifest.json").is_file():
         return open_corpus(Path(source))
-    from data_prep import toy
-
+    if source == DOCSTRINGS and not Path(source).exists():
+        source = str(_write_docstrings(folder / "docstrings.txt"))
     prepared = folder / "corpus"
-    if source in toy.SOURCES and not Path(source).exists():
-        source = str(toy.write_source(source, folder / "source"))
     _prepare_text([source], prepared, **_preparation(recipe))
     return open_corpus(prepared)
+
+
+def _write_docstrings(path: Path) -> Path:
+    from data_prep.toy import write_docstrings
+
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_docstrings(path)
+    return path
 
 
 def _preparation(recipe: "Recipe") -> dict[str, Any]:
@@ -272,10 +281,10 @@ def prepare_grammar(
     seed: Seed = 0,
 ) -> None:
     """A synthetic language of exactly known entropy, with its factors as columns."""
-    from data_prep.toy import Grammar, write_grammar
+    from data_prep.toy import english, write_grammar
 
     write_grammar(out, count, seed)
-    grammar = Grammar()
+    grammar = english()
     print(
         f"{count} sentences in {out}; entropy {grammar.entropy:.4f} nats a sentence, "
         f"of which {grammar.factor_entropy:.4f} in the labelled factors"

@@ -21,6 +21,7 @@ from .errors import Diverged, Refused, Stopped
 from .evaluate import measure
 from .log import Log, read_log
 from .plots import curves, save
+from .progress import duration
 from .recipe import Recipe, to_toml
 from .runs import Checkpoint, save_checkpoint
 from .schedules import FAR
@@ -150,20 +151,6 @@ def estimate(plan: Plan, built: Built, start: int = 0) -> str:
         f"{_memory(weights) / 2**20:.0f} MiB of memory "
         f"({'bfloat16' if plan.bf16 else 'float32'}, {plan.device})"
     )
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them.
-
-    >>> duration(42), duration(130), duration(7300)
-    ('42 s', '2 min 10 s', '2 h 1 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 class _Fitting:

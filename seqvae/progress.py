@@ -6,7 +6,14 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bar
 from rich.table import Table
 
@@ -24,7 +31,8 @@ class Progress:
         self.bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}  {task.fields[numbers]}"),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
@@ -32,7 +40,7 @@ class Progress:
             transient=True,
             disable=not self.console.is_terminal,
         )
-        self.tasks: dict[str, tuple[int, float, int]] = {}  # task, when and where it began
+        self.tasks: dict[str, tuple[TaskID, float, int]] = {}  # task, when and where it began
         self.spoken = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -56,7 +64,7 @@ class Progress:
             "step", step, steps, "  ".join(f"{n} {numbers[n]:.2f}" for n in shown if n in numbers)
         )
 
-    def count(self, what: str, done: int, total: int, numbers: str = "") -> None:
+    def count(self, what: str, done: int, total: int | None, numbers: str = "") -> None:
         now = time.monotonic()
         if what not in self.tasks:
             self.tasks[what] = (self.bar.add_task(what, numbers=""), now, done)
@@ -66,8 +74,22 @@ class Progress:
         self.bar.update(task, completed=done, total=total, numbers=told)
         if not self.console.is_terminal and now - self.spoken >= LINE_EVERY:
             self.spoken = now
-            left = (total - done) / rate if rate > 0 else 0
-            self.say(f"{what} {done:,}/{total:,}  {told}, {left:.0f} s left")
+            left = f", {duration((total - done) / rate)} left" if total and rate > 0 else ""
+            self.say(f"{what} {done:,}{f'/{total:,}' if total else ''}  {told}{left}")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(42), duration(130), duration(7300)
+    ('42 s', '2 min 10 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def table(rows: Iterable[tuple[str, ...]], console: Console | None = None) -> None:

@@ -137,7 +137,7 @@ def reading(measured: Measured) -> str:
     if cost < 3 * error:
         return (
             f"The decoder does not read its code: another sentence's code costs {cost:.2f} ± "
-            f"{error:.2f} nats, which is nothing. Raise the floor of free bits or the word dropout."
+            f"{error:.2f} nats, which is nothing. Raise the floor of free bits, or word dropout."
         )
     return f"The decoder reads its code: with another sentence's it loses {cost:.1f} nats."
 

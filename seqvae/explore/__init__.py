@@ -1,6 +1,7 @@
 """An opened model and its verbs: `m = seqvae.load("runs/x")`."""
 
 from .explorer import Explorer as Explorer
+from .explorer import find as find
 from .explorer import load as load
 from .how import GREEDY as GREEDY
 from .how import How as How
