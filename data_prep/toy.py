@@ -372,7 +372,7 @@ def english() -> Grammar:
 
     >>> sentence, factors = english().sample(1, seed=0)[0]
     >>> sentence, factors["tense"], factors["topic"]
-    ('our young tall coach will abandon the wonderful relay in the gym .', 'future', 'sport')
+    ('the coach will follow the lovely relay before long .', 'future', 'sport')
     """
     names = list(FACTORS)
     kinds = []

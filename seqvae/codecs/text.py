@@ -21,6 +21,7 @@ UNKNOWN = "\u2047"  # what a person reads where the codec has no token
 DEFAULT_VOCAB = 8000  # shrinks in silence to what the corpus allows; a number asked for does not
 FIXED_IDS = SPECIAL + 256  # the special ids and one id a byte come before any piece
 COVERAGE = 0.9999  # characters rarer than the last 1 in 10,000 are spelt in bytes
+LEAST_COVERAGE = 0.98  # the trainer takes no less
 LONGEST_LINE = 16_000  # characters; the trainer drops longer lines without a word, so we split
 NAMES = ("<pad>", "<unk>", "<s>", "</s>")
 
@@ -142,8 +143,10 @@ class SentencePieceCodec(TextCodec):
         if model not in cls.MODELS:
             raise Refused(f"model = {model!r} is none of 'bpe', 'unigram', 'char'.")
         sample = list(_trainable(cls, lines))
+        if vocab is not None and vocab < 1:
+            raise Refused(f"vocab = {vocab}: leave it out for the usual size.")
         alphabet, coverage = _alphabet(sample, DEFAULT_VOCAB if vocab is None else None)
-        _check_room(vocab, alphabet)
+        _check_room(vocab or DEFAULT_VOCAB, alphabet)
         codec = cls(_train(sample, model, vocab, coverage, nfkc), model=model, nfkc=nfkc)
         if vocab is not None and codec.vocab != vocab:
             raise Refused(
@@ -325,19 +328,19 @@ def _alphabet(sample: Sequence[str], vocab: int | None) -> tuple[int, float]:
     """
     if not sample:
         raise Refused("no text to train a codec on: every line is blank. Give another file.")
-    total = np.cumsum(_count_characters(sample))
-    wanted = int(np.searchsorted(total, COVERAGE * total[-1])) + 1
-    kept = wanted if vocab is None else min(wanted, (vocab - FIXED_IDS) // 2)
-    if kept == len(total):
+    share = np.cumsum(_count_characters(sample), dtype=np.float64)
+    share /= share[-1]
+    wanted, fewest = (int(np.searchsorted(share, part)) + 1 for part in (COVERAGE, LEAST_COVERAGE))
+    kept = wanted if vocab is None else max(fewest, min(wanted, (vocab - FIXED_IDS) // 2))
+    if kept == len(share):
         return kept, 1.0
-    # The trainer stops at the first character whose predecessors already cover this share, and
-    # takes no share below 0.98.
-    before = total[kept - 2] if kept > 1 else 0
-    return kept, max(0.98, float(before + total[kept - 1]) / 2 / float(total[-1]))
+    # The trainer stops at the first character whose predecessors already cover this share.
+    before = share[kept - 2] if kept > 1 else 0.0
+    return kept, max(LEAST_COVERAGE, float(before + share[kept - 1]) / 2)
 
 
-def _check_room(vocab: int | None, alphabet: int) -> None:
-    if vocab is not None and vocab < FIXED_IDS + alphabet:
+def _check_room(vocab: int, alphabet: int) -> None:
+    if vocab < FIXED_IDS + alphabet:
         raise Refused(
             f"vocab = {vocab}: byte fallback takes 256 ids, special tokens {SPECIAL} and this "
             f"corpus's alphabet {alphabet}. Set vocab = {FIXED_IDS + alphabet} or more."

@@ -1,0 +1,39 @@
+# `make demo` and `make test` do all their own set-up; nothing needs to be installed before.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+RUN := runs/demo
+
+.PHONY: demo test check clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "seqvae needs Python 3.11 or later; try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+# Train on sentences from Python's own documentation, then look at what was learnt.
+demo: $(READY)
+	rm -rf $(RUN)
+	$(BIN)/seqvae train demo --out $(RUN)
+	@echo; echo "== sentences, and what comes back from 32 numbers"
+	$(BIN)/seqvae reconstruct $(RUN) "Return the name of the file." "This method is not thread safe." "The default is to use the current directory."
+	@echo; echo "== a walk between two sentences"
+	$(BIN)/seqvae interpolate $(RUN) "Return the name of the file." "This method is not thread safe."
+	@echo; echo "== sentences from nowhere: codes drawn from the prior"
+	$(BIN)/seqvae sample $(RUN) --top-p 0.9
+	@echo; echo "== what was measured"
+	$(BIN)/seqvae evaluate $(RUN)
+	@echo; echo "curves: $(RUN)/figures/curves.png   all figures: $(RUN)/report.json   card: $(RUN)/card.md"
+
+test: $(READY)
+	$(BIN)/pytest
+
+# What CI checks beside the tests.
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv runs/demo
