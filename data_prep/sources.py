@@ -23,7 +23,7 @@ from seqvae.errors import Refused
 
 HUB = "hf://"
 HUB_SECONDS = 5.0  # how long a look-up may take before we say that there is no network
-FIELD_LIMIT = 1 << 30  # the csv module's own limit, 131,072 characters, stops at a long line
+FIELD_LIMIT = 1 << 30  # the csv module's own, 131,072 characters, ends the file at a long line
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowInvalid, csv.Error)
 
 
@@ -89,6 +89,8 @@ def _expand(path: str | Path) -> list[str]:
         return _folder_files(path)
     if not path.exists():
         raise Refused(f"no such file: {path}.{_nearest_path(path)}")
+    if not path.is_file():
+        raise Refused(f"{path} is a pipe or device, and is read twice. Save it as a file first.")
     return [str(path)]
 
 

@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -42,7 +42,7 @@ PLAN_FORMAT = 1
 BLOCK_LINES = 200_000
 GROUP_LINES = 10_000  # encoded at once: large enough for speed, small enough for memory
 SAMPLE_LINES = 1_000_000
-SAMPLE_CHARACTERS = 60_000_000  # keeps the codec's training under 500 MB
+SAMPLE_CHARACTERS = 40_000_000  # keeps the codec's training under 500 MB
 EXACT_LINES = 100_000  # up to here the splits' sizes are exact, above within 1 % or so
 DEFAULT_FRACTION = 0.05
 DEFAULT_LINES = 5_000  # a split is never larger unless a fraction was asked for
@@ -186,11 +186,8 @@ def prepare_text(
     >>> print(prepare_text([folder / "a.txt"], folder / "a", codec="word").table()[1:])
     [('train', '3', '2', '3.0', '1', 'blank 1'), ('valid', '1', '1', '3.0', '0', '')]
     """
-    columns = Columns(column, label)
-    origins = [Origin("train", source) for source in find_sources(sources, columns)]
-    for name, path in (("valid", valid), ("test", test)):
-        given = [] if path is None else find_sources([path], columns)
-        origins += [Origin(name, source) for source in given]
+    given = {"train": sources, "valid": _one(valid), "test": _one(test)}
+    origins = _origins(given, Columns(column, label))
     options = Options(
         codec=str(codec),
         vocab=vocab,
@@ -210,6 +207,19 @@ def prepare_text(
     encoder = Encoder(Path(out), plan, text_codec, origins, strict, report)
     encoder.write_blocks(shard or (0, 1))
     return _finish(Path(out), plan)
+
+
+def _one(path: str | Path | None) -> list[str | Path]:
+    return [] if path is None else [path]
+
+
+def _origins(given: Mapping[str, Sequence[str | Path]], columns: Columns) -> list[Origin]:
+    return [
+        Origin(split, source)
+        for split, paths in given.items()
+        if paths or split == "train"
+        for source in find_sources(paths, columns)
+    ]
 
 
 def _silent(stage: str, done: int, total: int | None) -> None:
@@ -287,7 +297,8 @@ class Scan:
         self.sample = Sample(options.seed)
         self.hashes: list[int] = []  # of the train lines, the first EXACT_LINES of them
         self.held_out: set[int] = set()
-        self.usable = 0
+        self.items = 0
+        self.usable = 0  # of the train sources
         self.faults: Counter[str] = Counter()
         self.labels: set[str] = set()
 
@@ -297,7 +308,8 @@ class Scan:
         for number, item in enumerate(origin.source.items(), 1):
             self._take(origin.split, item)
             if number % GROUP_LINES == 0:
-                report("scan", self.usable, None)
+                report("scan", self.items + number, None)
+        self.items += number
         return number
 
     def _take(self, split: str, item: Item) -> None:
@@ -509,9 +521,10 @@ def _check_same(out: Path, plan: Plan, origins: Sequence[Origin], options: Optio
 def _unchanged(source: Source, before: dict[str, Any]) -> bool:
     """Same size and time; or, copied to another machine say, the same contents."""
     now = source.stamp()
-    if all(before[name] == now[name] for name in now):
+    if all(before.get(name) == value for name, value in now.items()):
         return True
-    return before.get("bytes") == now.get("bytes") and before["sha256"] == source.sha256()
+    same_size = "bytes" in now and before.get("bytes") == now["bytes"]
+    return same_size and before["sha256"] == source.sha256()
 
 
 # Pass 2 ------------------------------------------------------------------------------------
@@ -558,7 +571,7 @@ class Encoder:
             start = number * self.plan.options.block
             next(islice(stream, start - at, start - at), None)
             at = min(start + self.plan.options.block, self.plan.items)
-            self._write_block(number, islice(stream, at - start))
+            self._write_block(number, islice(stream, at - start), at - start)
 
     def _stream(self) -> Iterator[Located]:
         for origin in self.origins:
@@ -574,14 +587,17 @@ class Encoder:
             line_hash(item.text, seed) for source in others for item in source.items()
         )
 
-    def _write_block(self, number: int, items: Iterable[Located]) -> None:
+    def _write_block(self, number: int, items: Iterator[Located], expected: int) -> None:
         block = _Block(self)
-        done = number * self.plan.options.block
-        items = iter(items)
         while group := list(islice(items, GROUP_LINES)):
             block.take(group)
-            done += len(group)
+            done = number * self.plan.options.block + block.read
             self.report("encode", done, self.plan.items)
+        if block.read != expected:
+            raise Refused(
+                "a source was shortened while it was being read. "
+                f"Delete {self.out} and prepare it again."
+            )
         block.write(number)
 
 

@@ -1,10 +1,23 @@
 """`python -m seqvae`, and the console command `seqvae`."""
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 
 from .errors import Diverged, Refused, Stopped
+
+INTACT = "What was saved before is intact."
+CURES = {
+    errno.ENOSPC: f"Free some space and go on (a run: with --resume). {INTACT}",
+    errno.EDQUOT: f"Free some of your quota and go on (a run: with --resume). {INTACT}",
+    errno.EFBIG: f"Files may not grow so large here: raise the limit. {INTACT}",
+    errno.EACCES: "Name a place that you may read or write, or change its permissions.",
+    errno.EROFS: "Name a place that can be written.",
+    errno.ENOTDIR: "A file stands where a folder is needed: name another place.",
+    errno.EEXIST: "Name another place.",
+}
+OUT_OF_MEMORY = "out of memory. Try a smaller training.batch, or training.accumulate=4."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -12,39 +25,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Status 0 done, 1 could not finish, 2 refused, 128 + N ended by signal N.
     """
-    from .cli import app
-
     try:
+        from .cli import app
+
         return app(args=arguments, standalone_mode=False) or 0
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:
-        status, line = _explain(error)
-        print(f"seqvae: {line}", file=sys.stderr)
+    except (Exception, KeyboardInterrupt) as error:
+        status, text = _explain(error)
+        line = " ".join(text.split())
+        if line:
+            print(f"seqvae: {line}", file=sys.stderr)
         return status
 
 
-def _explain(error: Exception) -> tuple[int, str]:
+def _explain(error: BaseException) -> tuple[int, str]:
     """The status and the one line for an error that is the input's; a bug is raised again."""
-    from click import ClickException
-    from click.exceptions import Abort, Exit
+    import typer
 
-    if isinstance(error, Exit):
-        return error.exit_code, ""
-    if isinstance(error, ClickException):
-        return error.exit_code, f"{error.format_message()} See: seqvae --help"
     if isinstance(error, Refused):
         return 2, str(error)
     if isinstance(error, Stopped):
         return 128 + error.number, str(error)
     if isinstance(error, Diverged):
         return 1, str(error)
+    if isinstance(error, typer.Abort | KeyboardInterrupt):
+        return 130, "interrupted"
     if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
-        return 1, f"{error.strerror or error}{where}. What was saved before is intact."
-    if isinstance(error, Abort | KeyboardInterrupt):
-        return 130, "interrupted"
+        return 1, f"{error.strerror or error}{where}. {CURES.get(error.errno or 0, INTACT)}"
+    # torch's is no MemoryError, and is not worth importing torch for.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return 1, OUT_OF_MEMORY
+    if hasattr(error, "format_message"):  # a usage error of click, or of the copy inside typer
+        told = error.format_message().rstrip(" .")
+        return 2, f"{told}. See: seqvae --help" if told else ""
     raise error
 
 

@@ -1,7 +1,6 @@
 """Names and numbers -> objects: the only place where a recipe becomes networks and objectives."""
 
 import inspect
-import typing
 from collections.abc import Mapping
 from functools import partial
 from types import ModuleType, NoneType, UnionType
@@ -10,15 +9,15 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origi
 import torch
 
 from . import decoders, encoders, objectives, posteriors, priors, regularizers, schedules, training
-from .distributions import has_density
 from .errors import Refused
 from .objectives.objective import Objective
+from .posteriors.posterior import Posterior
 from .recipe import Recipe, unknown
 from .regularizers.regularizer import Regularizer
 from .schedules import FAR, Schedule
 from .tokens import EOS, SPECIAL
 from .training.optimizers import Stepper
-from .vae import VAE, Batch
+from .vae import VAE, Batch, Encoder
 
 T = TypeVar("T")
 
@@ -49,14 +48,14 @@ def build(recipe: Recipe, vocab: int, *, steps: int = 1) -> Built:
         construct(recipe, "decoder", decoders, vocab=vocab, latent=latent),
     )
     built = Built(vae, _objective(recipe, steps))
-    _try(built, vocab)
+    _try(built, vocab, latent)
     return built
 
 
-def build_stepper(recipe: Recipe, built: Built) -> Stepper:
+def build_stepper(recipe: Recipe, built: Built, *, steps: int = 1) -> Stepper:
     """The recipe's optimiser over all that learns: the model, and penalties with parameters."""
     parameters = [*built.vae.parameters(), *built.objective.parameters()]
-    return construct(recipe, "optimizer", training, parameters=parameters)
+    return construct(recipe, "optimizer", training, parameters=parameters, steps=steps)
 
 
 def construct(
@@ -71,26 +70,37 @@ def construct(
     if "kind" not in values:
         raise Refused(f"[{section}] does not say its kind; add kind = one of {_names(package)}.")
     maker = _export(package, values.pop("kind"), section)
-    parameters = inspect.signature(maker).parameters
-    hints = typing.get_type_hints(vars(maker)["__init__"] if isinstance(maker, type) else maker)
+    parameters = _parameters(maker)
     arguments = {}
     for key, value in values.items():
         name = "lambda_" if key == "lambda" else key
         if name not in parameters or name in given:
             writable = [p for p in parameters if p not in given]
             raise Refused(unknown(key, writable, f"[{section}] {maker.__name__}", "argument"))
-        arguments[name] = coerce(f"{section}.{key}", value, hints[name])
+        arguments[name] = coerce(f"{section}.{key}", value, parameters[name].annotation)
     arguments |= {name: value for name, value in given.items() if name in parameters}
     missing = [
         name
         for name, parameter in parameters.items()
-        if name not in arguments and parameter.default is parameter.empty and name != "step"
+        if name not in arguments and parameter.default is parameter.empty
     ]
     if missing:
         raise Refused(f"[{section}] {maker.__name__} also needs: {', '.join(missing)}.")
-    if isinstance(maker, type):
+    if not isinstance(maker, type):
+        return partial(maker, **arguments)
+    try:
         return maker(**arguments)
-    return partial(maker, **arguments)
+    except Refused:
+        raise
+    except (ValueError, RuntimeError) as error:  # of torch: a size or number it cannot take
+        raise Refused(f"[{section}] {maker.__name__}: {str(error).splitlines()[0]}.") from error
+
+
+def _parameters(maker: Any) -> dict[str, inspect.Parameter]:
+    """The named parameters of a class or schedule, with annotations, but for a schedule's step."""
+    named = inspect.signature(maker, eval_str=True).parameters
+    gathering = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {n: p for n, p in named.items() if p.kind not in gathering and n != "step"}
 
 
 def coerce(where: str, value: Any, hint: Any) -> Any:
@@ -113,7 +123,10 @@ def coerce(where: str, value: Any, hint: Any) -> Any:
         (wanted,) = [option for option in get_args(hint) if option is not NoneType]
         return coerce(where, value, wanted)
     if origin is tuple and isinstance(value, list):
-        return tuple(coerce(where, item, get_args(hint)[0]) for item in value)
+        inner = get_args(hint)
+        if Ellipsis not in inner and len(value) != len(inner):
+            raise Refused(f"{where} = {value!r} should hold {len(inner)} values.")
+        return tuple(coerce(where, item, inner[0]) for item in value)
     if origin is dict and isinstance(value, dict):
         return {key: coerce(f"{where}.{key}", v, get_args(hint)[1]) for key, v in value.items()}
     if hint is float and type(value) is int:
@@ -124,9 +137,7 @@ def coerce(where: str, value: Any, hint: Any) -> Any:
     raise Refused(f"{where} = {value!r} is of type {type(value).__name__}; it should be {name}.")
 
 
-def _encoder(
-    recipe: Recipe, vocab: int, latent: int, posterior: posteriors.GaussianPosterior
-) -> Any:
+def _encoder(recipe: Recipe, vocab: int, latent: int, posterior: Posterior) -> Encoder:
     if latent == 0:
         return encoders.EmptyEncoder()
     return construct(recipe, "encoder", encoders, vocab=vocab, posterior=posterior)
@@ -139,20 +150,26 @@ def _objective(recipe: Recipe, steps: int) -> Objective:
         return construct({"objective": section}, "objective", objectives)
     if section.get("kind") != "Elbo":
         raise Refused(f"[objective] {section.get('kind')} has its own terms; only Elbo takes any.")
-    named = {name: _term(f"objective.terms.{name}", term, steps) for name, term in terms.items()}
-    return objectives.Elbo(named)
+    named = {
+        name: _term(f"objective.terms.{name}", term, steps)
+        for name, term in _section("objective.terms", terms).items()
+    }
+    try:
+        return objectives.Elbo(named)
+    except KeyError as error:  # torch will not have every word as a module's name
+        raise Refused(f"[objective.terms]: {error.args[0]}; name the term otherwise.") from error
 
 
-def _term(where: str, term: Mapping[str, Any], steps: int) -> tuple[Regularizer, Schedule]:
-    section = dict(term)
+def _term(where: str, term: Any, steps: int) -> tuple[Regularizer, Schedule]:
+    section = _section(where, term)
     weight = section.pop("weight", 1.0)
     regularizer = construct({where: section}, where, regularizers)
     return regularizer, _schedule(f"{where}.weight", weight, steps)
 
 
 def _schedule(where: str, weight: Any, steps: int) -> Schedule:
-    if isinstance(weight, int | float):
-        return partial(schedules.constant, value=float(weight))
+    if not isinstance(weight, Mapping):
+        return partial(schedules.constant, value=coerce(where, weight, float))
     section = dict(weight)
     if "share" in section:  # of the run, for recipes that do not know how long it will be
         share = coerce(f"{where}.share", section.pop("share"), float)
@@ -160,18 +177,34 @@ def _schedule(where: str, weight: Any, steps: int) -> Schedule:
     return construct({where: section}, where, schedules)
 
 
-def _try(built: Built, vocab: int) -> None:
+def _section(where: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise Refused(f"{where} = {value!r}: this is a section; write [{where}] with keys below.")
+    return dict(value)
+
+
+def _try(built: Built, vocab: int, latent: int) -> None:
     x = torch.full((2, 3), min(SPECIAL, vocab - 1))
     x[:, -1] = EOS
     batch = Batch(x, torch.tensor([3, 3]), None, torch.arange(2), FAR)
+    vae = built.vae.eval()
     with torch.no_grad():
+        for part, over in (("encoder", vae.encoder(batch)), ("prior", vae.prior())):
+            if over.event_shape != (latent,):
+                raise Refused(
+                    f"the {part}'s codes have shape {tuple(over.event_shape)} and latent is "
+                    f"{latent}: name another kind in [{part}], or change latent."
+                )
         try:
-            built.objective.eval()(built.vae.eval(), batch)
+            loss, _ = built.objective.eval()(vae, batch)
         except Refused as error:
             raise Refused(f"this recipe's parts do not go together: {error}") from error
-        p = built.vae.prior()
-        if has_density(p) and p.event_shape != built.vae.encoder(batch).event_shape:
-            raise Refused(f"the prior is over {tuple(p.event_shape)}; set its size to latent.")
+    if not bool(loss.isfinite()):
+        raise Refused(
+            f"this recipe's parts do not go together: the loss of a first batch is {loss:g}. A "
+            "KL is infinite where the prior gives a code of the posterior no density (a Gaussian "
+            "posterior, a Uniform prior). Use another prior, or a penalty on samples such as MMD."
+        )
 
 
 def _export(package: ModuleType, kind: str, section: str) -> Any:

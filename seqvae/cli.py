@@ -26,6 +26,7 @@ app = typer.Typer(
 prepare = typer.Typer(help="Raw files to a prepared corpus, counted.", no_args_is_help=True)
 app.add_typer(prepare, name="prepare")
 
+SMALL = 300  # ids, as good as any number to try a recipe with
 DOCSTRINGS = "docstrings"  # as a corpus: the embedded one, made where it is used
 
 Run = Annotated[str, typer.Argument(help="A run's folder, or the name of one that ships.")]
@@ -35,13 +36,13 @@ FromFile = Annotated[
     typer.Option("--file", help="Sentences from a file (.txt; .jsonl with `text`), - for stdin."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON lines.")]
-Seed = Annotated[int, typer.Option(help="Seed of every random draw.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of every random draw.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")]
-Beam = Annotated[int | None, typer.Option(help="Search for the likeliest with this width.")]
+Beam = Annotated[int | None, typer.Option(min=1, help="Search for the likeliest with this width.")]
 Temperature = Annotated[float | None, typer.Option(help="Draw; below 1 sharper, above flatter.")]
-TopK = Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens.")]
+TopK = Annotated[int | None, typer.Option(min=1, help="Draw from the k likeliest tokens.")]
 TopP = Annotated[float | None, typer.Option(help="Draw from the fewest that reach this share.")]
-Length = Annotated[int, typer.Option(help="The most tokens to write.")]
+Length = Annotated[int, typer.Option(min=1, help="The most tokens to write.")]
 
 
 def _version(wanted: bool) -> None:
@@ -92,9 +93,12 @@ def train(
         print(recipes.to_toml(recipe), end="")
         return None
     from . import runs
+    from .build import build
 
     folder = out or Path("runs") / str(recipe["name"])
     runs.check_new(folder)
+    runs.find_device(device)
+    build(recipe, SMALL)  # what cannot be built is said before a corpus is prepared for it
     return _fit(recipe, _corpus(corpus, recipe, folder), folder, device, tensorboard)
 
 
@@ -259,7 +263,7 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     first, slash, second = text.partition("/")
-    if not (slash and first.isdigit() and second.isdigit() and int(first) < int(second)):
+    if not (slash and first.isdecimal() and second.isdecimal() and int(first) < int(second)):
         raise Refused(f"--shard {text}: write i/n with i from 0 to n-1, such as 0/4.")
     return int(first), int(second)
 
@@ -277,7 +281,7 @@ def prepare_docstrings(
 @prepare.command("grammar")
 def prepare_grammar(
     out: Annotated[Path, typer.Argument(help="The JSON lines file to write.")],
-    count: Annotated[int, typer.Option(help="How many sentences.")] = 20_000,
+    count: Annotated[int, typer.Option(min=1, help="How many sentences.")] = 20_000,
     seed: Seed = 0,
 ) -> None:
     """A synthetic language of exactly known entropy, with its factors as columns."""
@@ -299,13 +303,18 @@ def evaluate(
     run: Run,
     corpus: Annotated[Path | None, typer.Option(help="Another prepared corpus.")] = None,
     split: Annotated[str, typer.Option(help="valid, or at the very end test.")] = "valid",
-    samples: Annotated[int, typer.Option(help="Importance samples an item; 0: none.")] = 100,
-    items: Annotated[int, typer.Option(help="Items for importance sampling, at most.")] = 1000,
+    out: Annotated[Path | None, typer.Option(help="Where to write; else into the run.")] = None,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Importance samples an item; 0: none.")
+    ] = 100,
+    items: Annotated[
+        int, typer.Option(min=1, help="Items for importance sampling, at most.")
+    ] = 1000,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Measure a run: reconstruction, KL, bounds, perplexity, active units, is the code read."""
-    from .explore import find
+    from .explore import find, shipped
     from .progress import Progress, table
     from .report import evaluate_run
 
@@ -313,12 +322,14 @@ def evaluate(
         report, written = evaluate_run(
             find(run),
             corpus,
+            out=out or (Path("runs") / run if run in shipped() else None),
             split=split,
             samples=samples,
             sample_items=items,
             seed=seed,
             device=device,
             progress=progress.count,
+            warn=_warn,
         )
     table(report.rows())
     for note in report.notes:
@@ -332,7 +343,7 @@ def evaluate(
 @app.command()
 def sample(
     run: Annotated[str, typer.Argument(help="A run; the one that ships if left out.")] = "tatoeba",
-    n: Annotated[int, typer.Option("-n", help="How many.")] = 5,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
     beam: Beam = None,
     temperature: Temperature = None,
     top_k: TopK = None,
@@ -377,7 +388,9 @@ def interpolate(
             metavar='[RUN] "A" "B"', help="Two sentences; a run first, or the shipped."
         ),
     ],
-    steps: Annotated[int, typer.Option(help="Sentences on the way, both ends included.")] = 7,
+    steps: Annotated[
+        int, typer.Option(min=2, help="Sentences on the way, both ends included.")
+    ] = 7,
     path: Annotated[str, typer.Option(help="lerp (straight) or slerp (great circle).")] = "lerp",
     beam: Beam = None,
     temperature: Temperature = None,
@@ -435,7 +448,7 @@ def decode(
     """Write the sentences of codes."""
     import torch
 
-    codes = torch.tensor(_codes(file))
+    codes = torch.tensor(_codes(file), dtype=torch.float32)
     how = _how(beam, temperature, top_k, top_p, length, seed)
     _write(({"text": text} for text in _load(run, device).decode(codes, how)), as_json)
 
@@ -448,7 +461,7 @@ def neighbours(
         str | None, typer.Option(help="A prepared folder or text file; else the run's corpus.")
     ] = None,
     split: Annotated[str, typer.Option(help="Of a prepared corpus.")] = "valid",
-    n: Annotated[int, typer.Option("-n", help="How many.")] = 5,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
@@ -479,8 +492,8 @@ def export(run: Run, out: Annotated[Path, typer.Argument(help="The folder to mak
     from .explore import find
     from .runs import export as export_run
 
-    export_run(find(run), out)
-    print(f"{out}: {sum(f.stat().st_size for f in out.rglob('*')) / 2**20:.1f} MiB")
+    export_run(find(run), out, warn=_warn)
+    print(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 2**20:.1f} MiB")
 
 
 # --- what the commands share --------------------------------------------------------------------
@@ -490,7 +503,11 @@ def _load(run: str, device: str) -> Any:
     from .explore import load
     from .runs import find_device
 
-    return load(run, device=str(find_device(device)))
+    return load(run, device=str(find_device(device)), warn=_warn)
+
+
+def _warn(sentence: str) -> None:
+    print(f"seqvae: {sentence}", file=sys.stderr)
 
 
 def _how(
@@ -509,31 +526,45 @@ def _how(
 def _given(texts: list[str] | None, file: str | None) -> list[str]:
     if bool(texts) == bool(file):
         raise Refused('give sentences ("one" "two") or --file FILE (- for stdin), not both.')
-    return texts or [row["text"] for row in _rows(str(file), "text")]
+    given = texts or [row["text"] for row in _rows(str(file), "text")]
+    if not given:
+        raise Refused(f"{file} holds no sentence: write one a line.")
+    return given
 
 
 def _codes(file: str) -> list[list[float]]:
+    cure = "make codes with: seqvae encode RUN TEXT"
     codes = [row["z"] for row in _rows(file, "z")]
     for place, code in enumerate(codes, 1):
-        if not (isinstance(code, list) and all(isinstance(n, int | float) for n in code)):
-            raise Refused(f"{file}, code {place}: `z` is not a list of numbers.")
+        if not (isinstance(code, list) and all(map(_is_finite, code))):
+            raise Refused(f"{file}, code {place}: `z` is not a list of finite numbers; {cure}")
         if len(code) != len(codes[0]):
-            raise Refused(f"{file}, code {place}: {len(code)} numbers, not {len(codes[0])}.")
+            raise Refused(
+                f"{file}, code {place}: {len(code)} numbers, not {len(codes[0])}; {cure}"
+            )
     if not codes:
-        raise Refused(f"{file} holds no codes; make some with seqvae encode RUN TEXT.")
+        raise Refused(f"{file} holds no codes; {cure}")
     return codes
+
+
+def _is_finite(number: Any) -> bool:
+    # Beyond 1e38 a float32 is infinite; the comparison also fails for NaN.
+    return type(number) in (int, float) and abs(number) < 1e38
 
 
 def _rows(file: str, field: str) -> Iterator[dict[str, Any]]:
     """Lines of text as {"text": line}, lines of JSON as they are; `field` must be there."""
     path = Path(file)
     if file != "-" and not path.is_file():
-        raise Refused(f"no file {file!r}.")
+        raise Refused(f"no file {file!r}. Check its name, or write - for standard input.")
     binary = sys.stdin.buffer.read() if file == "-" else path.read_bytes()
     try:
-        lines = [line for line in binary.decode("utf-8").split("\n") if line.strip()]
+        text = binary.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise Refused(f"{file} is not UTF-8 text: {error}.") from error
+        raise Refused(
+            f"{file} is not UTF-8 text: {error}. Convert it: iconv -f LATIN1 -t UTF-8 {file}"
+        ) from error
+    lines = [line for line in text.split("\n") if line.strip()]
     if field == "text" and not file.endswith(".jsonl"):
         yield from ({"text": line} for line in lines)
         return
@@ -544,10 +575,10 @@ def _rows(file: str, field: str) -> Iterator[dict[str, Any]]:
 def _row(line: str, field: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise Refused(f"{where} is no JSON: {error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"{where} is no JSON: {error}. Write one object a line.") from error
     if not isinstance(row, dict) or field not in row:
-        raise Refused(f"{where} has no field {field!r}.")
+        raise Refused(f'{where} has no field {field!r}. Write one object a line: {{"{field}": …}}')
     return row
 
 

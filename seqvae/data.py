@@ -57,8 +57,8 @@ class Order:
     """Which rows make which batch: (seed, epoch) -> the batches of that epoch.
 
     Rows are shuffled, cut into pools of 64 batches, sorted by length inside a pool, cut into
-    batches of about equal length, and the batches of a pool are shuffled: hardly any padding, and
-    who meets whom in a batch changes every epoch. No row is ever left out.
+    batches, and the batches of a pool are shuffled: hardly any padding, and who meets whom in a
+    batch changes every epoch. No row is ever left out.
 
     Arguments:
         lengths: tokens of every row (N,).
@@ -80,13 +80,10 @@ class Order:
         random = np.random.default_rng([self.seed, epoch])
         # 32-bit rows: a shuffled order of 40 million sentences is 160 MB, not 320.
         order = random.permutation(np.arange(len(self.lengths), dtype=np.int32))
-        pool = self._pool_size()
-        for start in range(0, len(order), pool):
-            rows = order[start : start + pool].astype(np.int64)
-            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
-            batches = self._cut(rows)
-            for place in random.permutation(len(batches)):
-                yield batches[place]
+        cut = self._by_sentences if self.by == "sentences" else self._by_tokens
+        for pool in cut(order):
+            for place in random.permutation(len(pool)):
+                yield pool[place]
 
     def steps_per_epoch(self) -> int:
         """Batches in an epoch; by tokens it varies a little between epochs, this is epoch 0's."""
@@ -107,20 +104,28 @@ class Order:
                 step += 1
             epoch += 1
 
-    def _pool_size(self) -> int:
-        if self.by == "sentences":
-            return BATCHES_A_POOL * self.size
-        return max(BATCHES_A_POOL * self.size // max(int(self.lengths[:10_000].mean()), 1), 1)
+    def _by_sentences(self, order: NDArray[np.int32]) -> Iterator[list[Rows]]:
+        # Batches of equal size, give or take one row: a remainder of one sentence would be a
+        # batch that a penalty on pairs of codes cannot take.
+        count = self.steps_per_epoch()
+        edges = np.arange(count + 1) * len(order) // count
+        for first in range(0, count, BATCHES_A_POOL):
+            cuts = edges[first : first + BATCHES_A_POOL + 1]
+            yield np.split(self._sorted(order[cuts[0] : cuts[-1]]), cuts[1:-1] - cuts[0])
 
-    def _cut(self, rows: Rows) -> list[Rows]:
-        if self.by == "sentences":  # equal parts, so no batch of one unless there is one row
-            return np.array_split(rows, -(-len(rows) // self.size))
-        cuts, first = [], 0
-        for row in range(1, len(rows)):  # sorted, so the newest row is the longest
-            if (row + 1 - first) * int(self.lengths[rows[row]]) > self.size:
-                cuts.append(row)
-                first = row
-        return np.split(rows, cuts)
+    def _by_tokens(self, order: NDArray[np.int32]) -> Iterator[list[Rows]]:
+        size = max(BATCHES_A_POOL * self.size // max(int(self.lengths[:10_000].mean()), 1), 1)
+        for start in range(0, len(order), size):
+            rows = self._sorted(order[start : start + size])
+            cuts, first = [], 0
+            for row in range(1, len(rows)):  # sorted, so the newest row is the longest
+                if (row + 1 - first) * int(self.lengths[rows[row]]) > self.size:
+                    cuts.append(row)
+                    first = row
+            yield np.split(rows, cuts)
+
+    def _sorted(self, rows: NDArray[np.int32]) -> Rows:
+        return rows[np.argsort(self.lengths[rows], kind="stable")].astype(np.int64)
 
 
 class _Loaded:
@@ -151,11 +156,19 @@ def batches(items: Items, order: Order, *, start: int = 0, workers: int = 0) -> 
 
 
 def in_order(items: Items, size: int, limit: int | None = None) -> Iterator[Batch]:
-    """Every item (or the first `limit`) once, for evaluation: batches of `size`, longest last."""
+    """Every item (or the first `limit`) once, for evaluation, longest last.
+
+    Batches are of equal size, at most `size`, so that none is left with a single item.
+    """
     rows = np.arange(len(items) if limit is None else min(limit, len(items)))
+    return in_batches(items, rows, size)
+
+
+def in_batches(items: Items, rows: Rows, size: int) -> Iterator[Batch]:
+    """These rows, sorted by length, in batches of equal size, at most `size`."""
     rows = rows[np.argsort(items.lengths[rows], kind="stable")]
-    for start in range(0, len(rows), size):
-        yield collate(items, rows[start : start + size])
+    for part in np.array_split(rows, -(-len(rows) // size)) if len(rows) else ():
+        yield collate(items, part)
 
 
 class Encoded:

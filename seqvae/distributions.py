@@ -140,7 +140,8 @@ class TokenSequence(Distribution):
         """log p(x_t | x_<t, z) of every token, (*, B, T); zero at PAD."""
         shape = (*self.z.shape[:-1], x.shape[-1])
         x = x.expand(shape).reshape(-1, shape[-1])
-        features = self.decoder.features(x, self.z.reshape(-1, self.z.shape[-1]))
+        # Not reshape(-1, D): a code of no dimensions leaves -1 to be guessed.
+        features = self.decoder.features(x, self.z.flatten(0, -2))
         real = x != PAD
         log_p = torch.zeros(x.shape, dtype=torch.float32, device=x.device)
         log_p = log_p.masked_scatter(real, score_tokens(self.decoder, features[real], x[real]))

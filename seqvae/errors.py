@@ -15,6 +15,20 @@ class Refused(ValueError):
     """
 
 
+def check_sizes(**sizes: int) -> None:
+    """Raise `Refused` for the first size under 1, by its name."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise Refused(f"{name} = {size}: set it to 1 or more.")
+
+
+def check_shares(**shares: float) -> None:
+    """Raise `Refused` for the first share outside 0 to 1, by its name."""
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise Refused(f"{name} = {share}: a share lies between 0 and 1.")
+
+
 class Diverged(RuntimeError):
     """The loss or a gradient is not finite; raised before the optimiser moved anything."""
 

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from .data import Items, collate, in_order
+from .data import Items, collate, in_batches, in_order
 from .distributions import has_density, kl, kl_per_dimension
 from .errors import Refused
 from .metrics import (
@@ -214,10 +215,7 @@ def _shuffle(measured: Measured, worse: Tensor) -> None:
 def _spread(items: Items, limit: int | None, total: int, size: int) -> Iterable[Batch]:
     """`total` items spread evenly over the split, in batches of similar length."""
     count = len(items) if limit is None else min(limit, len(items))
-    rows = torch.linspace(0, count - 1, total).round().long().numpy()
-    rows = rows[items.lengths[rows].argsort(kind="stable")]
-    for start in range(0, len(rows), size):
-        yield collate(items, rows[start : start + size])
+    return in_batches(items, np.linspace(0, count - 1, total).round().astype(np.int64), size)
 
 
 def _perplexity(

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -44,6 +45,9 @@ class Standing:
     tokens: int = 0
     seconds: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
+    # Of the steps since the last line of the log, so that a resumed run writes the same lines.
+    sums: dict[str, float] = field(default_factory=dict)
+    counted: int = 0
 
 
 class Plan(NamedTuple):
@@ -87,11 +91,17 @@ def fit(
     built = build(recipe, corpus.codec.vocab, steps=plan.steps)
     built.vae.to(plan.device)
     built.objective.to(plan.device)
-    stepper = build_stepper(recipe, built)
+    stepper = build_stepper(recipe, built, steps=plan.steps)
     standing = _restore(plan, built, stepper, say) if resume else _begin(plan)
-    if standing.finished and standing.step >= plan.steps:
-        say(f"{folder} is finished: {standing.step} steps. Raise training.epochs to go on.")
+    if standing.finished and (standing.step >= plan.steps or _spent(standing, stepper)):
+        say(
+            f"{folder} is finished: {standing.step} steps. To go on, raise its limit: "
+            f"--set training.epochs={2 * recipe['training']['epochs']:g}"
+        )
+        if not (folder / "card.md").is_file():  # killed between its last step and its card
+            finish(plan, standing, say)
         return standing
+    runs.write_text(folder / "recipe.toml", to_toml(recipe))
     say(estimate(plan, built, standing.step))
     log = Log(folder, step=standing.step, tensorboard=tensorboard)
     _Fitting(plan, built, stepper, standing, log, say, tick).run()
@@ -169,8 +179,7 @@ class _Fitting:
         self.plan, self.built, self.stepper, self.standing = plan, built, stepper, standing
         self.log, self.say, self.tick = log, say, tick
         self.valid = plan.corpus.split("valid")
-        self.sums: dict[str, float] = {}
-        self.counted = 0
+        self.drawn = 0  # tokens of the batch that is being trained on
         self.began = time.monotonic()
 
     def run(self) -> None:
@@ -191,6 +200,7 @@ class _Fitting:
                     device=plan.device,
                 ):
                     standing.step = step
+                    standing.tokens += self.drawn
                     self._count(report)
                     last = step == plan.steps
                     if step % plan.validate_every == 0 or last:
@@ -203,37 +213,43 @@ class _Fitting:
                     if asked:
                         raise Stopped(step, asked[0], plan.folder)
             except Diverged:
-                self.save()
+                if _finite(self.built):  # else the checkpoint before is the last good state
+                    self.save()
                 raise
 
     def _batches(self) -> Iterator[Any]:
         items = self.plan.corpus.split("train")
         workers = self.plan.recipe["training"]["workers"]
         for batch in batches(items, self.plan.order, start=self.standing.step, workers=workers):
-            self.standing.tokens += int(batch.length.sum())
+            self.drawn = int(batch.length.sum())
             yield batch
 
     def _count(self, report: Mapping[str, Any]) -> None:
+        sums = self.standing.sums
         for name, value in report.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value)
-        self.counted += 1
+            sums[name] = sums.get(name, 0.0) + float(value)
+        self.standing.counted += 1
+        if self.tick is not None:
+            recent = {name: total / self.standing.counted for name, total in sums.items()}
+            self.tick(self.standing.step, self.plan.steps, recent)
         if self.standing.step % LOG_EVERY == 0:
             self._flush()
-        if self.tick is not None:
-            recent = {n: s / max(self.counted, 1) for n, s in self.sums.items()}
-            self.tick(self.standing.step, self.plan.steps, recent or self.standing.figures)
 
     def _flush(self) -> None:
         """One line of averages since the last one."""
-        if self.counted == 0:
+        standing = self.standing
+        if standing.counted == 0:
             return
+        self._clock()
+        numbers = {name: total / standing.counted for name, total in standing.sums.items()}
+        numbers |= {"tokens": standing.tokens, "seconds": round(standing.seconds, 3)}
+        self.log.write("train", standing.step, numbers)
+        standing.sums, standing.counted = {}, 0
+
+    def _clock(self) -> None:
         now = time.monotonic()
         self.standing.seconds += now - self.began
         self.began = now
-        numbers = {name: total / self.counted for name, total in self.sums.items()}
-        numbers |= {"tokens": self.standing.tokens, "seconds": round(self.standing.seconds, 3)}
-        self.log.write("train", self.standing.step, numbers)
-        self.sums, self.counted = {}, 0
 
     def _validate(self) -> bool:
         """Measure, choose, decay; true when the run should end here."""
@@ -268,8 +284,16 @@ class _Fitting:
         return False
 
     def save(self) -> None:
-        """A checkpoint from which the run goes on bit for bit."""
-        self._flush()
+        """A checkpoint from which the run goes on bit for bit.
+
+        Raises `Diverged` instead where a weight is not finite: what was saved before stays.
+        """
+        if not _finite(self.built):
+            raise Diverged(
+                f"step {self.standing.step}: its update left weights that are not finite, so they "
+                "were not saved. Lower optimizer.rate and resume from the checkpoint before."
+            )
+        self._clock()
         name = f"step-{self.standing.step:08d}"
         checkpoint = Checkpoint(
             runs.state(self.built), self._trainer(), self.stepper.optimizer.state_dict()
@@ -326,13 +350,17 @@ def describe(figures: Mapping[str, Any]) -> str:
 def stop_requests() -> Iterator[list[int]]:
     """A list that receives the first SIGTERM or SIGINT; a second one ends the process at once."""
     asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # signals are not its business
+        yield asked
+        return
     owner = os.getpid()
 
     def note(number: int, frame: FrameType | None) -> None:
         if os.getpid() != owner:  # a loader's process has inherited this; its parent decides
             return
         asked.append(number)
-        signal.signal(number, signal.SIG_DFL)
+        for heard in before:
+            signal.signal(heard, signal.SIG_DFL)
 
     before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -346,13 +374,17 @@ def find_corpus(folder: Path) -> Corpus:
     """The corpus a run was trained on. Raises `Refused` where it is gone or has changed."""
     note = folder / "corpus.json"
     if not note.is_file():
-        raise Refused(f"{folder} does not say which corpus it was trained on; name one.")
-    said = json.loads(note.read_text("utf-8"))
-    corpus = open_corpus(folder / said["path"])  # an absolute path stands for itself
-    if corpus.checksum != said["checksum"]:
+        raise Refused(f"{folder} does not say which corpus it was trained on; name a corpus.")
+    try:
+        said = json.loads(note.read_bytes())
+        place, checksum = folder / said["path"], str(said["checksum"])  # or an absolute path
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(f"{note} is damaged ({error!r:.80}); name a corpus.") from error
+    corpus = open_corpus(place)
+    if corpus.checksum != checksum:
         raise Refused(
             f"{corpus.folder} is not the corpus {folder} was trained on: its checksum is "
-            f"{corpus.checksum[:12]}, not {said['checksum'][:12]}. Prepare it as it was."
+            f"{corpus.checksum[:12]}, not {checksum[:12]}. Prepare it as it was."
         )
     return corpus
 
@@ -389,33 +421,87 @@ def card(plan: Plan, standing: Standing) -> str:
 
 def source_names(manifest: Mapping[str, Any]) -> list[str]:
     """The file names a corpus was prepared from."""
-    return [Path(str(source["path"])).name for source in manifest.get("sources", [])]
+    return [Path(str(source["name"])).name for source in manifest.get("sources", [])]
 
 
 def _begin(plan: Plan) -> Standing:
-    runs.create(plan.folder, plan.recipe, plan.corpus.codec)
+    runs.check_new(plan.folder)
     where = plan.corpus.folder.resolve()
     own = plan.folder.resolve()
     path = where.relative_to(own) if where.is_relative_to(own) else where
     note = {"path": str(path), "checksum": plan.corpus.checksum}
+    # Before the recipe, which makes the folder a run: a run always knows its corpus.
     runs.write_text(plan.folder / "corpus.json", json.dumps(note) + "\n")
+    runs.create(plan.folder, plan.recipe, plan.corpus.codec)
     return Standing()
 
 
 def _restore(plan: Plan, built: Built, stepper: Stepper, say: Say) -> Standing:
+    runs.sweep(plan.folder / "checkpoints")
+    if not runs.checkpoints(plan.folder / "checkpoints"):
+        say("there is no checkpoint yet: beginning at the first step")
+        return Standing()
     place = runs.newest(plan.folder / "checkpoints", warn=say)
     checkpoint = runs.load_checkpoint(place, device=plan.device)
-    if checkpoint.optimizer is None:
-        raise Refused(f"{place} holds no optimiser state, so training cannot resume from it.")
-    if checkpoint.trainer["corpus"] != plan.corpus.checksum:
-        raise Refused(f"{plan.corpus.folder} is not the corpus that {plan.folder} began with.")
+    standing = _standing(checkpoint.trainer, place)
+    if checkpoint.trainer.get("corpus") != plan.corpus.checksum:
+        raise Refused(
+            f"{plan.corpus.folder} is not the corpus that {plan.folder} began with; leave it out "
+            "to use that one, or begin a new run."
+        )
     runs.load_state(built, checkpoint.weights, place)
-    stepper.optimizer.load_state_dict(checkpoint.optimizer)
-    runs.write_text(plan.folder / "recipe.toml", to_toml(plan.recipe))
-    known = Standing.__dataclass_fields__
-    standing = Standing(**{n: v for n, v in checkpoint.trainer.items() if n in known})
+    _restore_optimizer(plan, stepper.optimizer, checkpoint.optimizer, place)
     say(f"going on from step {standing.step}")
     return standing
+
+
+def _standing(trainer: Mapping[str, Any], place: Path) -> Standing:
+    """The trainer's plain numbers, each of the type it should have."""
+    standing = Standing()
+    for name, value in vars(standing).items():
+        found = trainer.get(name, value)
+        if not (isinstance(found, float | None) if name == "best" else type(found) is type(value)):
+            raise Refused(f"{place}: {name} = {found!r:.40} in {runs.TRAINER} cannot be.")
+        setattr(standing, name, found)
+    return standing
+
+
+def _restore_optimizer(
+    plan: Plan, optimizer: torch.optim.Optimizer, saved: dict[str, Any] | None, place: Path
+) -> None:
+    """Take up the state of every weight; rates and decays are the recipe's, which may be new."""
+    if saved is None:
+        raise Refused(f"{place} holds no optimiser state, so training cannot resume from it.")
+    kind, before = (
+        recipe["optimizer"]["kind"] for recipe in (plan.recipe, runs.read_recipe(plan.folder))
+    )
+    own = optimizer.state_dict()
+    try:
+        optimizer.load_state_dict({**own, "state": saved["state"]})
+        fits = kind == before and all(
+            value.shape in (weight.shape, ())
+            for weight, state in optimizer.state.items()
+            for value in state.values()
+            if isinstance(value, torch.Tensor)
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
+        fits = False
+    if not fits:
+        raise Refused(
+            f"{place / runs.OPTIMIZER} does not fit these weights or {kind} (the run began with "
+            f"{before}). Resume with the recipe it had, or begin a new run."
+        )
+
+
+def _spent(standing: Standing, stepper: Stepper) -> bool:
+    """Whether validation stood still for so long that the run ended by itself."""
+    patience = stepper.patience
+    still = patience is not None and standing.stalled >= patience
+    return still and standing.decays >= stepper.max_decays
+
+
+def _finite(built: Built) -> bool:
+    return all(bool(torch.isfinite(tensor).all()) for tensor in runs.state(built).values())
 
 
 def _memory(weights: int) -> float:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .decoders.sequence import SequenceDecoder, State
+from .decoders.sequence import SequenceDecoder
 from .errors import Refused
 from .tokens import BOS, EOS, PAD, UNK
 
@@ -34,7 +34,7 @@ def sampler(
 
     Raises `Refused` for a temperature, k or p outside its range.
     """
-    if temperature <= 0:
+    if not temperature > 0:
         raise Refused(f"temperature = {temperature}: draw at more than 0, or decode greedily.")
     if top_k is not None and top_k < 1:
         raise Refused(f"top_k = {top_k}: keep at least 1 token.")
@@ -43,6 +43,7 @@ def sampler(
     random = torch.Generator(device).manual_seed(seed)
 
     def choose(scores: Tensor) -> Tensor:
+        scores = scores - scores.amax(-1, keepdim=True)  # a low temperature overflows no float
         kept = nucleus(best(scores / temperature, top_k), top_p)
         return torch.multinomial(kept.softmax(-1), 1, generator=random).squeeze(-1)
 
@@ -53,8 +54,8 @@ def best(scores: Tensor, k: int | None) -> Tensor:
     """Scores (B, V) with all but the k largest of each row at -inf."""
     if k is None or k >= scores.shape[-1]:
         return scores
-    lowest = scores.topk(k).values[:, -1:]
-    return scores.masked_fill(scores < lowest, -torch.inf)
+    kept = scores.topk(k)  # by place, not by value: scores may be equal
+    return torch.full_like(scores, -torch.inf).scatter(-1, kept.indices, kept.values)
 
 
 def nucleus(scores: Tensor, p: float | None) -> Tensor:
@@ -125,7 +126,8 @@ def beam(
     best_tokens = z.new_zeros((items, length), dtype=torch.long)
     for place in range(length):
         scores, state = decoder.step(token, state)
-        grown = log_p.unsqueeze(-1) + _readable(scores).log_softmax(-1).view(items, width, -1)
+        each = _readable(scores.float().log_softmax(-1))  # in this order: log p(x|z) as it is
+        grown = log_p.unsqueeze(-1) + each.view(items, width, -1)
         if place == length - 1:
             grown = _only(grown, end)  # what does not end here is no sentence of this length
         # Each beam has one end token among its children: 2 * width children leave width open.
@@ -141,7 +143,7 @@ def beam(
             break
         tokens, token = tokens[rows[:, None], kept], token.gather(1, kept).flatten()
         parents = parent.gather(1, kept) + rows[:, None] * width
-        state = State(state).select(parents.flatten())
+        state = state.select(parents.flatten())
     return best_tokens[:, : int((best_tokens != PAD).sum(1).max())], best_p
 
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+STRAIGHT = 1 - 1e-6  # |cosine| from which two codes count as pointing the same or opposite ways
+
 
 def lerp(a: Tensor, b: Tensor, mix: Tensor) -> Tensor:
     """(1 - mix) a + mix b: codes (*, D), mix (*, 1) or broadcastable."""
@@ -17,12 +19,11 @@ def slerp(a: Tensor, b: Tensor, mix: Tensor) -> Tensor:
     the straight line is taken.
     """
     cosine = torch.nn.functional.cosine_similarity(a, b, dim=-1).unsqueeze(-1)
-    angle = cosine.clamp(-1, 1).acos()
-    sine = angle.sin()
-    safe = sine.clamp_min(1e-6)
-    curve = ((1 - mix) * angle).sin() / safe * a + (mix * angle).sin() / safe * b
-    zero = (a.norm(dim=-1, keepdim=True) == 0) | (b.norm(dim=-1, keepdim=True) == 0)
-    return torch.where((sine < 1e-4) | zero, lerp(a, b, mix), curve)
+    # Nearer to 1 float32 knows no angle; the bound also keeps the gradient of acos finite.
+    angle = cosine.clamp(-STRAIGHT, STRAIGHT).acos()
+    curve = ((1 - mix) * angle).sin() / angle.sin() * a + (mix * angle).sin() / angle.sin() * b
+    points_apart = a.any(-1, keepdim=True) & b.any(-1, keepdim=True) & (cosine.abs() < STRAIGHT)
+    return torch.where(points_apart, curve, lerp(a, b, mix))
 
 
 PATHS = {"lerp": lerp, "slerp": slerp}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .corpus import Replacing
 from .errors import Refused
 
 
@@ -17,7 +18,8 @@ class Log:
     def __init__(self, folder: Path, *, step: int = 0, tensorboard: bool = False) -> None:
         self.path = folder / "metrics.jsonl"
         kept = [row for row in read_log(folder) if row["step"] <= step]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), "utf-8")
+        with Replacing(self.path) as file:
+            file.writelines(f"{json.dumps(row)}\n".encode() for row in kept)
         self.board = _board(folder, step) if tensorboard else None
 
     def write(self, kind: str, step: int, numbers: Mapping[str, Any]) -> None:
@@ -37,11 +39,14 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     rows = []
-    for line in path.read_text("utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
+            row = json.loads(line)
+        except ValueError:
             break  # only the last line can be half written
+        if not (isinstance(row, dict) and isinstance(row.get("step"), int) and "kind" in row):
+            break
+        rows.append(row)
     return rows
 
 

@@ -62,7 +62,7 @@ def shuffle_within(groups: Tensor, seed: int = 0) -> Tensor:
     """
     random = torch.Generator().manual_seed(seed)
     order = torch.arange(len(groups))
-    for group in set(groups.tolist()):
+    for group in sorted(set(groups.tolist())):
         members = (groups == group).nonzero().flatten()
         members = members[torch.randperm(len(members), generator=random)]
         order[members] = members.roll(1)

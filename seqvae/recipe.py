@@ -5,6 +5,7 @@ runs no code. What is not said is taken from the recipe it extends.
 """
 
 import difflib
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -59,6 +60,21 @@ CHOICES = {
     "training.precision": ("auto", "bf16", "float32"),
     "training.select": ("objective", "negative_elbo", "reconstruction", "last"),
 }
+LEAST = {
+    "latent": 0,
+    "seed": 0,
+    "data.vocab": 1,
+    "data.max_tokens": 2,
+    "training.steps": 1,
+    "training.batch": 1,
+    "training.accumulate": 1,
+    "training.workers": 0,
+    "training.validate_every": 1,
+    "training.validate_on": 1,
+    "training.save_every": 1,
+    "training.keep": 1,
+}
+MOST = 2**63 - 1  # what a seed, and a number of anything, may be
 
 
 def shipped() -> list[str]:
@@ -73,15 +89,33 @@ def read(name: str | Path) -> Recipe:
     Raises `Refused` for a file that is missing or is no TOML, and for every unknown key, name or
     type, with the nearest one that exists.
     """
-    return complete(_parse(name))
+    return _read(str(name), ())
 
 
-def complete(recipe: Mapping[str, Any]) -> Recipe:
-    """A recipe merged over the one it extends, checked."""
+def _read(name: str, below: tuple[str, ...]) -> Recipe:
+    if name in below:
+        circle = " -> ".join((*below, name))
+        raise Refused(f"recipes extend each other in a circle: {circle}. Remove one `extends`.")
+    recipe = _parse(name)
     check(recipe)
-    parent = recipe.get("extends", None if recipe.get("name") == DEFAULT else DEFAULT)
-    base = {} if parent is None else read(parent)
-    return merge(base, {key: value for key, value in recipe.items() if key != "extends"})
+    if name == DEFAULT:  # the one that all others extend
+        return recipe
+    parent = recipe.pop("extends", DEFAULT)
+    return merge(_read(parent, (*below, name)), recipe)
+
+
+def read_whole(path: Path) -> Recipe:
+    """The recipe of a run, as it was written: another version's defaults never enter its networks.
+
+    Only what a run needs to train on, and did not know of, is taken from the default.
+    """
+    recipe = _parse(path)
+    check(recipe)
+    missing = [key for key in ("name", "latent", "seed", *SECTIONS) if key not in recipe]
+    if missing:
+        raise Refused(f"{path} was edited: it lacks {', '.join(missing)}. Restore it from a copy.")
+    known = _read(DEFAULT, ())
+    return {**recipe, **{key: merge(known[key], recipe[key]) for key in ("data", "training")}}
 
 
 def merge(base: Recipe, over: Mapping[str, Any]) -> Recipe:
@@ -145,15 +179,17 @@ def unknown(name: str, known: Iterable[str], where: str, what: str = "name") -> 
 
 
 def check_type(where: str, value: Any, example: Any) -> None:
-    """Refuse a value that is of another type than the example (an int may stand for a float)."""
+    """Refuse a value of another type than the example (an int may be a float) or out of range."""
     wanted = type(example)
-    if wanted is float and type(value) is int:
-        return
-    if type(value) is not wanted:
+    if type(value) is not wanted and not (wanted is float and type(value) is int):
         raise Refused(
             f"{where} = {value!r} is of type {type(value).__name__}; "
             f"write a value of type {wanted.__name__}, such as {example!r}."
         )
+    if wanted is float and not 0 < value < math.inf:
+        raise Refused(f"{where} = {value!r}: it must be above 0, such as {example!r}.")
+    if wanted is int and not LEAST[where] <= value <= MOST:
+        raise Refused(f"{where} = {value!r}: it must be at least {LEAST[where]}.")
 
 
 def _check_section(section: str, values: Mapping[str, Any]) -> None:

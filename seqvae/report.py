@@ -78,21 +78,23 @@ def evaluate_run(
     folder: Path,
     corpus: Path | None = None,
     *,
+    out: Path | None = None,
     split: str = "valid",
     samples: int = 100,
     sample_items: int = 1000,
     seed: int = 0,
     device: str = "auto",
     progress: Progress | None = None,
+    warn: runs.Warn | None = None,
 ) -> tuple[EvaluationReport, list[Path]]:
-    """Measure the run's chosen weights; write report.json and figures into its folder.
+    """Measure the run's chosen weights; write report.json and figures into `out` or the run.
 
     A look at the test split is noted in the run's test_ledger.jsonl: it should stay a rare one.
 
     Raises `Refused` for what is no run, no corpus, or a corpus of another codec.
     """
     where = runs.find_device(device)
-    opened = runs.open_run(folder, device=where)
+    opened = runs.open_run(folder, device=where, warn=warn)
     data = find_corpus(folder) if corpus is None else open_corpus(corpus)
     _check_codec(opened.codec, data)
     items = data.split(split)
@@ -118,7 +120,7 @@ def evaluate_run(
         progress=progress,
     )
     report = EvaluationReport(measured, about, [*measured.notes, reading(measured)])
-    return report, _write(report, folder)
+    return report, _write(report, out or folder)
 
 
 def count_words(codec: Codec, items: Split, row: int) -> int:
@@ -153,6 +155,7 @@ def _check_codec(codec: Codec, data: Corpus) -> None:
 
 
 def _write(report: EvaluationReport, folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "report.json"]
     runs.write_text(written[0], json.dumps(report.as_json(), indent=1) + "\n")
     measured = report.measured

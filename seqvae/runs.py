@@ -5,23 +5,27 @@ it is read. A kill or a full disk at any moment leaves the last good one.
 """
 
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from .build import Built, build
 from .codecs import load_codec
 from .codecs.codec import Codec
+from .corpus import Replacing, file_sha256
 from .errors import Refused
-from .recipe import Recipe, check, read, to_toml
+from .recipe import Recipe, check, read_whole, to_toml
 
 FORMAT = 1  # of a run folder; a reader refuses a higher one
 WEIGHTS, OPTIMIZER, TRAINER, SUMS = (
@@ -30,6 +34,8 @@ WEIGHTS, OPTIMIZER, TRAINER, SUMS = (
     "trainer.json",
     "SHA256SUMS",
 )
+
+Warn = Callable[[str], None]
 
 
 class Checkpoint(NamedTuple):
@@ -63,7 +69,8 @@ def state(built: Built) -> dict[str, Tensor]:
 def load_state(built: Built, weights: Mapping[str, Tensor], where: Path) -> None:
     """Put tensors back where `state` took them. Raises `Refused` where they do not fit."""
     for part, module in (("vae", built.vae), ("objective", built.objective)):
-        own = {n.removeprefix(f"{part}."): t for n, t in weights.items() if n.startswith(part)}
+        start = f"{part}."
+        own = {n.removeprefix(start): t for n, t in weights.items() if n.startswith(start)}
         try:
             module.load_state_dict(own)
         except RuntimeError as error:
@@ -75,7 +82,9 @@ def load_state(built: Built, weights: Mapping[str, Tensor], where: Path) -> None
 
 
 def save_checkpoint(folder: Path, name: str, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
-    """Write `folder/name` whole or not at all, then remove all but the newest `keep`.
+    """Write `folder/name` whole or not at all, then remove all but the newest `keep` up to it.
+
+    Later ones go too: they are damaged, or of a course that training has left.
 
     Raises `OSError` where the disk is full; what was there before stays.
     """
@@ -85,15 +94,18 @@ def save_checkpoint(folder: Path, name: str, checkpoint: Checkpoint, *, keep: in
     try:
         beside.mkdir()
         _write_files(beside, checkpoint)
-        if place.exists():
-            shutil.rmtree(place)
+        if place.exists():  # its name comes free at once; removing it file by file takes longer
+            place.rename(folder / f".{name}.old")
         beside.rename(place)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
     _sync(folder)
-    for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+    sweep(folder)
+    kept = [path for path in checkpoints(folder) if path.name <= name][-keep:]
+    for path in checkpoints(folder):
+        if path not in kept:
+            shutil.rmtree(path)
     return place
 
 
@@ -103,40 +115,54 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left behind."""
+    """Remove what killed writers left behind, putting back what one had only moved aside."""
+    for aside in folder.glob(".step-*.old"):
+        place = folder / aside.name.removeprefix(".").removesuffix(".old")
+        if place.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.rename(place)
     for orphan in folder.glob(".step-*.tmp-*"):
         shutil.rmtree(orphan, ignore_errors=True)
 
 
-def load_checkpoint(place: Path, *, device: str | torch.device = "cpu") -> Checkpoint:
+def load_checkpoint(
+    place: Path, *, device: str | torch.device = "cpu", optimizer: bool = True
+) -> Checkpoint:
     """Read one checkpoint after checking its sums; nothing in it is ever run.
 
     Raises `Refused` naming the file that is damaged, edited, missing or not what it should be.
     """
-    _check_sums(place)
+    listed = _check_sums(place)
+    trainer = _read_trainer(place / TRAINER)
     try:
         weights = load_file(place / WEIGHTS, device=str(device))
-        trainer = json.loads((place / TRAINER).read_text("utf-8"))
     except (SafetensorError, ValueError) as error:
-        raise Refused(f"{place} is damaged: {error}. Use an older checkpoint.") from error
-    return Checkpoint(weights, trainer, _load_optimizer(place / OPTIMIZER, device))
+        raise Refused(f"{place / WEIGHTS} holds no tensors: {error}. {_cure(place)}") from error
+    wanted = optimizer and OPTIMIZER in listed  # a file that is not listed is not to be trusted
+    return Checkpoint(
+        weights, trainer, _load_optimizer(place / OPTIMIZER, device) if wanted else None
+    )
 
 
-def newest(folder: Path, *, warn: Any = print) -> Path:
-    """The newest checkpoint whose sums are right; damaged ones are named and passed over.
+def newest(folder: Path, *, warn: Warn | None = None) -> Path:
+    """The newest checkpoint whose sums are right; `warn` is told of damaged ones passed over.
 
     Raises `Refused` where there is none.
     """
-    found = checkpoints(folder)
-    for place in reversed(found):
+    damages = []
+    for place in reversed(checkpoints(folder)):
         try:
             _check_sums(place)
         except Refused as damage:
-            warn(f"passed over: {damage}")
+            damages.append(damage)
         else:
+            for passed in damages:
+                (warn or _warn)(f"passed over: {passed} Using {place.name}.")
             return place
-    seen = f"all {len(found)} are damaged" if found else "there is none"
-    raise Refused(f"no checkpoint under {folder}: {seen}. Train again, or restore a copy.")
+    if damages:
+        raise damages[0]
+    raise Refused(f"{folder} holds no checkpoint. Restore it from a copy, or train again.")
 
 
 def is_run(folder: Path) -> bool:
@@ -147,18 +173,25 @@ def is_run(folder: Path) -> bool:
 def read_recipe(folder: Path) -> Recipe:
     """The recipe of a run. Raises `Refused` for a folder that is no run."""
     if not is_run(folder):
-        what = "has no recipe.toml and codec/" if folder.is_dir() else "does not exist"
+        what = "has no recipe.toml and codec/" if folder.is_dir() else "is no folder"
         raise Refused(
             f"{folder} is no run: it {what}. A run is a folder made by "
             "`seqvae train CORPUS --out FOLDER`."
         )
-    return read(folder / "recipe.toml")
+    return read_whole(folder / "recipe.toml")
 
 
-def open_run(folder: Path, *, device: str | torch.device = "cpu", which: str = "best") -> Opened:
+def open_run(
+    folder: Path,
+    *,
+    device: str | torch.device = "cpu",
+    which: str = "best",
+    warn: Warn | None = None,
+) -> Opened:
     """Open a run: its recipe, codec and the weights chosen on validation (or the "last").
 
-    Where nothing was chosen yet the last checkpoint is taken.
+    Where nothing was chosen yet the last checkpoint is taken. `warn` is told of damaged
+    checkpoints that were passed over (None: as a warning of Python's).
 
     Raises `Refused` for a folder that is no run, and for damaged files, by name.
     """
@@ -167,10 +200,13 @@ def open_run(folder: Path, *, device: str | torch.device = "cpu", which: str = "
     chosen = folder / "best"
     if which == "last" or not checkpoints(chosen):
         chosen = folder / "checkpoints"
-    place = newest(chosen, warn=_warn)
-    checkpoint = load_checkpoint(place, device="cpu")
-    if checkpoint.trainer.get("format", 0) > FORMAT:
-        raise Refused(f"{place} was written by a later seqvae; upgrade: pip install -U seqvae.")
+    if not checkpoints(chosen):
+        raise Refused(
+            f"{folder} holds no weights yet: it ended before its first checkpoint. Go on with: "
+            f"seqvae train --resume --out {folder}"
+        )
+    place = newest(chosen, warn=warn)
+    checkpoint = load_checkpoint(place, optimizer=False)
     built = build(recipe, codec.vocab)
     load_state(built, checkpoint.weights, place)
     built.vae.to(device).eval()
@@ -179,23 +215,26 @@ def open_run(folder: Path, *, device: str | torch.device = "cpu", which: str = "
 
 
 def check_new(folder: Path) -> None:
-    """Raise `Refused` where the folder is a run already."""
+    """Raise `Refused` where the folder is a run already, or cannot become one."""
     if is_run(folder):
         raise Refused(
             f"{folder} is a run already. Go on with: seqvae train --resume --out {folder}, or "
             "choose another --out."
         )
+    file = next((path for path in (folder, *folder.parents) if path.is_file()), None)
+    if file is not None:
+        raise Refused(f"{file} is a file, so {folder} cannot be made. Choose another --out.")
 
 
 def create(folder: Path, recipe: Recipe, codec: Codec) -> None:
-    """Begin a run: its folder with recipe and codec.
+    """Begin a run: its folder with codec and recipe, the recipe last, which makes it a run.
 
-    Raises `Refused` where the folder holds something already.
+    Raises `Refused` where the folder is a run already.
     """
     check_new(folder)
+    check(recipe)
     folder.mkdir(parents=True, exist_ok=True)
     codec.save(folder / "codec")
-    check(recipe)
     write_text(folder / "recipe.toml", to_toml(recipe))
 
 
@@ -205,88 +244,108 @@ def find_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).split("\n")[0]
         raise Refused(f"device {name!r} cannot be used here ({reason}); try cpu.") from error
     return device
 
 
-def export(folder: Path, out: Path) -> None:
+def export(folder: Path, out: Path, *, warn: Warn | None = None) -> None:
     """Copy a run without its optimiser and logs, in half precision: small, to share or to ship.
 
     Raises `Refused` where `out` exists.
     """
     if out.exists():
         raise Refused(f"{out} exists already; choose another folder.")
-    opened = open_run(folder)
-    create(out, opened.recipe, opened.codec)
+    opened = open_run(folder, warn=warn)
     weights = {n: t.half() if t.is_floating_point() else t for n, t in state(opened.built).items()}
     name = f"step-{opened.trainer['step']:08d}"
-    save_checkpoint(out / "best", name, Checkpoint(weights, opened.trainer), keep=1)
-    for extra in ("card.md", "report.json"):
-        if (folder / extra).is_file():
-            shutil.copyfile(folder / extra, out / extra)
+    try:
+        create(out, opened.recipe, opened.codec)
+        save_checkpoint(out / "best", name, Checkpoint(weights, opened.trainer), keep=1)
+        for extra in ("card.md", "report.json"):
+            if (folder / extra).is_file():
+                shutil.copyfile(folder / extra, out / extra)
+    except BaseException:
+        shutil.rmtree(out, ignore_errors=True)  # half an export would stand in the way of a whole
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
-    beside = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    with Replacing(path) as file:
+        file.write(text.encode())
 
 
 def _write_files(folder: Path, checkpoint: Checkpoint) -> None:
+    # Bytes first, then files of our own: the libraries' writers report a full disk each in its own
+    # way, none as an OSError, and safetensors' file could be read by nobody else (mode 0600).
     weights = {n: t.detach().to("cpu").contiguous() for n, t in checkpoint.weights.items()}
-    save_file(weights, folder / WEIGHTS)
-    if checkpoint.optimizer is not None:
-        torch.save(checkpoint.optimizer, folder / OPTIMIZER)
     trainer = {"format": FORMAT, **checkpoint.trainer}
-    (folder / TRAINER).write_text(json.dumps(trainer, indent=1) + "\n", "utf-8")
-    sums = "".join(f"{sha256(path)}  {path.name}\n" for path in sorted(folder.iterdir()))
-    (folder / SUMS).write_text(sums, "utf-8")
-    for path in folder.iterdir():
-        path.chmod(0o644)  # safetensors writes 0600, which lab mates could not read
-        _sync(path)
+    files = {WEIGHTS: to_bytes(weights), TRAINER: (json.dumps(trainer, indent=1) + "\n").encode()}
+    if checkpoint.optimizer is not None:
+        packed = io.BytesIO()
+        torch.save(checkpoint.optimizer, packed)
+        files[OPTIMIZER] = packed.getvalue()
+    sums = [f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items()]
+    files[SUMS] = "".join(sums).encode()
+    for name, data in files.items():
+        with (folder / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
     _sync(folder)
 
 
-def _check_sums(place: Path) -> None:
-    listed = place / SUMS
-    if not listed.is_file():
-        raise Refused(f"{place} is no whole checkpoint: {SUMS} is missing. Use an older one.")
-    entries = [line.split("  ", 1) for line in listed.read_text("utf-8", "replace").splitlines()]
-    if not {WEIGHTS, TRAINER} <= {entry[-1] for entry in entries}:
-        raise Refused(f"{listed} does not list {WEIGHTS} and {TRAINER}. Use an older checkpoint.")
-    for wanted, name in entries:
-        path = place / name
-        if not path.is_file() or sha256(path) != wanted:
-            what = "is not what was saved (truncated or edited)" if path.is_file() else "is gone"
-            raise Refused(f"{path} {what}. Use an older checkpoint, or restore a copy.")
-
-
-def _load_optimizer(path: Path, device: str | torch.device) -> dict[str, Any] | None:
+def _check_sums(place: Path) -> set[str]:
+    """The names of a checkpoint's files, each of them being what was saved."""
+    path = place / SUMS
     if not path.is_file():
-        return None
+        raise Refused(f"{place} is no whole checkpoint: {SUMS} is missing. {_cure(place)}")
+    lines = path.read_text("utf-8", "replace").splitlines()
+    sums = {name: wanted for wanted, _, name in (line.partition("  ") for line in lines)}
+    # Only our own names are ever opened: a stranger's list could lead anywhere.
+    if not {WEIGHTS, TRAINER} <= set(sums) <= {WEIGHTS, TRAINER, OPTIMIZER}:
+        raise Refused(f"{path} does not list {WEIGHTS} and {TRAINER}. {_cure(place)}")
+    for name, wanted in sums.items():
+        file = place / name
+        if not file.is_file():
+            raise Refused(f"{file} is gone. {_cure(place)}")
+        if file_sha256(file) != wanted:
+            raise Refused(f"{file} is not what was saved: truncated or edited. {_cure(place)}")
+    return set(sums)
+
+
+def _cure(place: Path) -> str:
+    return f"Restore it from a copy, or delete {place} to fall back on the one before."
+
+
+def _read_trainer(path: Path) -> dict[str, Any]:
+    try:
+        trainer = json.loads(path.read_bytes())
+        number, step = trainer["format"], trainer["step"]
+        whole = type(number) is int and type(step) is int and step >= 0
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Refused(f"{path} is damaged ({error!r:.80}). {_cure(path.parent)}") from error
+    if not whole:
+        raise Refused(f"{path} is damaged (step {step!r:.20}). {_cure(path.parent)}")
+    if number > FORMAT:
+        raise Refused(
+            f"{path} has format {number}; this version reads up to {FORMAT}. "
+            "Upgrade: pip install -U seqvae"
+        )
+    return trainer
+
+
+def _load_optimizer(path: Path, device: str | torch.device) -> dict[str, Any]:
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # pickle raises what it likes; all of it means the same here
         raise Refused(
-            f"{path} holds more than tensors and numbers, so it was not opened: nothing in it was "
-            "run. Delete it to use the weights alone; training cannot resume from it."
+            f"{path} holds more than tensors and numbers, so it was not opened and nothing in it "
+            "was run. Do not resume from a checkpoint you did not make; its weights can be used."
         ) from error
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, as sha256sum prints it."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:
@@ -298,6 +357,4 @@ def _sync(path: Path) -> None:
 
 
 def _warn(message: str) -> None:
-    import warnings
-
-    warnings.warn(message, stacklevel=3)
+    warnings.warn(message, stacklevel=4)

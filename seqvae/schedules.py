@@ -54,7 +54,7 @@ def cyclical(
     if step >= steps:
         return end
     tau = (step * cycles / steps) % 1.0
-    return start + (end - start) * min(tau / ramp, 1.0)
+    return start + (end - start) * (tau / ramp if tau < ramp else 1.0)
 
 
 def settled(schedule: Schedule, step: int) -> bool:

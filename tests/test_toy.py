@@ -60,7 +60,7 @@ def test_an_ambiguous_grammar_is_seen_to_be_one() -> None:
 
 
 def test_probabilities_must_sum_to_one() -> None:
-    with pytest.raises(ValueError, match="the rules of S have probability 0.9"):
+    with pytest.raises(ValueError, match=r"the rules of S have probability 0\.9"):
         Grammar([Kind(1.0, ("S",), {})], {"S": [Rule(0.9, ("a",))]})
 
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ..errors import check_sizes
 from .sequence import SequenceDecoder, State
 
 
@@ -33,6 +34,7 @@ class LSTMDecoder(SequenceDecoder):
         dropout: float = 0.0,
         tied: bool = False,
     ) -> None:
+        check_sizes(hidden=hidden, layers=layers)
         super().__init__(
             vocab,
             latent,

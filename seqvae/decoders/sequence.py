@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributions import TokenSequence
-from ..errors import Refused
+from ..errors import Refused, check_shares, check_sizes
 from ..tokens import BOS, UNK
 from ..vae import Decoder
 
@@ -59,6 +59,8 @@ class SequenceDecoder(Decoder):
                 "at_start and at_every_step are both off, so the code never reaches the decoder. "
                 "Switch one on, or set latent = 0 for a language model."
             )
+        check_sizes(embed=embed, width=width)
+        check_shares(word_dropout=word_dropout, dropout=dropout)
         self.vocab = vocab
         self.latent = latent
         self.at_start = at_start and latent > 0

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attention import Block, sinusoid
+from ..errors import check_sizes
 from .sequence import SequenceDecoder, State
 
 
@@ -37,6 +38,7 @@ class TransformerDecoder(SequenceDecoder):
         dropout: float = 0.1,
         tied: bool = True,
     ) -> None:
+        check_sizes(width=width, heads=heads, layers=layers)
         super().__init__(
             vocab,
             latent,
@@ -57,8 +59,7 @@ class TransformerDecoder(SequenceDecoder):
     def features(self, x: Tensor, z: Tensor) -> Tensor:
         read = self._read(self.inputs(x), z, torch.arange(x.shape[1], device=x.device))
         if self.first is not None:
-            first = torch.cat([read[:, :1] + self.first(z).unsqueeze(1), read[:, 1:]], dim=1)
-            read = first
+            read = torch.cat([read[:, :1] + self.first(z).unsqueeze(1), read[:, 1:]], dim=1)
         hidden = self.dropout(read)
         for block in self.blocks:
             hidden, _ = block(hidden, causal=True)

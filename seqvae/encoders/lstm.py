@@ -5,6 +5,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from ..errors import check_sizes
 from ..posteriors.posterior import Posterior
 from ..vae import Batch
 from .sequence import Pool, SequenceEncoder, pool_max, pool_mean, real_tokens
@@ -38,6 +39,7 @@ class LSTMEncoder(SequenceEncoder):
         pool: Pool = "last",
         dropout: float = 0.0,
     ) -> None:
+        check_sizes(hidden=hidden, layers=layers)
         directions = 2 if bidirectional else 1
         super().__init__(vocab, posterior, embed=embed, width=directions * hidden, dropout=dropout)
         self.pool = pool

@@ -1,11 +1,13 @@
 """What encoders of sequences share: embeddings in, one summary, a posterior out."""
 
+from abc import abstractmethod
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ..errors import check_shares, check_sizes
 from ..posteriors.posterior import Posterior
 from ..tokens import PAD
 from ..vae import Batch, Encoder
@@ -28,14 +30,17 @@ class SequenceEncoder(Encoder):
         self, vocab: int, posterior: Posterior, *, embed: int, width: int, dropout: float
     ) -> None:
         super().__init__()
+        check_sizes(embed=embed, width=width)
+        check_shares(dropout=dropout)
         self.embedding = nn.Embedding(vocab, embed)
         nn.init.normal_(self.embedding.weight, std=embed**-0.5)
         self.dropout = nn.Dropout(dropout)
         self.parameters_of = nn.Linear(width, posterior.size)
         self.posterior = posterior
 
+    @abstractmethod
     def summary(self, batch: Batch) -> Tensor:
-        raise NotImplementedError
+        """Tokens (B, T) -> one vector an item, (B, H)."""
 
     def forward(self, batch: Batch) -> Distribution:
         parameters = self.parameters_of(self.dropout(self.summary(batch)))

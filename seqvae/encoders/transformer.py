@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..attention import Block, sinusoid
+from ..errors import check_sizes
 from ..posteriors.posterior import Posterior
 from ..vae import Batch
 from .sequence import Pool, SequenceEncoder, pool_max, pool_mean, real_tokens
@@ -35,6 +36,7 @@ class TransformerEncoder(SequenceEncoder):
         pool: Pool = "mean",
         dropout: float = 0.1,
     ) -> None:
+        check_sizes(width=width, heads=heads, layers=layers)
         super().__init__(vocab, posterior, embed=width, width=width, dropout=dropout)
         self.pool = pool
         self.scale = math.sqrt(width)  # embeddings to size 1, that of the sinusoids

@@ -3,5 +3,6 @@
 from .explorer import Explorer as Explorer
 from .explorer import find as find
 from .explorer import load as load
+from .explorer import shipped as shipped
 from .how import GREEDY as GREEDY
 from .how import How as How

@@ -15,11 +15,21 @@ from ..decoders.sequence import SequenceDecoder
 from ..errors import Refused
 from ..latent import PATHS, path
 from ..recipe import Recipe, unknown
-from ..runs import is_run, open_run
+from ..runs import Warn, is_run, open_run
 from ..vae import VAE, Batch
-from .how import GREEDY, How
+from .how import AT_ONCE, GREEDY, How
 
-AT_ONCE = 256  # items encoded or written together
+FACTS = (
+    "step",
+    "tokens",
+    "seconds",
+    "device",
+    "precision",
+    "version",
+    "torch",
+    "corpus",
+    "folder",
+)
 
 
 class Neighbour(NamedTuple):
@@ -75,9 +85,8 @@ class Explorer:
                 f"codes of shape {tuple(z.shape)}; this model takes (N, {self.latent}): "
                 f"{self.latent} numbers for each item."
             )
-        decoder = self._decoder()
-        written = [how.write(decoder, part.to(self._device)) for part in torch.split(z, AT_ONCE)]
-        return [self.codec.decode(ids) for tokens in written for ids in tokens.tolist()]
+        tokens = how.write(self._decoder(), z.to(self._device))
+        return [self.codec.decode(ids) for ids in tokens]
 
     def sample(self, count: int = 1, how: How = GREEDY) -> list[Any]:
         """Items from codes drawn from the prior, by `how.seed`."""
@@ -136,8 +145,8 @@ class Explorer:
             "weights": weights,
             "codec": self.codec.kind,
             "vocab": self.codec.vocab,
-            **{n: v for n, v in self.facts.items() if n != "figures"},
-            **self.facts.get("figures", {}),
+            **{name: self.facts[name] for name in FACTS if name in self.facts},
+            **{f"valid_{name}": value for name, value in self.facts.get("figures", {}).items()},
         }
 
     @property
@@ -159,12 +168,14 @@ class Explorer:
         return (q.rsample() if sample else q.mean).cpu()
 
 
-def load(run: str | Path, *, device: str = "cpu") -> Explorer:
+def load(run: str | Path, *, device: str = "cpu", warn: Warn | None = None) -> Explorer:
     """Open a run's folder, or a run that ships with the package by its name.
+
+    `warn` is told of damaged checkpoints that were passed over (None: a warning of Python's).
 
     Raises `Refused` for what is neither, and for damaged files, naming them.
     """
-    opened = open_run(find(run), device=device)
+    opened = open_run(find(run), device=device, warn=warn)
     facts = {**opened.trainer, "folder": str(opened.folder)}
     return Explorer(opened.built.vae, opened.codec, opened.recipe, facts)
 

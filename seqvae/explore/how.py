@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from ..decoders.sequence import SequenceDecoder
 from ..errors import Refused
 from ..generate import Choose, beam, generate, greedy, sampler
+
+AT_ONCE = 256  # items encoded or written together
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,21 @@ class How:
     def drawn(self) -> bool:
         return not (self.temperature is None and self.top_k is None and self.top_p is None)
 
-    def write(self, decoder: SequenceDecoder, z: Tensor) -> Tensor:
-        """Codes (B, D) -> tokens (B, <= length)."""
+    def write(self, decoder: SequenceDecoder, z: Tensor) -> list[list[int]]:
+        """Codes (N, D) -> tokens, at most `length` an item.
+
+        A long list is written in parts; one stream of draws runs through all of them.
+        """
+        choose = self._choose(z.device)
+        parts = [self._part(decoder, part, choose) for part in torch.split(z, AT_ONCE)]
+        return [ids for tokens in parts for ids in tokens.tolist()]
+
+    def _part(self, decoder: SequenceDecoder, z: Tensor, choose: Choose) -> Tensor:
         if self.beam is not None:
             return beam(decoder, z, length=self.length, width=self.beam)[0]
-        return generate(decoder, z, length=self.length, choose=self._choose(z))
+        return generate(decoder, z, length=self.length, choose=choose)
 
-    def _choose(self, z: Tensor) -> Choose:
+    def _choose(self, device: torch.device) -> Choose:
         if not self.drawn:
             return greedy
         return sampler(
@@ -54,7 +65,7 @@ class How:
             top_k=self.top_k,
             top_p=self.top_p,
             seed=self.seed,
-            device=z.device,
+            device=device,
         )
 
 

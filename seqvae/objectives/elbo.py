@@ -78,10 +78,11 @@ class InfoVAE(Elbo):
     """
 
     def __init__(self, *, alpha: float, lambda_: float) -> None:
-        weights = {"kl": 1 - alpha, "mmd": alpha + lambda_ - 1}
+        # Rounded, so that alpha = 0.9, lambda = 0.1 leaves the MMD out and not 1e-17 of it in.
+        weights = {"kl": round(1 - alpha, 12), "mmd": round(alpha + lambda_ - 1, 12)}
         penalties: dict[str, Regularizer] = {"kl": KL(), "mmd": MMD()}
         for name, weight in weights.items():
-            if weight < 0:
+            if not weight >= 0:
                 raise Refused(
                     f"InfoVAE(alpha={alpha:g}, lambda={lambda_:g}) gives {name} the weight "
                     f"{weight:g}; choose alpha <= 1 and alpha + lambda >= 1."
@@ -92,8 +93,8 @@ class InfoVAE(Elbo):
 
 
 def _check_weight(name: str, weight: float) -> None:
-    if weight < 0:
+    if not weight >= 0:
         raise Refused(
-            f"the penalty {name!r} has weight {weight:g}: it would be a reward. "
+            f"the penalty {name!r} has weight {weight:g}; below 0 it would be a reward. "
             "Weights are 0 or more."
         )

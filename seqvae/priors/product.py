@@ -1,9 +1,10 @@
 """A prior whose dimensions are independent copies of any one-dimensional torch distribution."""
 
 import inspect
+from typing import Any
 
 import torch
-from torch import distributions
+from torch import Tensor, distributions
 from torch.distributions import Distribution, Independent
 
 from ..errors import Refused
@@ -26,12 +27,12 @@ class Product(Prior):
         super().__init__()
         self.family = _family(family)
         self.names = list(parameters)
-        for name, value in parameters.items():
-            tensor = torch.full((latent,), float(value))
-            self.register_buffer(f"parameter_{name}", tensor, persistent=False)
         try:
-            self()
-        except (TypeError, ValueError) as error:
+            for name, value in parameters.items():
+                tensor = torch.full((latent,), float(value))
+                self.register_buffer(f"parameter_{name}", tensor, persistent=False)
+            _Bounded(self.family(**self._named(), validate_args=True), 1)
+        except (TypeError, ValueError, KeyError) as error:
             given = ", ".join(f"{name}={value}" for name, value in parameters.items())
             raise Refused(
                 f"{family}({given}) is no distribution of one number: {error}. "
@@ -39,8 +40,18 @@ class Product(Prior):
             ) from error
 
     def forward(self) -> Distribution:
-        named = {name: getattr(self, f"parameter_{name}") for name in self.names}
-        return Independent(self.family(**named), 1)
+        return _Bounded(self.family(**self._named(), validate_args=False), 1, validate_args=False)
+
+    def _named(self) -> dict[str, Any]:
+        return {name: getattr(self, f"parameter_{name}") for name in self.names}
+
+
+class _Bounded(Independent):  # type: ignore[type-arg]  # generic only in recent torch
+    """Independent copies whose density is zero outside their support, where torch would raise."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        inside = self.base_dist.support.check(value)
+        return self.base_dist.log_prob(value).masked_fill(~inside, -torch.inf).sum(-1)
 
 
 def _family(name: str) -> type[Distribution]:

@@ -28,7 +28,7 @@ class FreeBits(Regularizer):
 
     def __init__(self, *, nats: float, per: Per = "dimension") -> None:
         super().__init__()
-        if nats < 0:
+        if not nats >= 0:
             raise Refused(
                 f"nats = {nats}: a floor under the KL is not negative; set it to 0 or more."
             )

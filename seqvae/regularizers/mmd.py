@@ -47,10 +47,12 @@ def mmd(z: Tensor, y: Tensor, sigma: float = 1.0, scales: tuple[float, ...] = SC
             f"MMD compares the codes of a batch with one another and this batch has {len(z)}; "
             "train with batches of at least 2, better 64."
         )
-    z = z.float()
     widths = [2 * z.shape[-1] * scale * sigma**2 for scale in scales]
-    within = _mean_of_pairs(_kernel(z, z, widths)) + _mean_of_pairs(_kernel(y, y, widths))
-    return within - 2 * _kernel(z, y, widths).mean()
+    # Distances are small differences of large products: bfloat16 would leave nothing of them.
+    with torch.autocast(z.device.type, enabled=False):
+        z, y = z.float(), y.float()
+        within = _mean_of_pairs(_kernel(z, z, widths)) + _mean_of_pairs(_kernel(y, y, widths))
+        return within - 2 * _kernel(z, y, widths).mean()
 
 
 def _kernel(a: Tensor, b: Tensor, widths: list[float]) -> Tensor:

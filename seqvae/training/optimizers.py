@@ -1,12 +1,13 @@
 """The optimisers a recipe may name: torch's own, with how their rate falls."""
 
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import nn
 
 from ..errors import Refused
-from ..schedules import Schedule
+from ..schedules import Schedule, cosine
 
 
 class Stepper:
@@ -26,7 +27,7 @@ class Stepper:
         decay: float,
         max_decays: int,
     ) -> None:
-        if rate <= 0:
+        if not 0 < rate < math.inf:
             raise Refused(f"a learning rate of {rate}: set optimizer.rate to a positive number.")
         self.optimizer = optimizer
         self.rate = rate
@@ -47,29 +48,33 @@ class Stepper:
 class AdamW(Stepper):
     """AdamW   (Loshchilov and Hutter, 2019), fused into one pass over the parameters.
 
-    Arguments: `rate`, `betas`, `weight_decay`; `warm_up` steps of linear rise; `patience`
-    validations without improvement after which the run ends (None: never).
+    Arguments: `rate`, `betas`, `weight_decay`; `warm_up` steps of linear rise, then half a cosine
+    down to `final` times the rate at the run's last step (1: no fall); `patience` validations
+    without improvement after which the run ends (None: never).
     """
 
     def __init__(
         self,
         parameters: Iterable[nn.Parameter],
+        steps: int = 1,
         *,
         rate: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         weight_decay: float = 0.01,
         warm_up: int = 0,
+        final: float = 1.0,
         patience: int | None = None,
     ) -> None:
         optimizer = torch.optim.AdamW(
             parameters, lr=rate, betas=betas, weight_decay=weight_decay, fused=True
         )
 
-        def rise(step: int) -> float:
-            return min((step + 1) / (warm_up + 1), 1.0)
+        def schedule(step: int) -> float:
+            rise = min((step + 1) / (warm_up + 1), 1.0)
+            return rise * cosine(step, start=1.0, end=final, steps=steps)
 
         super().__init__(
-            optimizer, rate=rate, schedule=rise, patience=patience, decay=1.0, max_decays=0
+            optimizer, rate=rate, schedule=schedule, patience=patience, decay=1.0, max_decays=0
         )
 
 

@@ -1,0 +1,77 @@
+"""Every file imports only from lower layers, and inside its folder only from the base file."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LAYERS = [  # from the bottom; the names of one line do not see each other
+    "errors tokens latent metrics schedules plots progress",
+    "distributions codecs recipe files",
+    "vae corpus posteriors attention",
+    "data encoders decoders priors regularizers",
+    "objectives",
+    "training",
+    "generate build",
+    "runs log",
+    "evaluate explore",
+    "fit",
+    "report",
+    "data_prep",
+    "cli scripts",
+    "__main__",
+]
+LAYER = {name: number for number, line in enumerate(LAYERS) for name in line.split()}
+SEES = {  # what sees less than all lower layers
+    "data_prep": {"errors", "tokens", "codecs", "corpus", "files"},
+    "evaluate": set(LAYER) - {"runs", "build", "recipe"},
+}
+# The one file of a folder that the others may import.
+BASES = {"codec", "folder", "how", "objective", "optimizers", "posterior", "regularizer"}
+BASES |= {"sequence", "sources"}
+
+Module = tuple[str, ...]  # ("seqvae", "decoders", "lstm")
+
+
+def name_of(path: Path) -> Module:
+    return path.relative_to(ROOT).with_suffix("").parts
+
+
+def part_of(module: Module) -> str:
+    return module[1] if module[0] == "seqvae" and len(module) > 1 else module[0]
+
+
+def imports(path: Path) -> Iterator[Module]:
+    """The modules of ours that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found = [tuple(alias.name.split(".")) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = name_of(path)[: -node.level] if node.level else ()
+            module = (*above, *(node.module.split(".") if node.module else ()))
+            # `from . import vae` names a module, `from .vae import VAE` something inside one.
+            inside = len(module) == 1
+            found = [(*module, alias.name) for alias in node.names] if inside else [module]
+        else:
+            continue
+        yield from (m for m in found if m[0] in ("seqvae", "data_prep", "scripts"))
+
+
+FILES = sorted(
+    path for folder in ("seqvae", "data_prep", "scripts") for path in (ROOT / folder).rglob("*.py")
+)
+PARTS = [path for path in FILES if part_of(name_of(path)) != "__init__"]
+
+
+@pytest.mark.parametrize("path", PARTS, ids=lambda path: "/".join(name_of(path)))
+def test_a_file_imports_only_from_lower_layers(path: Path) -> None:
+    own = part_of(name_of(path))
+    for module in imports(path):
+        part = part_of(module)
+        if part != own:
+            assert LAYER.get(part, -1) < LAYER[own], f"{own} imports {part}"
+            assert part not in LAYER or part in SEES.get(own, LAYER), f"{own} imports {part}"
+        elif path.name != "__init__.py":
+            assert module[-1] in BASES, f"{path.name} imports {module[-1]}: not its base file"

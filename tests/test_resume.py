@@ -1,0 +1,341 @@
+"""A run that was stopped in any way goes on as if nothing had happened, to the last bit."""
+
+import os
+import random
+import re
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import (
+    NURSERY,
+    die,
+    die_at_sync,
+    in_child,
+    metrics,
+    prepared,
+    recipe,
+    train,
+    train_and_die,
+    weights_sum,
+)
+
+from seqvae import runs
+from seqvae.corpus import Corpus
+from seqvae.errors import Diverged, Refused, Stopped
+from seqvae.fit import stop_requests
+from seqvae.objectives import Elbo
+from seqvae.objectives.objective import Report
+from seqvae.vae import Pass
+
+STEPS, SAVE_EVERY = 12, 3
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepared(tmp_path_factory.mktemp("corpus")).folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Mapping[str, Path]:
+    """One uninterrupted run of each network, without loader workers."""
+    folder = tmp_path_factory.mktemp("whole")
+    for network in ("LSTM", "Transformer"):
+        train(recipe(network), corpus, folder / network)
+    return {network: folder / network for network in ("LSTM", "Transformer")}
+
+
+def same_run(folder: Path, whole: Path) -> None:
+    assert weights_sum(folder) == weights_sum(whole)
+    assert weights_sum(folder, "best") == weights_sum(whole, "best")
+    assert metrics(folder) == metrics(whole)
+    assert not list(folder.rglob(".*")), "orphans of killed writers"
+
+
+@pytest.mark.parametrize(
+    ("network", "workers"),
+    [("LSTM", (0, 0)), ("LSTM", (2, 2)), ("Transformer", (0, 0)), ("Transformer", (2, 0))],
+)
+def test_a_run_killed_at_three_steps_ends_as_if_it_had_not_been(
+    network: str, workers: tuple[int, int], corpus: Path, whole: Mapping[str, Path], tmp_path: Path
+) -> None:
+    draw = random.Random(f"{network} {workers}")
+    kills = [(draw.randint(1, 5), False), (6, True), (draw.randint(7, STEPS - 1), False)]
+    draw.shuffle(kills)
+    for place, (step, saving) in enumerate(sorted(kills)):
+        experiment = recipe(network, training_workers=workers[place % 2])
+        code = in_child(train_and_die, experiment, corpus, tmp_path / "run", step, saving)
+        assert code == -signal.SIGKILL
+    train(recipe(network, training_workers=workers[1]), corpus, tmp_path / "run", resume=True)
+    same_run(tmp_path / "run", whole[network])
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(
+    corpus: Path, whole: Mapping[str, Path], tmp_path: Path
+) -> None:
+    code = in_child(train_and_die, recipe(), corpus, tmp_path / "run", 2, False)
+    assert code == -signal.SIGKILL
+    with pytest.raises(Refused, match=r"no weights yet.*--resume"):
+        runs.open_run(tmp_path / "run")
+    train(recipe(), corpus, tmp_path / "run", resume=True)
+    same_run(tmp_path / "run", whole["LSTM"])
+
+
+def test_other_seeds_give_other_weights(
+    corpus: Path, whole: Mapping[str, Path], tmp_path: Path
+) -> None:
+    train(recipe(seed=1), corpus, tmp_path / "run")
+    assert weights_sum(tmp_path / "run") != weights_sum(whole["LSTM"])
+
+
+def test_a_finished_run_says_so_and_stays_as_it_is(
+    corpus: Path, whole: Mapping[str, Path], tmp_path: Path
+) -> None:
+    said: list[str] = []
+    before = {path: path.read_bytes() for path in whole["LSTM"].rglob("*") if path.is_file()}
+    train(recipe(), corpus, whole["LSTM"], resume=True, say=said.append)
+    assert "is finished: 12 steps" in said[-1]
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_a_finished_run_goes_on_where_its_limit_is_raised(corpus: Path, tmp_path: Path) -> None:
+    for folder, limits in {"two": (6, 12), "one": (12,)}.items():
+        for limit in limits:
+            experiment = recipe(training_steps=limit, training_select="last", optimizer_final=1.0)
+            train(experiment, corpus, tmp_path / folder, resume=(tmp_path / folder).exists())
+    assert weights_sum(tmp_path / "two") == weights_sum(tmp_path / "one")
+
+
+# --- killed while saving ------------------------------------------------------------------------
+
+
+def checkpoint_of(step: int) -> runs.Checkpoint:
+    """A megabyte that says in every number which step it is of."""
+    tensor = torch.full((2**18,), float(step))
+    return runs.Checkpoint({"vae.x": tensor}, {"step": step}, {"state": {0: tensor[:1000]}})
+
+
+def save_for_ever(folder: Path, first: int, saved: "Saved") -> None:
+    for step in range(first, first + 10**6):
+        runs.save_checkpoint(folder, f"step-{step:08d}", checkpoint_of(step))
+        saved.value = step
+
+
+class Saved:
+    """A number that two processes see."""
+
+    value: int
+
+
+def is_whole(folder: Path) -> int:
+    """The step of the newest checkpoint, which must be the very one that was saved."""
+    place = runs.newest(folder, warn=pytest.fail)
+    found = runs.load_checkpoint(place)
+    step = int(found.trainer["step"])
+    assert found.optimizer is not None
+    assert place.name == f"step-{step:08d}"
+    assert torch.equal(found.weights["vae.x"], checkpoint_of(step).weights["vae.x"])
+    assert torch.equal(found.optimizer["state"][0], torch.full((1000,), float(step)))
+    return step
+
+
+def test_25_kills_while_saving_lose_nothing_but_the_last_interval(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    saved = NURSERY.Value("q", 0)
+    for _ in range(25):
+        begun = saved.value
+        child = NURSERY.Process(target=save_for_ever, args=(tmp_path, begun + 1, saved))
+        child.start()
+        while saved.value == begun and child.is_alive():
+            child.join(0.001)
+        child.join(draw.uniform(0, 0.02))
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        assert is_whole(tmp_path) >= saved.value
+    runs.sweep(tmp_path)
+    assert all(re.fullmatch(r"step-\d{8}", path.name) for path in tmp_path.iterdir())
+
+
+POINTS = 10  # at which saving may be cut: five syncs of files, two of folders, three renames
+
+
+def save_and_die(folder: Path, point: int) -> None:
+    """Replace a checkpoint by an equal one, and be killed at one point on the way."""
+    left = [point]
+
+    def count(name: str, owner: object) -> None:
+        call = getattr(owner, name)
+
+        def counted(*arguments: object, **named: object) -> object:
+            left[0] -= 1
+            if left[0] == 0:
+                die()
+            return call(*arguments, **named)
+
+        setattr(owner, name, counted)
+
+    count("fsync", os)
+    count("rename", Path)
+    count("rmtree", runs.shutil)
+    runs.save_checkpoint(folder, "step-00000001", checkpoint_of(1), keep=1)
+
+
+def test_a_kill_at_any_point_of_replacing_the_only_checkpoint_leaves_it(tmp_path: Path) -> None:
+    codes = []
+    for point in range(1, 20):
+        folder = tmp_path / str(point)
+        runs.save_checkpoint(folder, "step-00000001", checkpoint_of(1), keep=1)
+        codes.append(in_child(save_and_die, folder, point))
+        runs.sweep(folder)
+        assert is_whole(folder) == 1
+        assert [path.name for path in folder.iterdir()] == ["step-00000001"]
+        if codes[-1] == 0:
+            break
+    assert codes[-1] == 0
+    assert set(codes[:-1]) == {-signal.SIGKILL}
+    assert len(codes) > 8
+
+
+# --- asked to stop ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_signal_saves_at_the_next_step_and_the_run_resumes_exactly(
+    number: signal.Signals,
+    workers: int,
+    corpus: Path,
+    whole: Mapping[str, Path],
+    tmp_path: Path,
+) -> None:
+    def tick(step: int, steps: int, numbers: Mapping[str, float]) -> None:
+        if step == 5:
+            signal.raise_signal(number)
+
+    before = signal.getsignal(number)
+    experiment = recipe(training_workers=workers)
+    with pytest.raises(Stopped, match=r"after step 5 and saved.*--resume --out") as stopped:
+        train(experiment, corpus, tmp_path / "run", tick=tick)
+    assert stopped.value.number == number
+    assert signal.getsignal(number) is before
+    assert runs.newest(tmp_path / "run" / "checkpoints").name == "step-00000005"
+    train(experiment, corpus, tmp_path / "run", resume=True)
+    same_run(tmp_path / "run", whole["LSTM"])
+
+
+def stop_twice(first: signal.Signals, second: signal.Signals) -> None:
+    with stop_requests() as asked:
+        signal.raise_signal(first)
+        assert asked == [first]
+        signal.raise_signal(second)
+    os._exit(7)
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_of_either_kind_leaves_at_once(second: signal.Signals) -> None:
+    assert in_child(stop_twice, signal.SIGTERM, second) == -second
+
+
+# --- numbers that are none ----------------------------------------------------------------------
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """The loss of one training step is not a number."""
+    score = Elbo.score
+
+    def poisoned(self: Elbo, out: Pass) -> tuple[torch.Tensor, Report]:
+        loss, report = score(self, out)
+        return (loss * float("nan") if out.batch.step == step else loss), report
+
+    monkeypatch.setattr(Elbo, "score", poisoned)
+
+
+def test_nan_stops_before_the_optimiser_and_the_run_resumes_exactly(
+    corpus: Path, whole: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        poison(patched, 7)
+        with pytest.raises(Diverged, match=r"step 7: .* rows (\d+, ){7}\d+"):
+            train(recipe(), corpus, tmp_path / "run")
+    place = runs.newest(tmp_path / "run" / "checkpoints")
+    assert place.name == "step-00000007"
+    weights = runs.load_checkpoint(place).weights
+    assert all(bool(tensor.isfinite().all()) for tensor in weights.values())
+    train(recipe(), corpus, tmp_path / "run", resume=True)
+    same_run(tmp_path / "run", whole["LSTM"])
+
+
+def test_weights_that_are_not_finite_are_never_saved(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(Diverged, match="step"):
+        train(recipe(optimizer_rate=3e38, training_save_every=1), corpus, tmp_path / "run")
+    for place in runs.checkpoints(tmp_path / "run" / "checkpoints"):
+        weights = runs.load_checkpoint(place).weights
+        assert all(bool(tensor.isfinite().all()) for tensor in weights.values())
+
+
+# --- what cannot be resumed ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(corpus: Path, tmp_path: Path) -> Path:
+    """A run that was killed after step 7: it has the checkpoints of steps 3 and 6."""
+    in_child(train_and_die, recipe(), corpus, tmp_path / "run", 7, False)
+    return tmp_path / "run"
+
+
+def test_resume_falls_back_from_a_damaged_checkpoint_loudly(
+    stopped: Path, corpus: Path, whole: Mapping[str, Path]
+) -> None:
+    damaged = stopped / "checkpoints" / "step-00000006" / runs.WEIGHTS
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    said: list[str] = []
+    train(recipe(), corpus, stopped, resume=True, say=said.append)
+    assert f"passed over: {damaged}" in said[0]
+    assert "going on from step 3" in said[1]
+    same_run(stopped, whole["LSTM"])
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"optimizer_kind": "SGD"}, r"optimizer.pt does not fit.*SGD.*began with AdamW"),
+        ({"encoder_hidden": 9}, r"do not fit the run's recipe"),
+        ({"latent": 3}, r"do not fit the run's recipe"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_the_checkpoint_is_refused_and_not_kept(
+    other: dict[str, object], words: str, stopped: Path, corpus: Path
+) -> None:
+    before = (stopped / "recipe.toml").read_bytes()
+    changed = recipe(**other)
+    for key in ("rate", "warm_up") if "optimizer_kind" in other else ():
+        changed["optimizer"].pop(key, None)
+    with pytest.raises(Refused, match=words):
+        train(changed, corpus, stopped, resume=True)
+    assert (stopped / "recipe.toml").read_bytes() == before
+
+
+def test_a_changed_rate_or_decay_holds_from_the_resume_on(stopped: Path, corpus: Path) -> None:
+    frozen = recipe(optimizer_rate=1e-30, optimizer_weight_decay=0.5, training_select="last")
+    before = weights_sum(stopped)
+    train(frozen, corpus, stopped, resume=True)
+    assert weights_sum(stopped) == before
+    assert runs.read_recipe(stopped)["optimizer"]["weight_decay"] == 0.5
+
+
+def test_another_corpus_is_refused(stopped: Path, tmp_path: Path) -> None:
+    other = prepared(tmp_path, 150)
+    with pytest.raises(Refused, match="not the corpus that"):
+        train(recipe(), other.folder, stopped, resume=True)
+
+
+def test_dying_at_a_sync_is_dying_while_saving(corpus: Path, tmp_path: Path) -> None:
+    """The kill "while saving" of these tests does hit a half-written checkpoint."""
+    in_child(train_and_die, recipe(), corpus, tmp_path / "run", 6, True)
+    left = [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()]
+    assert any(name.startswith(".step-00000006.tmp-") for name in left)
+    assert callable(die_at_sync)
+    assert Corpus(corpus).split("train")
