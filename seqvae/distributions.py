@@ -148,6 +148,7 @@ class TokenSequence(Distribution):
         return log_p.view(shape)
 
 
+ROWS_ROUNDED_TO = 128
 SCORES_AT_ONCE = 2**24  # numbers in the largest matrix of scores ever held: 64 MiB of float32
 
 
@@ -159,7 +160,11 @@ def score_tokens(decoder: NextTokenScores, features: Tensor, tokens: Tensor) -> 
     """
 
     def score(features: Tensor, tokens: Tensor) -> Tensor:
-        return -F.cross_entropy(decoder.head(features).float(), tokens, reduction="none")
+        # A processor's matrix kernels are compiled and kept for every shape they meet. Each batch
+        # has another number of tokens: rounded up they need 20 kernels, not a thousand.
+        spare = -len(tokens) % ROWS_ROUNDED_TO
+        scores = decoder.head(F.pad(features, (0, 0, 0, spare)))[: len(tokens)]
+        return -F.cross_entropy(scores.float(), tokens, reduction="none")
 
     if len(tokens) == 0:
         return features.new_zeros(0, dtype=torch.float32)

@@ -392,8 +392,8 @@ def find_corpus(folder: Path) -> Corpus:
 def finish(plan: Plan, standing: Standing, say: Say) -> None:
     """What a finished run leaves beside its weights: the curves and a card."""
     runs.write_text(plan.folder / "card.md", card(plan, standing))
-    place = plan.folder / "best"
-    if not runs.checkpoints(place):
+    by_figure = plan.recipe["training"]["select"] != "last"
+    if by_figure and not runs.checkpoints(plan.folder / "best"):
         say("no validation fell at full weight, so nothing was chosen: the last weights stand")
     say(f"done in {duration(standing.seconds)}: {plan.folder}")
 

@@ -3,16 +3,17 @@
 import os
 import random
 import re
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tiny import (
     NURSERY,
     die,
-    die_at_sync,
     in_child,
     metrics,
     prepared,
@@ -23,14 +24,11 @@ from tiny import (
 )
 
 from seqvae import runs
-from seqvae.corpus import Corpus
 from seqvae.errors import Diverged, Refused, Stopped
 from seqvae.fit import stop_requests
 from seqvae.objectives import Elbo
 from seqvae.objectives.objective import Report
 from seqvae.vae import Pass
-
-STEPS, SAVE_EVERY = 12, 3
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +60,9 @@ def test_a_run_killed_at_three_steps_ends_as_if_it_had_not_been(
     network: str, workers: tuple[int, int], corpus: Path, whole: Mapping[str, Path], tmp_path: Path
 ) -> None:
     draw = random.Random(f"{network} {workers}")
-    kills = [(draw.randint(1, 5), False), (6, True), (draw.randint(7, STEPS - 1), False)]
-    draw.shuffle(kills)
-    for place, (step, saving) in enumerate(sorted(kills)):
+    first, last = draw.randint(1, 5), draw.randint(10, 11)
+    kills = [(first, False), (draw.choice([6, 9]), True), (last, False)]
+    for place, (step, saving) in enumerate(kills):
         experiment = recipe(network, training_workers=workers[place % 2])
         code = in_child(train_and_die, experiment, corpus, tmp_path / "run", step, saving)
         assert code == -signal.SIGKILL
@@ -159,9 +157,6 @@ def test_25_kills_while_saving_lose_nothing_but_the_last_interval(tmp_path: Path
     assert all(re.fullmatch(r"step-\d{8}", path.name) for path in tmp_path.iterdir())
 
 
-POINTS = 10  # at which saving may be cut: five syncs of files, two of folders, three renames
-
-
 def save_and_die(folder: Path, point: int) -> None:
     """Replace a checkpoint by an equal one, and be killed at one point on the way."""
     left = [point]
@@ -179,7 +174,7 @@ def save_and_die(folder: Path, point: int) -> None:
 
     count("fsync", os)
     count("rename", Path)
-    count("rmtree", runs.shutil)
+    count("rmtree", shutil)
     runs.save_checkpoint(folder, "step-00000001", checkpoint_of(1), keep=1)
 
 
@@ -279,11 +274,18 @@ def test_weights_that_are_not_finite_are_never_saved(corpus: Path, tmp_path: Pat
 # --- what cannot be resumed ---------------------------------------------------------------------
 
 
-@pytest.fixture
-def stopped(corpus: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def killed(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that was killed after step 7: it has the checkpoints of steps 3 and 6."""
-    in_child(train_and_die, recipe(), corpus, tmp_path / "run", 7, False)
-    return tmp_path / "run"
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    in_child(train_and_die, recipe(), corpus, folder, 7, False)
+    return folder
+
+
+@pytest.fixture
+def stopped(killed: Path, tmp_path: Path) -> Path:
+    """The killed run, to change."""
+    return shutil.copytree(killed, tmp_path / "run")
 
 
 def test_resume_falls_back_from_a_damaged_checkpoint_loudly(
@@ -307,7 +309,7 @@ def test_resume_falls_back_from_a_damaged_checkpoint_loudly(
     ],
 )
 def test_a_recipe_that_does_not_fit_the_checkpoint_is_refused_and_not_kept(
-    other: dict[str, object], words: str, stopped: Path, corpus: Path
+    other: dict[str, Any], words: str, stopped: Path, corpus: Path
 ) -> None:
     before = (stopped / "recipe.toml").read_bytes()
     changed = recipe(**other)
@@ -332,10 +334,12 @@ def test_another_corpus_is_refused(stopped: Path, tmp_path: Path) -> None:
         train(recipe(), other.folder, stopped, resume=True)
 
 
-def test_dying_at_a_sync_is_dying_while_saving(corpus: Path, tmp_path: Path) -> None:
-    """The kill "while saving" of these tests does hit a half-written checkpoint."""
-    in_child(train_and_die, recipe(), corpus, tmp_path / "run", 6, True)
-    left = [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()]
-    assert any(name.startswith(".step-00000006.tmp-") for name in left)
-    assert callable(die_at_sync)
-    assert Corpus(corpus).split("train")
+def test_a_kill_while_saving_leaves_a_part_that_is_swept(corpus: Path, tmp_path: Path) -> None:
+    place = tmp_path / "run" / "checkpoints"
+    in_child(train_and_die, recipe(), corpus, tmp_path / "run", 9, True)
+    left = [path.name for path in place.iterdir() if path.name.startswith(".")]
+    assert len(left) == 1
+    assert left[0].startswith(".step-00000009.tmp-")
+    runs.sweep(place)
+    assert [path.name for path in runs.checkpoints(place)] == ["step-00000003", "step-00000006"]
+    assert len(list(place.iterdir())) == 2

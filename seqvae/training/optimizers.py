@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from ..errors import Refused
+from ..errors import Refused, check_shares
 from ..schedules import Schedule, cosine
 
 
@@ -27,8 +27,6 @@ class Stepper:
         decay: float,
         max_decays: int,
     ) -> None:
-        if not 0 < rate < math.inf:
-            raise Refused(f"a learning rate of {rate}: set optimizer.rate to a positive number.")
         self.optimizer = optimizer
         self.rate = rate
         self.schedule = schedule
@@ -65,6 +63,10 @@ class AdamW(Stepper):
         final: float = 1.0,
         patience: int | None = None,
     ) -> None:
+        _check_rate(rate)
+        check_shares(final=final)
+        if warm_up < 0:
+            raise Refused(f"warm_up = {warm_up}: a rise takes 0 steps (none) or more.")
         optimizer = torch.optim.AdamW(
             parameters, lr=rate, betas=betas, weight_decay=weight_decay, fused=True
         )
@@ -95,6 +97,7 @@ class SGD(Stepper):
         decay: float = 0.5,
         max_decays: int = 5,
     ) -> None:
+        _check_rate(rate)
         optimizer = torch.optim.SGD(parameters, lr=rate, momentum=momentum)
         super().__init__(
             optimizer,
@@ -104,3 +107,8 @@ class SGD(Stepper):
             decay=decay,
             max_decays=max_decays,
         )
+
+
+def _check_rate(rate: float) -> None:
+    if not 0 < rate < math.inf:
+        raise Refused(f"a learning rate of {rate}: set optimizer.rate to a positive number.")

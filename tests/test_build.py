@@ -1,0 +1,293 @@
+"""From a recipe to a model: every name works with every other, or is refused with the cure."""
+
+from collections.abc import Iterator
+from itertools import combinations, count, product
+from typing import Any, Literal
+
+import pytest
+import torch
+from small import ARGUMENTS, batch, exports
+
+from seqvae import decoders, encoders, objectives, posteriors, priors, regularizers, training
+from seqvae.build import Built, build, build_stepper, coerce
+from seqvae.decoders.sequence import SequenceDecoder
+from seqvae.errors import Refused
+from seqvae.generate import generate
+from seqvae.recipe import Recipe, merge, read, shipped
+from seqvae.schedules import FAR
+from seqvae.training import train
+
+VOCAB = 9
+SIZES = {name: ARGUMENTS[name] for name in ("embed", "hidden", "width", "heads", "layers")}
+SHAPES: dict[str, dict[str, Any]] = {
+    "LSTMEncoder": {"embed": 8, "hidden": 8},
+    "TransformerEncoder": {"width": 8, "heads": 2, "layers": 1},
+    "LSTMDecoder": {"embed": 8, "hidden": 8},
+    "TransformerDecoder": {"width": 8, "heads": 2, "layers": 1},
+}
+LAPLACE = {"family": "Laplace", "parameters": {"loc": 0.0, "scale": 1.0}}
+UNIFORM = {"family": "Uniform", "parameters": {"low": -1.0, "high": 1.0}}
+STUDENT = {"family": "StudentT", "parameters": {"df": 5.0}}
+# More than one way to write a kind, where it has several; every other kind is written bare.
+WAYS: dict[str, list[dict[str, Any]]] = {
+    "GaussianPosterior": [{}, {"sigma": 0.5}],
+    "Product": [LAPLACE, UNIFORM, STUDENT],
+    "FreeBits": [{"nats": 0.1, "per": p} for p in ("dimension", "sentence", "batch_dimension")],
+    "InfoVAE": [{"alpha": 0.5, "lambda": 2.0}, {"alpha": 1.0, "lambda": 2.0}],
+}
+UNNAMED = {"EmptyEncoder", "Fixed", "Elbo"}  # built by latent = 0, from Python, from its terms
+
+
+def ways(package: Any) -> list[dict[str, Any]]:
+    names = [kind.__name__ for kind in exports(package) if kind.__name__ not in UNNAMED]
+    return [
+        {"kind": name, **SHAPES.get(name, {}), **way}
+        for name in names
+        for way in WAYS.get(name, [{}])
+    ]
+
+
+SECTIONS: dict[str, list[dict[str, Any]]] = {
+    "encoder": ways(encoders),
+    "posterior": ways(posteriors),
+    "prior": ways(priors),
+    "decoder": ways(decoders),
+    "objective": [
+        *({"kind": "Elbo", "terms": {"it": way}} for way in ways(regularizers)),
+        *ways(objectives),
+        {"kind": "Elbo", "terms": {}},
+    ],
+}
+
+
+def recipe(**sections: Any) -> Recipe:
+    """A small VAE of LSTMs, but for the sections given."""
+    base = {
+        "encoder": {"kind": "LSTMEncoder", **SHAPES["LSTMEncoder"]},
+        "posterior": {"kind": "GaussianPosterior"},
+        "prior": {"kind": "StandardNormal"},
+        "decoder": {"kind": "LSTMDecoder", **SHAPES["LSTMDecoder"]},
+        "objective": {"kind": "Elbo", "terms": {"kl": {"kind": "KL"}}},
+        "optimizer": {"kind": "AdamW"},
+    }
+    return {"name": "small", "latent": 3, "seed": 0, **base, **sections}
+
+
+def covering() -> Iterator[Recipe]:
+    """For every two sections every two ways, the other sections taking turns."""
+    turn = count()
+    for (one, its), (other, theirs) in combinations(SECTIONS.items(), 2):
+        for a, b in product(its, theirs):
+            number = next(turn)
+            rest = {name: some[number % len(some)] for name, some in SECTIONS.items()}
+            yield recipe(**rest | {one: a, other: b})
+
+
+def penalty_of(made: Recipe) -> dict[str, Any]:
+    objective = made["objective"]
+    return next(iter(objective.get("terms", {"": objective}).values()), {"kind": "none"})
+
+
+def cannot_be(made: Recipe) -> str | None:
+    """Why a combination has no meaning, by the definitions of its parts."""
+    penalty, family = penalty_of(made), made["prior"].get("family")
+    if penalty["kind"] not in ("KL", "FreeBits") and penalty.get("alpha", 1.0) == 1.0:
+        return None  # only a divergence needs densities
+    if made["posterior"]["kind"] == "DeltaPosterior":
+        return "no density"
+    if family == "Uniform":
+        return "infinite"
+    if family == "StudentT" and penalty.get("per", "sentence") != "sentence":
+        return "closed-form"
+    return None
+
+
+def one_step(built: Built, made: Recipe) -> dict[str, float]:
+    stepper = build_stepper(made, built, steps=10)
+    _, report = next(train(built.vae, built.objective, stepper, [batch()]))
+    assert all(parameter.isfinite().all() for parameter in built.vae.parameters())
+    return {name: value.item() for name, value in report.items()}
+
+
+def test_every_pair_of_parts_trains_or_is_refused_with_the_reason() -> None:
+    trained = 0
+    for made in covering():
+        why = cannot_be(made)
+        if why is None:
+            built = build(made, VOCAB)
+            report = one_step(built, made)
+            assert torch.tensor(report["loss"]).isfinite(), made
+            assert isinstance(built.vae.decoder, SequenceDecoder)
+            assert generate(built.vae.decoder, built.vae.prior().sample((2,)), length=3).any()
+            trained += 1
+        else:
+            with pytest.raises(Refused, match=why):
+                build(made, VOCAB)
+    assert trained > 60
+
+
+def shrunk(name: str) -> Recipe:
+    """A shipped recipe at small sizes, all else as it is."""
+    made = read(name)
+    for section in ("encoder", "decoder"):
+        sizes = {key: size for key, size in SIZES.items() if key in made[section]}
+        made = merge(made, {section: sizes})
+    return merge(made, {"latent": min(made["latent"], 3)})
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_recipe_builds_and_takes_a_step(name: str) -> None:
+    made = shrunk(name)
+    built = build(made, VOCAB, steps=100)
+    assert one_step(built, made)["loss"] > 0
+    assert built.objective.settled(FAR)
+
+
+@pytest.mark.parametrize("decoder", SECTIONS["decoder"], ids=lambda way: way["kind"])
+def test_without_latent_dimensions_it_is_a_language_model(decoder: dict[str, Any]) -> None:
+    made = recipe(latent=0, decoder=decoder)
+    built = build(made, VOCAB)
+    assert list(built.vae.encoder.parameters()) == []
+    report = one_step(built, made)
+    assert report["kl"] == 0.0 and report["loss"] == report["reconstruction"]
+    log_px = built.vae.eval()(batch()).log_px
+    assert torch.equal(log_px, built.vae.log_weights(batch(), 1)[0])
+
+
+def test_weights_are_a_function_of_the_seed() -> None:
+    def weights(seed: int) -> list[torch.Tensor]:
+        torch.rand(3)
+        return list(build(recipe(seed=seed), VOCAB).vae.parameters())
+
+    assert all(map(torch.equal, weights(0), weights(0)))
+    assert not all(map(torch.equal, weights(0), weights(1)))
+
+
+@pytest.mark.parametrize("kind", exports(training))
+def test_the_optimiser_holds_all_that_learns(kind: Any) -> None:
+    made = recipe(optimizer={"kind": kind.__name__})
+    built = build(made, VOCAB)
+    built.objective.critic = torch.nn.Linear(2, 2)  # as a penalty may bring one
+    held = build_stepper(made, built).optimizer.param_groups[0]["params"]
+    own = [*built.vae.parameters(), *built.objective.parameters()]
+    assert {id(parameter) for parameter in held} == {id(parameter) for parameter in own}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"encoder": {"kind": "LSTMEncode"}}, r'\[encoder\].*did you mean "LSTMEncoder"'),
+        ({"encoder": {"hidden": 8}}, "does not say its kind"),
+        ({"encoder": {"kind": "LSTMEncoder", "hiden": 8}}, 'did you mean "hidden"'),
+        ({"encoder": {"kind": "LSTMEncoder", "vocab": 8}}, "has no argument 'vocab'"),
+        ({"encoder": {"kind": "LSTMEncoder", "hidden": "8"}}, "encoder.hidden = '8' is of type"),
+        ({"encoder": {"kind": "LSTMEncoder", "hidden": True}}, "of type bool; it should be int"),
+        ({"encoder": {"kind": "LSTMEncoder", "pool": "middle"}}, "not one of: last, max, mean"),
+        ({"encoder": {"kind": "LSTMEncoder", "layers": 0}}, "layers = 0"),
+        ({"encoder": {"kind": "EmptyEncoder"}}, r"another kind in \[encoder\]"),
+        ({"decoder": {"kind": "TransformerDecoder", "width": 9}}, "width 9"),
+        ({"posterior": {"kind": "GaussianPosterior", "sigma": 0}}, "DeltaPosterior"),
+        ({"prior": {"kind": "Product", "family": "Laplace"}}, "also needs: parameters"),
+        ({"prior": {"kind": "Fixed"}}, "also needs: distribution"),
+        ({"prior": {"kind": "Fixed", "distribution": "Normal"}}, "should be Distribution"),
+        ({"objective": {"kind": "Elbo"}}, "also needs: terms"),
+        ({"objective": {"kind": "InfoVAE", "alpha": 2, "lambda": 1}}, "choose alpha"),
+        ({"objective": {"kind": "InfoVAE", "alpha": 0.5, "lamda": 1}}, "'lamda'"),
+        ({"objective": {"kind": "InfoVAE", "terms": {}}}, "only Elbo takes any"),
+        ({"objective": {"kind": "Elbo", "terms": 3}}, r"write \[objective\.terms\]"),
+        ({"objective": {"kind": "Elbo", "terms": {"kl": 3}}}, r"\[objective\.terms\.kl\]"),
+        ({"objective": {"kind": "Elbo", "terms": {"a.b": {"kind": "KL"}}}}, "name the term"),
+        ({"latent": -1}, "latent = -1"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_with_the_cure(
+    sections: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(Refused, match=message):
+        build(recipe(**sections), VOCAB)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rate": -1.0}, r"optimizer\.rate"),
+        ({"betas": [0.9]}, "should hold 2 values"),
+        ({"betas": [0.9, 2.0]}, "beta"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"steps": 3}, "no argument 'steps'"),
+    ],
+)
+def test_an_optimiser_that_cannot_be_built_is_refused(
+    arguments: dict[str, Any], message: str
+) -> None:
+    made = recipe(optimizer={"kind": "AdamW", **arguments})
+    with pytest.raises(Refused, match=message):
+        build_stepper(made, build(recipe(), VOCAB))
+
+
+def weight(value: Any, steps: int = 200) -> list[float]:
+    term = {"kind": "KL", "weight": value}
+    built = build(recipe(objective={"kind": "Elbo", "terms": {"kl": term}}), VOCAB, steps=steps)
+    assert isinstance(built.objective, objectives.Elbo)
+    return [built.objective.schedules["kl"](step) for step in (0, 50, 100, FAR)]
+
+
+@pytest.mark.parametrize(
+    ("value", "weights"),
+    [
+        (2, [2.0] * 4),
+        (0.5, [0.5] * 4),
+        ({"kind": "constant", "value": 0.1}, [0.1] * 4),
+        ({"kind": "linear", "steps": 100}, [0.0, 0.5, 1.0, 1.0]),
+        ({"kind": "linear", "share": 0.25}, [0.0, 1.0, 1.0, 1.0]),
+        ({"kind": "cyclical", "share": 1.0, "cycles": 2}, [0.0, 1.0, 0.0, 1.0]),
+        ({"kind": "cosine", "steps": 100, "end": 4}, [0.0, 2.0, 4.0, 4.0]),
+    ],
+)
+def test_a_weight_is_a_number_or_a_schedule_in_steps_or_shares_of_the_run(
+    value: Any, weights: list[float]
+) -> None:
+    assert weight(value) == pytest.approx(weights)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("high", "of type str"),
+        (True, "of type bool"),
+        (-1.0, "0 or more"),
+        ({"kind": "linea", "steps": 1}, 'did you mean "linear"'),
+        ({"kind": "settled"}, "no kind 'settled'"),
+        ({"kind": "linear"}, "also needs: steps"),
+        ({"kind": "linear", "steps": 1, "step": 1}, "no argument 'step'"),
+        ({"kind": "linear", "share": "half"}, "of type str"),
+        ({"kind": "constant", "share": 0.5}, "no argument 'steps'"),
+    ],
+)
+def test_a_weight_that_cannot_be_is_refused(value: Any, message: str) -> None:
+    with pytest.raises(Refused, match=message):
+        weight(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "expected"),
+    [
+        (3, int, 3),
+        (3, float, 3.0),
+        ("max", Literal["max", "min"], "max"),
+        (2, float | None, 2.0),
+        ([1, 2.0], tuple[float, ...], (1.0, 2.0)),
+        ({"loc": 1}, dict[str, float], {"loc": 1.0}),
+    ],
+)
+def test_a_value_becomes_what_the_annotation_wants(value: Any, hint: Any, expected: Any) -> None:
+    found = coerce("here", value, hint)
+    assert found == expected and type(found) is type(expected)
+
+
+def test_sections_cover_every_pair() -> None:
+    """The covering set covers: any two ways of any two sections meet somewhere."""
+    seen = list(covering())
+    for (one, its), (other, theirs) in combinations(SECTIONS.items(), 2):
+        met = [(made[one], made[other]) for made in seen]
+        assert all((a, b) in met for a, b in product(its, theirs))

@@ -1,0 +1,162 @@
+"""Batches are a pure function of (seed, step): every row once an epoch, resumed anywhere."""
+
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from seqvae.data import Encoded, Order, batches, collate, in_order
+from seqvae.errors import Refused
+from seqvae.tokens import PAD
+
+LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=400)
+BY = st.sampled_from(["sentences", "tokens"])
+
+
+def order(lengths: list[int], size: int, by: str, seed: int = 0) -> Order:
+    return Order(np.array(lengths, dtype=np.int32), size, by=by, seed=seed)
+
+
+def lists(rows: Any) -> list[list[int]]:
+    return [part.tolist() for part in rows]
+
+
+def some_lengths(count: int) -> list[int]:
+    return np.random.default_rng(0).integers(1, 30, count).tolist()
+
+
+@given(lengths=LENGTHS, size=st.integers(1, 50), by=BY, epoch=st.integers(0, 3))
+@settings(deadline=None, derandomize=True)
+def test_an_epoch_holds_every_row_once(lengths: list[int], size: int, by: str, epoch: int) -> None:
+    epochs = lists(order(lengths, size, by).epoch(epoch))
+    assert sorted(row for rows in epochs for row in rows) == list(range(len(lengths)))
+    assert all(rows for rows in epochs)
+    assert epochs == lists(order(lengths, size, by).epoch(epoch))
+
+
+@given(lengths=LENGTHS, size=st.integers(3, 50), epoch=st.integers(0, 3))
+@settings(deadline=None, derandomize=True)
+def test_batches_of_sentences_are_equal_and_as_many_as_needed(
+    lengths: list[int], size: int, epoch: int
+) -> None:
+    sizes = [len(rows) for rows in order(lengths, size, "sentences").epoch(epoch)]
+    assert len(sizes) == order(lengths, size, "sentences").steps_per_epoch()
+    assert len(sizes) == -(-len(lengths) // size)
+    assert max(sizes) <= size and max(sizes) - min(sizes) <= 1
+    assert min(sizes) > 1 or len(lengths) == 1  # a penalty on pairs of codes can take them all
+
+
+def test_no_epoch_leaves_a_batch_of_one_behind_its_pools() -> None:
+    """64 batches a pool: one row more than a pool must not stand alone."""
+    sizes = [len(rows) for rows in order([5] * 257, 4, "sentences").epoch(0)]
+    assert len(sizes) == 65 and min(sizes) >= 3
+
+
+@given(lengths=LENGTHS, size=st.integers(1, 120), epoch=st.integers(0, 3))
+@settings(deadline=None, derandomize=True)
+def test_batches_of_tokens_keep_their_bound(lengths: list[int], size: int, epoch: int) -> None:
+    for rows in order(lengths, size, "tokens").epoch(epoch):
+        padded = len(rows) * max(lengths[row] for row in rows)
+        assert padded <= size or len(rows) == 1  # a sentence longer than the bound comes alone
+
+
+def test_hardly_anything_is_padding() -> None:
+    lengths = some_lengths(4000)
+    for by, size in (("sentences", 32), ("tokens", 500)):
+        padded = sum(
+            len(r) * max(lengths[i] for i in r) for r in order(lengths, size, by).epoch(0)
+        )
+        assert padded < 1.05 * sum(lengths)
+
+
+@pytest.mark.parametrize(("by", "size"), [("sentences", 16), ("tokens", 200)])
+def test_epochs_and_seeds_differ_in_order_and_company(by: str, size: int) -> None:
+    lengths = some_lengths(3000)
+    first, second = (lists(order(lengths, size, by).epoch(epoch)) for epoch in (0, 1))
+    other = lists(order(lengths, size, by, seed=1).epoch(0))
+    assert first != second and first != other
+    company = [{frozenset(rows) for rows in epoch} for epoch in (first, second)]
+    assert len(company[0] & company[1]) < len(first) / 50
+    longest = [max(lengths[row] for row in rows) for rows in first]
+    assert longest != sorted(longest)  # batches do not come in the order of their length
+
+
+@given(
+    lengths=st.lists(st.integers(1, 30), min_size=1, max_size=60),
+    size=st.integers(1, 40),
+    by=BY,
+    start=st.integers(0, 150),
+)
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_starting_at_a_step_is_skipping_to_it(
+    lengths: list[int], size: int, by: str, start: int
+) -> None:
+    whole = islice(order(lengths, size, by).batches(), start, start + 20)
+    late = islice(order(lengths, size, by).batches(start), 20)
+    for (step, rows), (late_step, late_rows) in zip(whole, late, strict=True):
+        assert step == late_step and rows.tolist() == late_rows.tolist()
+
+
+def test_steps_are_counted_over_epochs() -> None:
+    steps = [step for step, _ in islice(order([3] * 10, 4, "sentences").batches(2), 9)]
+    assert steps == list(range(2, 11))
+
+
+def sentences(count: int) -> Encoded:
+    draw = np.random.default_rng(1)
+    return Encoded([draw.integers(4, 9, n).tolist() for n in some_lengths(count)], range(count))
+
+
+@pytest.mark.parametrize("by", ["sentences", "tokens"])
+def test_any_number_of_workers_gives_the_same_batches(by: str) -> None:
+    items = sentences(50)
+    seen = []
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    for workers in (0, 2):
+        stream = batches(items, Order(items.lengths, 8, by=by), start=5, workers=workers)
+        seen.append([next(stream) for _ in range(12)])
+        assert torch.equal(torch.get_rng_state(), state)  # the run's own randomness is untouched
+    for ours, theirs in zip(*seen, strict=True):
+        assert ours.step == theirs.step
+        for mine, other in zip(ours[:4], theirs[:4], strict=True):
+            assert torch.equal(mine, other)
+
+
+def test_a_batch_is_its_rows_padded_behind_the_end() -> None:
+    items = Encoded([[5, 3], [6, 7, 8, 3], [3]], labels=[1, 0, 2])
+    batch = collate(items, [2, 1, 0], step=4)
+    assert batch.x.tolist() == [[3, PAD, PAD, PAD], [6, 7, 8, 3], [5, 3, PAD, PAD]]
+    assert batch.x.dtype == torch.int64
+    assert batch.length.tolist() == [1, 4, 2] and batch.item.tolist() == [2, 1, 0]
+    assert batch.label is not None and batch.label.tolist() == [2, 0, 1] and batch.step == 4
+    assert collate(Encoded([[3]]), [0]).label is None
+
+
+@given(lengths=LENGTHS, size=st.integers(1, 50), limit=st.none() | st.integers(1, 500))
+@settings(deadline=None, derandomize=True, max_examples=50)
+def test_evaluation_walks_every_item_once_in_even_batches(
+    lengths: list[int], size: int, limit: int | None
+) -> None:
+    items = Encoded([[3] * length for length in lengths])
+    walked = list(in_order(items, size, limit))
+    count = min(len(lengths), limit or len(lengths))
+    assert sorted(torch.cat([batch.item for batch in walked]).tolist()) == list(range(count))
+    sizes = [len(batch.x) for batch in walked]
+    assert max(sizes) <= size and max(sizes) - min(sizes) <= 1
+    seen = torch.cat([batch.length for batch in walked])
+    assert torch.equal(seen, seen.sort().values)
+
+
+def test_nothing_to_walk_is_nothing_and_nothing_to_train_on_is_refused() -> None:
+    empty: NDArray[np.int32] = np.array([], dtype=np.int32)
+    assert list(in_order(Encoded([]), 4)) == []
+    with pytest.raises(Refused, match="no items"):
+        Order(empty, 4)
+    with pytest.raises(Refused, match=r"training\.batch"):
+        order([3], 0, "sentences")

@@ -1,0 +1,195 @@
+"""Writing: greedy, drawn and searched, against all that a tiny model can write."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+from small import LATENT, loud, make, of_sequences, same
+from torch import Tensor
+
+from seqvae import decoders
+from seqvae.decoders.sequence import SequenceDecoder
+from seqvae.errors import Refused
+from seqvae.generate import NEVER, beam, best, generate, greedy, nucleus, sampler
+from seqvae.tokens import BOS, EOS, PAD
+
+V = 7  # 0-2 are never written; 3 ends; 4, 5, 6 are words
+KINDS = pytest.mark.parametrize("kind", of_sequences(decoders))
+
+
+def decoder_of(kind: type, scale: float = 3.0) -> SequenceDecoder:
+    decoder: SequenceDecoder = loud(make(kind, vocab=V).eval(), scale)
+    return decoder
+
+
+def every_sentence(length: int) -> list[list[int]]:
+    """All readable sentences of at most so many tokens, the end counted."""
+    return [[*words, EOS] for n in range(length) for words in product(range(4, V), repeat=n)]
+
+
+def log_p(decoder: SequenceDecoder, z: Tensor, ids: list[int]) -> float:
+    return decoder(z[None]).log_prob(torch.tensor([ids])).item()
+
+
+@KINDS
+def test_greedy_writes_the_likeliest_token_after_what_it_wrote(kind: type) -> None:
+    decoder, z = decoder_of(kind), torch.randn(6, LATENT)
+    written = generate(decoder, z, length=9)
+    with torch.no_grad():
+        scores = decoder.head(decoder.features(written, z))
+    scores[..., list(NEVER)] = -math.inf
+    likeliest = scores.argmax(-1)
+    for row, ids in enumerate(written.tolist()):
+        length = ids.index(EOS) + 1 if EOS in ids else len(ids)
+        assert ids[:length] == likeliest[row, :length].tolist()
+        assert set(ids[length:]) <= {PAD}
+
+
+@KINDS
+def test_what_stands_for_nothing_is_never_written(kind: type) -> None:
+    decoder, z = decoder_of(kind, 0.1), torch.randn(40, LATENT)
+    for ids in (
+        generate(decoder, z, length=12, choose=sampler(seed=1)),
+        generate(decoder, z, length=12),
+        beam(decoder, z, length=12, width=3)[0],
+    ):
+        for row in ids.tolist():
+            ended = row.index(EOS) + 1 if EOS in row else len(row)
+            assert not set(row[:ended]) & set(NEVER) and set(row[ended:]) <= {PAD}
+
+
+@KINDS
+def test_without_an_end_exactly_so_many_tokens_are_written(kind: type) -> None:
+    decoder, z = decoder_of(kind, 0.1), torch.randn(5, LATENT)
+    ids = generate(decoder, z, length=30, choose=sampler(), end=None)
+    assert ids.shape == (5, 30)
+    assert (ids == EOS).any() and (ids != PAD).all()
+    assert generate(decoder, z, length=0).shape == (5, 0)
+
+
+def test_top_k_keeps_the_k_largest_whatever_their_ties() -> None:
+    scores = torch.tensor([[1.0, 3.0, 2.0, 3.0], [0.0, 0.0, 0.0, 0.0]])
+    assert best(scores, 2).isfinite().tolist()[0] == [False, True, False, True]
+    assert best(scores, 3).isfinite().sum(-1).tolist() == [3, 3]
+    assert best(scores, None) is scores and best(scores, 9) is scores
+    kept = best(scores, 1)
+    assert torch.equal(kept[kept.isfinite()], torch.tensor([3.0, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("p", "kept"),
+    [(0.1, 1), (0.5, 1), (0.51, 2), (0.79, 2), (0.81, 3), (0.96, 4), (1.0, 4), (None, 4)],
+)
+def test_a_nucleus_is_the_fewest_tokens_that_reach_p(p: float | None, kept: int) -> None:
+    probabilities = torch.tensor([[0.15, 0.5, 0.05, 0.3]])
+    finite = nucleus(probabilities.log(), p).isfinite()[0].tolist()
+    by_size = [1, 3, 0, 2]  # largest first
+    assert finite == [place in by_size[:kept] for place in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("cut", "expected"),
+    [
+        ({}, [0.5, 0.3, 0.15, 0.05]),
+        ({"temperature": 0.5}, [0.25, 0.09, 0.0225, 0.0025]),
+        ({"top_k": 2}, [0.5, 0.3, 0.0, 0.0]),
+        ({"top_p": 0.9}, [0.5, 0.3, 0.15, 0.0]),
+        ({"temperature": 1e-30}, [1.0, 0.0, 0.0, 0.0]),
+    ],
+)
+def test_draws_follow_the_distribution_they_are_cut_to(
+    cut: dict[str, float], expected: list[float]
+) -> None:
+    count = 20_000
+    scores = torch.tensor([0.5, 0.3, 0.15, 0.05]).log().expand(count, 4) + 7.0
+    drawn = sampler(**cut)(scores)  # type: ignore[arg-type]
+    share = torch.bincount(drawn, minlength=4) / count
+    wanted = torch.tensor(expected) / sum(expected)
+    assert ((share - wanted).abs() <= 4 * (wanted * (1 - wanted) / count).sqrt()).all()
+
+
+@KINDS
+def test_sentences_are_drawn_as_often_as_the_model_says(kind: type) -> None:
+    decoder, z = decoder_of(kind), torch.randn(1, LATENT)
+    count, length = 20_000, 2
+    drawn = generate(decoder, z.expand(count, -1), length=length, choose=sampler(seed=5))
+    with torch.no_grad():
+        first, state = decoder.step(torch.tensor([BOS]), decoder.start(z))
+        first[:, list(NEVER)] = -math.inf
+        for token in range(4, V):
+            second, _ = decoder.step(torch.tensor([token]), state)
+            second[:, list(NEVER)] = -math.inf
+            joint = first.softmax(-1)[0, token] * second.softmax(-1)[0]
+            share = torch.stack([((drawn == torch.tensor([token, n])).all(1)) for n in range(V)])
+            error = 4 * (joint * (1 - joint) / count).sqrt() + 1e-9
+            assert ((share.float().mean(1) - joint).abs() <= error).all()
+
+
+@KINDS
+def test_a_wide_beam_finds_the_likeliest_sentence_and_its_exact_probability(kind: type) -> None:
+    for seed in range(4):
+        torch.manual_seed(seed)
+        decoder, z = decoder_of(kind), torch.randn(LATENT)
+        sentences = every_sentence(4)
+        truth = {tuple(ids): log_p(decoder, z, ids) for ids in sentences}
+        found, score = beam(decoder, z[None], length=4, width=len(sentences))
+        ids = [token for token in found[0].tolist() if token != PAD]
+        assert tuple(ids) == max(truth, key=lambda sentence: truth[sentence])
+        assert score.item() == pytest.approx(truth[tuple(ids)], abs=1e-4)
+
+
+@KINDS
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_beams_of_a_batch_are_those_of_its_items_and_score_what_is_teacher_forced(
+    kind: type, width: int
+) -> None:
+    decoder, z = decoder_of(kind), torch.randn(7, LATENT)
+    together, scores = beam(decoder, z, length=8, width=width)
+    assert len(set((together != PAD).sum(1).tolist())) > 1  # they end at different places
+    same(scores, decoder(z).log_prob(together).detach(), 1e-4)
+    for row in range(7):
+        alone, score = beam(decoder, z[row : row + 1], length=8, width=width)
+        assert alone[0].tolist() == together[row, : alone.shape[1]].tolist()
+        assert (together[row, alone.shape[1] :] == PAD).all()
+        same(score[0], scores[row], 1e-4)
+
+
+@KINDS
+def test_a_wider_beam_is_no_less_likely_than_greed(kind: type) -> None:
+    decoder, z = decoder_of(kind), torch.randn(20, LATENT)
+    narrow, wide = (beam(decoder, z, length=6, width=width)[1] for width in (1, 200))
+    assert (wide >= narrow - 1e-5).all() and (wide > narrow + 0.01).any()
+
+
+@KINDS
+def test_every_beam_ends(kind: type) -> None:
+    decoder, z = decoder_of(kind), torch.randn(6, LATENT)
+    ids, _ = beam(decoder, z, length=3, width=2)
+    assert ids.shape[1] <= 3 and (ids == EOS).sum(1).tolist() == [1] * 6
+
+
+@KINDS
+def test_a_seed_draws_the_same_again_and_another_something_else(kind: type) -> None:
+    decoder, z = decoder_of(kind, 0.5), torch.randn(6, LATENT)
+    one, again, other = (
+        generate(decoder, z, length=20, choose=sampler(seed=seed), end=None) for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+def test_what_cannot_be_drawn_is_refused() -> None:
+    for temperature in (0.0, -1.0, math.nan):
+        with pytest.raises(Refused, match="greedily"):
+            sampler(temperature=temperature)
+    for top_p in (0.0, 1.5, math.nan):
+        with pytest.raises(Refused, match="share of probability"):
+            sampler(top_p=top_p)
+    with pytest.raises(Refused, match="at least 1"):
+        sampler(top_k=0)
+    with pytest.raises(Refused, match="width of 1"):
+        beam(decoder_of(decoders.LSTMDecoder), torch.zeros(1, LATENT), length=3, width=0)
+
+
+def test_greedy_takes_the_largest() -> None:
+    assert greedy(torch.tensor([[0.0, 2.0, 1.0], [3.0, 0.0, 0.0]])).tolist() == [1, 0]

@@ -1,0 +1,64 @@
+"""Figures draw the numbers they are given, and leave no state behind."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from seqvae.plots import bars_of_dimensions, curves, save
+
+HISTORY: list[dict[str, Any]] = [
+    {"kind": "train", "step": 50, "reconstruction": 30.0, "kl": 2.0},
+    {"kind": "train", "step": 100, "reconstruction": 20.0, "kl": 4.0},
+    {"kind": "valid", "step": 100, "reconstruction": 21.0, "kl": 5.0, "active_units": 7},
+]
+
+
+def test_curves_draw_training_and_validation_over_steps() -> None:
+    figure = curves(HISTORY)
+    drawn = [
+        [np.asarray(line.get_xydata()).tolist() for line in axes.lines] for axes in figure.axes
+    ]
+    assert drawn == [
+        [[[50.0, 30.0], [100.0, 20.0]], [[100.0, 21.0]]],
+        [[[50.0, 2.0], [100.0, 4.0]], [[100.0, 5.0]]],
+        [[[100.0, 7.0]]],
+    ]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "reconstruction",
+        "KL",
+        "active units",
+    ]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["nats a sentence"] * 2 + ["units"]
+
+
+def test_a_figure_that_was_not_measured_is_left_empty() -> None:
+    """A language model has no active units, an autoencoder no KL, a new run nothing at all."""
+    assert [len(axes.lines) for axes in curves(HISTORY[:2]).axes] == [1, 1, 0]
+    assert [len(axes.lines) for axes in curves([]).axes] == [0, 0, 0]
+
+
+def test_bars_stand_in_the_order_of_their_size_beside_the_threshold() -> None:
+    figure = bars_of_dimensions([0.1, 2.0, 0.0], title="t", unit="u", threshold=0.01)
+    (axes,) = figure.axes
+    assert [bar.get_height() for bar in axes.patches] == [2.0, 0.1, 1e-6]  # type: ignore[attr-defined]
+    assert axes.lines[0].get_ydata() == [0.01, 0.01]
+    assert axes.get_yscale() == "log"
+    assert (axes.get_title(loc="left"), axes.get_ylabel()) == ("t", "u")
+    assert not bars_of_dimensions([1.0], title="t", unit="u").axes[0].lines
+
+
+@pytest.mark.parametrize("figure", [curves([]), curves(HISTORY)])
+def test_a_figure_is_saved_as_png_where_no_folder_was(figure: Any, tmp_path: Path) -> None:
+    path = save(figure, tmp_path / "figures" / "a.png")
+    assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_nothing_global_is_drawn_on() -> None:
+    before = sys.modules.pop("matplotlib.pyplot", None)
+    curves(HISTORY)
+    assert "matplotlib.pyplot" not in sys.modules
+    if before is not None:
+        sys.modules["matplotlib.pyplot"] = before
