@@ -178,6 +178,7 @@ def test_scores_made_in_slices_give_the_same_likelihood_and_gradients(
 
     monkeypatch.setattr(decoder, "head", noting)
     monkeypatch.setattr(distributions, "SCORES_AT_ONCE", 2 * VOCAB)
+    monkeypatch.setattr(distributions, "ROWS_ROUNDED_TO", 1)
     for a, b in zip(gradients(), whole, strict=True):
         same(a, b)
     assert max(slices) <= 2
