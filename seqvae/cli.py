@@ -224,6 +224,13 @@ def prepare_text(
     ] = "bpe",
     vocab: Annotated[int | None, typer.Option(help="Size of the vocabulary.")] = None,
     max_tokens: Annotated[int, typer.Option(help="Longer sentences are left out, counted.")] = 256,
+    min_tokens: Annotated[int, typer.Option(help="Shorter ones likewise; the end counts.")] = 2,
+    valid_fraction: Annotated[
+        float | None, typer.Option(help="Share to validate on; 5 %, 5,000 at most, if left out.")
+    ] = None,
+    test_fraction: Annotated[
+        float | None, typer.Option(help="Share to test on; likewise.")
+    ] = None,
     seed: Seed = 0,
     shard: Annotated[str | None, typer.Option(help="Prepare part i of n only: 0/4.")] = None,
     keep_duplicates: Annotated[
@@ -242,6 +249,9 @@ def prepare_text(
         codec=codec,
         vocab=vocab,
         max_tokens=max_tokens,
+        min_tokens=min_tokens,
+        valid_fraction=valid_fraction,
+        test_fraction=test_fraction,
         seed=seed,
         shard=_shard(shard),
         keep_duplicates=keep_duplicates,

@@ -139,6 +139,14 @@ def test_word_dropout_acts_in_training_only_at_its_rate_and_never_on_the_first(k
     assert torch.equal(decoder(torch.zeros(400, LATENT)).log_prob(x), scores)
 
 
+def test_an_lstm_starts_from_its_code() -> None:
+    """c_0 = W z and h_0 = tanh(c_0), of every layer   (Bowman et al., 2016)."""
+    decoder, z = make(decoders.LSTMDecoder, layers=2), torch.randn(5, LATENT)
+    state = decoder.start(z)
+    same(state["cell"].flatten(1), z @ decoder.first.weight.T)
+    same(state["hidden"], state["cell"].tanh())
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_share_of_lost_words_may_be_all(kind: Any) -> None:
     read = make(kind, word_dropout=1.0).train().inputs(batch().x)
