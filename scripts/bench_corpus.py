@@ -17,20 +17,22 @@ from pathlib import Path
 
 import numpy as np
 
-LINES = 200_000  # written at once
+LINES = 100_000  # written at once
+HALVES = 100_000  # a line is two of them
 
 
 def write_corpus(path: Path, size: int) -> None:
-    """Lines of 5 to 15 words until the file has `size` bytes."""
+    """Lines of 6 to 16 words until the file has `size` bytes; hardly two of them are equal."""
     random = np.random.default_rng(0)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     words = ["".join(random.choice(letters, n)) for n in random.integers(2, 9, 20_000)]
+    counts = random.integers(3, 9, HALVES)
+    drawn = iter([words[i % len(words)] for i in random.zipf(1.3, counts.sum())])
+    halves = [" ".join(next(drawn) for _ in range(count)) for count in counts]
     with path.open("w", encoding="utf-8") as file:
         while file.tell() < size:
-            counts = random.integers(5, 16, LINES)
-            drawn = iter([words[i % len(words)] for i in random.zipf(1.3, counts.sum())])
-            lines = (" ".join(next(drawn) for _ in range(count)) for count in counts)
-            file.write("\n".join(lines) + "\n")
+            pairs = random.integers(0, HALVES, (LINES, 2)).tolist()
+            file.write("".join(f"{halves[a]} {halves[b]}\n" for a, b in pairs))
 
 
 def memory() -> int:

@@ -31,6 +31,8 @@ from .training.loop import backward, has_bf16
 from .training.optimizers import Stepper
 
 LOG_EVERY = 50  # steps between two lines of metrics.jsonl
+VALIDATE_WITHIN = 5000  # steps, where an epoch is longer and the recipe says nothing
+SAVE_WITHIN = 1000  # likewise
 
 
 @dataclass
@@ -116,7 +118,7 @@ def make_plan(recipe: Recipe, corpus: Corpus, folder: Path, device: str) -> Plan
     order = Order(lengths, training["batch"], by=training["by"], seed=recipe["seed"])
     epoch = order.steps_per_epoch()
     steps = training.get("steps") or max(round(training["epochs"] * epoch), 1)
-    every = training.get("validate_every") or max(min(epoch, steps), 1)
+    every = training.get("validate_every") or max(min(epoch, steps, VALIDATE_WITHIN), 1)
     precision = training["precision"]
     where = runs.find_device(device)
     return Plan(
@@ -126,7 +128,7 @@ def make_plan(recipe: Recipe, corpus: Corpus, folder: Path, device: str) -> Plan
         order=order,
         steps=steps,
         validate_every=every,
-        save_every=training.get("save_every") or every,
+        save_every=training.get("save_every") or min(every, SAVE_WITHIN),
         bf16=precision == "bf16" or (precision == "auto" and has_bf16(where)),
         device=where,
     )

@@ -113,7 +113,7 @@ def beam(
     Raises `Refused` for a width under 1.
     """
     if width < 1:
-        raise Refused(f"beam = {width}: search with a width of 1 (greedy) or more.")
+        raise Refused(f"beam = {width}: search with a width of 1 or more.")
     decoder.eval()
     items = len(z)
     rows = torch.arange(items, device=z.device)

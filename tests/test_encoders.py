@@ -52,6 +52,13 @@ def test_codes_depend_on_every_token(case: dict[str, Any]) -> None:
 
 
 @laws
+def test_codes_depend_on_the_order_of_tokens(case: dict[str, Any]) -> None:
+    encoder = encoder_of(case, hidden=64, width=64)
+    mu = encoder(batch([[4, 5, 6, 3], [5, 4, 6, 3]])).mean
+    assert (mu[0] - mu[1]).abs().max() > 1e-4
+
+
+@laws
 def test_gradient_reaches_every_weight(case: dict[str, Any]) -> None:
     encoder = encoder_of(case).train()
     z = encoder(batch()).rsample()

@@ -65,15 +65,16 @@ class Explorer:
 
         Raises `Refused` for an item the codec cannot express, with the reason.
         """
-        torch.manual_seed(seed)
+        if sample:
+            torch.manual_seed(seed)
         codes = [self._codes(part, sample) for part in _parts(items)]
         return torch.cat(codes) if codes else torch.zeros(0, self.latent)
 
     @torch.no_grad()
     def spread(self, items: Sequence[Any]) -> Tensor:
         """Items -> the standard deviation of their posteriors (N, D)."""
-        parts = [self.vae.encoder(self._batch(part)).stddev for part in _parts(items)]
-        return torch.cat(parts).cpu()
+        parts = [self.vae.encoder(self._batch(part)).stddev.cpu() for part in _parts(items)]
+        return torch.cat(parts) if parts else torch.zeros(0, self.latent)
 
     def decode(self, z: Tensor, how: How = GREEDY) -> list[Any]:
         """Codes (N, D) -> items.

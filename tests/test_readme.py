@@ -1,0 +1,72 @@
+"""The README is run as it is printed: its commands on a small corpus, its Python as it stands."""
+
+import gzip
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from data_prep.toy import english
+from seqvae.__main__ import main
+
+README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+# The one liberty taken: what is trained is trained for a moment.
+BRIEFLY = [f"--set=training.{s}" for s in ("steps=3", "epochs=0.1", "batch=8", "validate_on=20")]
+
+
+def commands() -> list[list[str]]:
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    return [shlex.split(line[2:], comments=True) for line in lines]
+
+
+def write_corpus(folder: Path) -> None:
+    sentences = [sampled.sentence for sampled in english().sample(700, seed=0)]
+    (folder / "sentences.txt").write_text("\n".join(sentences), "utf-8")
+    for name, part in (
+        ("train", sentences[:500]),
+        ("valid", sentences[500:600]),
+        ("test", sentences[600:]),
+    ):
+        with gzip.open(folder / f"{name}.txt.gz", "wt", encoding="utf-8") as file:
+            file.write("\n".join(part))
+
+
+def small(command: list[str]) -> list[str]:
+    """The arguments of a command, training shortened, the vocabulary fit for a small corpus."""
+    arguments = shlex.split(shlex.join(command[1:]).replace("--vocab 4000", "--vocab 400"))
+    if arguments[0] == "train" and "--print-recipe" not in arguments:
+        arguments += BRIEFLY
+    return arguments
+
+
+def test_every_command_of_the_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_corpus(tmp_path)
+    found = commands()
+    assert {"train", "evaluate", "interpolate", "prepare"} <= {c[1] for c in found}
+    for command in found:
+        if command[0] == "make":  # CI runs those
+            continue
+        assert command[0] == "seqvae"
+        status = main(small(command))
+        said = capfd.readouterr()
+        assert status == 0, f"{shlex.join(command)}\n{said.err}"
+
+
+def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+        assert capsys.readouterr().out
+
+
+def test_every_file_the_tree_names_is_there() -> None:
+    tree = README.split("## The tree")[1].split("## ")[0]
+    root = Path(__file__).parents[1]
+    for name in re.findall(r"(?:seqvae|data_prep|scripts)/[\w.]*", tree):
+        assert (root / name).exists(), name

@@ -1,0 +1,142 @@
+"""A report says what was measured, on what, and what is undefined."""
+
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny import prepared, recipe, sentences, train
+
+from data_prep.text import prepare_text
+from seqvae import runs
+from seqvae.errors import Refused
+from seqvae.evaluate import Measured
+from seqvae.fit import find_corpus
+from seqvae.report import EvaluationReport, count_words, evaluate_run, reading
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    corpus = prepared(folder).folder
+    train(recipe(), corpus, folder / "run")
+    train(recipe(latent=0), corpus, folder / "lm")
+    autoencoder = recipe(posterior_kind="DeltaPosterior", training_select="reconstruction")
+    autoencoder["objective"] = {"kind": "InfoVAE", "alpha": 1.0, "lambda": 10.0}
+    train(autoencoder, corpus, folder / "ae")
+    return folder
+
+
+def test_the_figures_can_be_measured_again(home: Path, tmp_path: Path) -> None:
+    def measured() -> dict[str, object]:
+        report, written = evaluate_run(home / "run", out=tmp_path, samples=4, device="cpu")
+        assert written[0] == tmp_path / "report.json"
+        assert all(path.is_file() for path in written)
+        return dict(report.as_json(), about=None)
+
+    assert measured() == measured()
+
+
+def test_a_report_on_disk_is_the_report(home: Path, tmp_path: Path) -> None:
+    report, _ = evaluate_run(home / "run", out=tmp_path, samples=4, device="cpu")
+    assert json.loads((tmp_path / "report.json").read_bytes()) == report.as_json()
+    figures = report.measured.figures
+    assert figures["items"] == len(find_corpus(home / "run").split("valid"))
+    assert math.isclose(
+        figures["negative_elbo"], figures["reconstruction"] + figures["kl"], rel_tol=1e-9
+    )
+    assert math.isclose(sum(report.measured.kl_per_dimension), figures["kl"], rel_tol=1e-5)
+    told = dict((name, cell) for name, cell, _ in report.rows())
+    assert told["valid split"] == f"{figures['items']} items"
+    assert told["active units"] == f"{figures['active_units']} of 2"
+
+
+def test_a_language_model_has_a_likelihood_and_no_code(home: Path, tmp_path: Path) -> None:
+    report, _ = evaluate_run(home / "lm", out=tmp_path, samples=4, device="cpu")
+    assert report.measured.figures["kl"] == 0
+    assert "active_units" not in report.measured.figures
+    assert any("language model" in note for note in report.notes)
+
+
+def test_an_autoencoder_has_a_code_and_no_likelihood(home: Path, tmp_path: Path) -> None:
+    report, _ = evaluate_run(home / "ae", out=tmp_path, samples=4, device="cpu")
+    assert not {"kl", "negative_elbo", "iw_nll", "perplexity_per_token"} & set(
+        report.measured.figures
+    )
+    assert "active_units" in report.measured.figures
+    assert any("—" in note and "no density" in note for note in report.notes)
+
+
+def test_looks_at_the_test_split_add_up(home: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(home / "run", tmp_path / "run")
+    for _ in range(2):
+        evaluate_run(run, split="test", samples=0, device="cpu")
+    evaluate_run(run, split="valid", samples=0, device="cpu")
+    ledger = (run / "test_ledger.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line)["split"] for line in ledger] == ["test", "test"]
+
+
+@pytest.mark.parametrize("codec", ["word", "bpe"])
+def test_a_codec_that_differs_in_one_token_is_another(codec: str, tmp_path: Path) -> None:
+    """Ids would name other tokens: figures of a corpus one cannot read are worse than none."""
+    for name, word in (("one", "zebra"), ("two", "zebro")):
+        lines = [f"{line} {word}" for line in sentences(120)]
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines), "utf-8")
+        prepare_text(
+            [tmp_path / f"{name}.txt"],
+            tmp_path / name,
+            codec=codec,
+            vocab=None if codec == "word" else 300,
+        )
+    train(recipe(training_steps=1), tmp_path / "one", tmp_path / "run")
+    with pytest.raises(Refused, match="another codec"):
+        evaluate_run(tmp_path / "run", tmp_path / "two", samples=0, device="cpu")
+    evaluate_run(tmp_path / "run", tmp_path / "one", samples=0, device="cpu")
+
+
+def test_words_are_what_stands_between_spaces(home: Path) -> None:
+    corpus = find_corpus(home / "run")
+    items = corpus.split("valid")
+    text = corpus.codec.decode(items[0].tolist())
+    assert count_words(corpus.codec, items, 0) == len(text.split()) >= 6
+
+
+@pytest.mark.parametrize(
+    ("figures", "says"),
+    [
+        ({}, "language model"),
+        ({"latent": 2}, "was not measured"),
+        ({"latent": 2, "shuffle_delta_nll": 0.1, "shuffle_standard_error": 0.1}, "does not read"),
+        ({"latent": 2, "shuffle_delta_nll": 9.0, "shuffle_standard_error": 0.1}, "loses 9.0 nats"),
+    ],
+)
+def test_the_reading_follows_from_what_shuffling_costs(
+    figures: dict[str, object], says: str
+) -> None:
+    assert says in reading(Measured(dict(figures)))
+
+
+def test_an_undefined_figure_is_null_and_never_not_a_number() -> None:
+    measured = Measured({"items": 1, "iw_standard_error": math.nan, "perplexity": math.inf})
+    written = json.dumps(EvaluationReport(measured, {"split": "valid"}).as_json())
+    assert not re.search("NaN|Infinity", written)
+
+
+def test_the_corpus_of_a_run_is_found_and_must_be_the_same(home: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(home / "run", tmp_path / "run")
+    assert find_corpus(run).checksum == find_corpus(home / "run").checksum
+    note = json.loads((run / "corpus.json").read_bytes())
+    for changed, says in (
+        ({**note, "checksum": "0" * 64}, "is not the corpus"),
+        ({**note, "path": "gone"}, "does not exist"),
+        ({"path": note["path"]}, "is damaged"),
+        ([], "is damaged"),
+    ):
+        runs.write_text(run / "corpus.json", json.dumps(changed))
+        with pytest.raises(Refused, match=says):
+            find_corpus(run)
+    (run / "corpus.json").unlink()
+    with pytest.raises(Refused, match="does not say which corpus"):
+        find_corpus(run)
