@@ -95,7 +95,7 @@ def save_checkpoint(folder: Path, name: str, checkpoint: Checkpoint, *, keep: in
         beside.mkdir()
         _write_files(beside, checkpoint)
         if place.exists():  # its name comes free at once; removing it file by file takes longer
-            shutil.rmtree(place)
+            place.rename(folder / f".{name}.old")
         beside.rename(place)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from tiny import (
 )
 
 from seqvae import runs
+from seqvae.corpus import Corpus
+from seqvae.data import Order
 from seqvae.errors import Diverged, Refused, Stopped
 from seqvae.fit import stop_requests
 from seqvae.objectives import Elbo
@@ -79,6 +82,15 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(
         runs.open_run(tmp_path / "run")
     train(recipe(), corpus, tmp_path / "run", resume=True)
     same_run(tmp_path / "run", whole["LSTM"])
+
+
+def test_the_tokens_of_the_log_are_those_trained_on(
+    corpus: Path, whole: Mapping[str, Path]
+) -> None:
+    lengths = Corpus(corpus).split("train").lengths
+    batches = Order(lengths, 16, seed=recipe()["seed"]).batches()
+    seen = sum(int(lengths[rows].sum()) for _, rows in islice(batches, 12))
+    assert [row["tokens"] for row in metrics(whole["LSTM"]) if row["kind"] == "train"][-1] == seen
 
 
 def test_other_seeds_give_other_weights(
