@@ -285,7 +285,13 @@ def prepare_docstrings(
     """A real corpus without a download: sentences from this Python's own documentation."""
     from data_prep.toy import write_docstrings
 
+    _check_free(out)
     print(f"{write_docstrings(out)} sentences in {out}")
+
+
+def _check_free(out: Path) -> None:
+    if out.exists():
+        raise Refused(f"{out} exists already; name another file, or remove it.")
 
 
 @prepare.command("grammar")
@@ -297,6 +303,7 @@ def prepare_grammar(
     """A synthetic language of exactly known entropy, with its factors as columns."""
     from data_prep.toy import english, write_grammar
 
+    _check_free(out)
     write_grammar(out, count, seed)
     grammar = english()
     print(

@@ -118,8 +118,8 @@ class Order:
         for start in range(0, len(order), size):
             rows = self._sorted(order[start : start + size])
             cuts, first = [], 0
-            for row in range(1, len(rows)):  # sorted, so the newest row is the longest
-                if (row + 1 - first) * int(self.lengths[rows[row]]) > self.size:
+            for row, longest in enumerate(self.lengths[rows].tolist()):  # sorted: each the longest
+                if row > first and (row + 1 - first) * longest > self.size:
                     cuts.append(row)
                     first = row
             yield np.split(rows, cuts)

@@ -12,6 +12,7 @@ from .codecs.codec import Codec
 from .corpus import Corpus, Split, open_corpus
 from .errors import Refused
 from .evaluate import Measured, Progress, measure
+from .explore import shipped_folder
 from .fit import find_corpus
 from .metrics import ACTIVE
 from .plots import bars_of_dimensions, save
@@ -58,15 +59,18 @@ class EvaluationReport:
         spread = figures.get(error, math.nan) if error else math.nan
         return f"{value:.3f}" if math.isnan(spread) else f"{value:.3f} ± {spread:.3f}"
 
+    def figures(self) -> dict[str, Any]:
+        """The figures as JSON has them: what is not finite is null."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in self.measured.figures.items()
+        }
+
     def as_json(self) -> dict[str, Any]:
         """All of it as plain data; undefined figures are null."""
-        figures = {
-            n: None if isinstance(v, float) and not math.isfinite(v) else v
-            for n, v in self.measured.figures.items()
-        }
         return {
             "about": self.about,
-            "figures": figures,
+            "figures": self.figures(),
             "active_threshold": ACTIVE,
             "spectrum": self.measured.spectrum,
             "kl_per_dimension": self.measured.kl_per_dimension,
@@ -90,6 +94,7 @@ def evaluate_run(
     """Measure the run's chosen weights; write report.json and figures into `out` or the run.
 
     A look at the test split is noted in the run's test_ledger.jsonl: it should stay a rare one.
+    A run that came with the package is never written to.
 
     Raises `Refused` for what is no run, no corpus, or a corpus of another codec.
     """
@@ -120,7 +125,11 @@ def evaluate_run(
         progress=progress,
     )
     report = EvaluationReport(measured, about, [*measured.notes, reading(measured)])
-    return report, _write(report, out or folder)
+    written = _write(report, out or folder)
+    if split == "test":
+        own = folder.parent != shipped_folder()
+        written.append(_note_test(report, folder if own else out or folder))
+    return report, written
 
 
 def count_words(codec: Codec, items: Split, row: int) -> int:
@@ -172,9 +181,11 @@ def _write(report: EvaluationReport, folder: Path) -> list[Path]:
             measured.kl_per_dimension, title="KL of every dimension", unit="nats a sentence"
         )
         written.append(save(figure, folder / "figures" / "kl.png"))
-    if report.about["split"] == "test":
-        ledger = folder / "test_ledger.jsonl"
-        with ledger.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**report.about, **report.measured.figures}) + "\n")
-        written.append(ledger)
     return written
+
+
+def _note_test(report: EvaluationReport, folder: Path) -> Path:
+    ledger = folder / "test_ledger.jsonl"
+    with ledger.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**report.about, **report.figures()}) + "\n")
+    return ledger

@@ -123,6 +123,8 @@ def sentences(count: int) -> Encoded:
     return Encoded([draw.integers(4, 9, n).tolist() for n in some_lengths(count)], range(count))
 
 
+# On one core torch warns of two workers, and Python 3.12 of any fork beside a thread.
+@pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:This process")
 @pytest.mark.parametrize("by", ["sentences", "tokens"])
 def test_any_number_of_workers_gives_the_same_batches(by: str) -> None:
     items = sentences(50)

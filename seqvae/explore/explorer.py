@@ -183,14 +183,14 @@ def load(run: str | Path, *, device: str = "cpu", warn: Warn | None = None) -> E
 
 def shipped() -> list[str]:
     """Names of the runs that come with the package."""
-    return sorted(p.name for p in _shipped_folder().iterdir() if is_run(p))
+    return sorted(p.name for p in shipped_folder().iterdir() if is_run(p))
 
 
 def find(run: str | Path) -> Path:
     """The folder of a run. Raises `Refused`, with the nearest name, where there is none."""
     folder = Path(run)
     if not folder.exists() and str(run) in shipped():
-        return _shipped_folder() / str(run)
+        return shipped_folder() / str(run)
     if not folder.exists():
         raise Refused(
             f"no run at {str(run)!r}. A run is a folder made by `seqvae train CORPUS --out "
@@ -199,7 +199,8 @@ def find(run: str | Path) -> Path:
     return folder
 
 
-def _shipped_folder() -> Path:
+def shipped_folder() -> Path:
+    """Where the package keeps the runs that come with it."""
     return Path(str(resources.files("seqvae") / "shipped"))
 
 
