@@ -6,7 +6,7 @@ any number of loader workers.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from .tokens import PAD
 from .vae import Batch
 
 Rows = NDArray[np.int64]
+By = Literal["sentences", "tokens"]
 
 BATCHES_A_POOL = 64  # sentences of so many batches are sorted by length together
 
@@ -67,7 +68,12 @@ class Order:
     """
 
     def __init__(
-        self, lengths: NDArray[np.int32], size: int, *, by: str = "sentences", seed: int = 0
+        self,
+        lengths: NDArray[np.int32],
+        size: int,
+        *,
+        by: By = "sentences",
+        seed: int = 0,
     ) -> None:
         if size < 1:
             raise Refused(f"a batch of {size} {by}: set training.batch to 1 or more.")
@@ -171,7 +177,7 @@ def in_batches(items: Items, rows: Rows, size: int) -> Iterator[Batch]:
         yield collate(items, part)
 
 
-class Encoded:
+class InMemory:
     """Items held in memory: lists of token ids, for a handful of sentences."""
 
     def __init__(self, ids: Sequence[Sequence[int]], labels: Sequence[int] | None = None) -> None:

@@ -164,7 +164,8 @@ def measure(
         _shuffle(measured, shuffled(vae, items, codes, size=size, seed=seed))
     bound = None
     if codes.rate is not None:
-        bound = (codes.reconstruction + codes.rate, codes.item)
+        kind = "-ELBO" if latent else "exact NLL"
+        bound = (kind, codes.reconstruction + codes.rate, codes.item)
     if samples and latent and codes.rate is not None:
         total = min(count, sample_items)
         chosen = _spread(items, limit, total, size)
@@ -179,7 +180,7 @@ def measure(
             "iw_effective_samples": float(effective.mean()),
             "iw_elbo_same_items": _negative_elbo_of(codes, rows),
         }
-        bound = (nll, rows)
+        bound = ("importance-weighted NLL", nll, rows)
     if bound is not None:
         _perplexity(measured, *bound, items, words)
     return measured
@@ -220,6 +221,7 @@ def _spread(items: Items, limit: int | None, total: int, size: int) -> Iterable[
 
 def _perplexity(
     measured: Measured,
+    kind: str,
     nll: Tensor,
     rows: Tensor,
     items: Items,
@@ -227,6 +229,7 @@ def _perplexity(
 ) -> None:
     total = float(nll.double().sum())
     tokens = int(items.lengths[rows.numpy()].sum())
+    measured.figures["perplexity_from"] = f"{kind} of {len(rows):,} items"
     measured.figures["perplexity_per_token"] = perplexity(total, tokens)
     if words is not None:
         spoken = sum(words(int(row)) + 1 for row in rows.tolist())

@@ -214,7 +214,7 @@ class _Fitting:
                         return
                     if asked:
                         raise Stopped(step, asked[0], plan.folder)
-            except Diverged:
+            except (Diverged, Refused):  # a batch that a penalty cannot take is refused
                 if _finite(self.built):  # else the checkpoint before is the last good state
                     self.save()
                 raise

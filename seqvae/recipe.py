@@ -101,7 +101,13 @@ def _read(name: str, below: tuple[str, ...]) -> Recipe:
     if name == DEFAULT:  # the one that all others extend
         return recipe
     parent = recipe.pop("extends", DEFAULT)
-    return merge(_read(parent, (*below, name)), recipe)
+    if parent.endswith(".toml"):  # a file is named from where the recipe lies
+        parent = str(Path(name).parent / parent)
+    merged = merge(_read(parent, (*below, name)), recipe)
+    terms = recipe.get("objective", {}).get("terms")
+    if isinstance(terms, Mapping):  # the terms of a loss are all that are named, and no others
+        merged["objective"]["terms"] = {n: merged["objective"]["terms"][n] for n in terms}
+    return merged
 
 
 def read_whole(path: Path) -> Recipe:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from seqvae import decoders, encoders
-from seqvae.data import Encoded, collate
+from seqvae.data import InMemory, collate
 from seqvae.decoders.sequence import SequenceDecoder
 from seqvae.encoders.sequence import SequenceEncoder
 from seqvae.posteriors import GaussianPosterior
@@ -52,7 +52,7 @@ def make(maker: Callable[..., Any], **other: Any) -> Any:
 
 
 def batch(ids: Sequence[Sequence[int]] = SENTENCES, *, step: int = 0) -> Batch:
-    return collate(Encoded(ids), range(len(ids)), step)
+    return collate(InMemory(ids), range(len(ids)), step)
 
 
 def pad(batch: Batch, columns: int = 3) -> Batch:

@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from seqvae.data import Encoded, Order, batches, collate, in_order
+from seqvae.data import By, InMemory, Order, batches, collate, in_order
 from seqvae.errors import Refused
 from seqvae.tokens import PAD
 
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=400)
-BY = st.sampled_from(["sentences", "tokens"])
+BYS: tuple[By, ...] = ("sentences", "tokens")
+BY = st.sampled_from(BYS)
 
 
-def order(lengths: list[int], size: int, by: str, seed: int = 0) -> Order:
+def order(lengths: list[int], size: int, by: By, seed: int = 0) -> Order:
     return Order(np.array(lengths, dtype=np.int32), size, by=by, seed=seed)
 
 
@@ -32,7 +33,7 @@ def some_lengths(count: int) -> list[int]:
 
 @given(lengths=LENGTHS, size=st.integers(1, 50), by=BY, epoch=st.integers(0, 3))
 @settings(deadline=None, derandomize=True)
-def test_an_epoch_holds_every_row_once(lengths: list[int], size: int, by: str, epoch: int) -> None:
+def test_an_epoch_holds_every_row_once(lengths: list[int], size: int, by: By, epoch: int) -> None:
     epochs = lists(order(lengths, size, by).epoch(epoch))
     assert sorted(row for rows in epochs for row in rows) == list(range(len(lengths)))
     assert all(rows for rows in epochs)
@@ -67,7 +68,7 @@ def test_batches_of_tokens_keep_their_bound(lengths: list[int], size: int, epoch
 
 def test_hardly_anything_is_padding() -> None:
     lengths = some_lengths(4000)
-    for by, size in (("sentences", 32), ("tokens", 500)):
+    for by, size in zip(BYS, (32, 500), strict=True):
         padded = sum(
             len(r) * max(lengths[i] for i in r) for r in order(lengths, size, by).epoch(0)
         )
@@ -75,7 +76,7 @@ def test_hardly_anything_is_padding() -> None:
 
 
 @pytest.mark.parametrize(("by", "size"), [("sentences", 16), ("tokens", 200)])
-def test_epochs_and_seeds_differ_in_order_and_company(by: str, size: int) -> None:
+def test_epochs_and_seeds_differ_in_order_and_company(by: By, size: int) -> None:
     lengths = some_lengths(3000)
     first, second = (lists(order(lengths, size, by).epoch(epoch)) for epoch in (0, 1))
     other = lists(order(lengths, size, by, seed=1).epoch(0))
@@ -85,13 +86,13 @@ def test_epochs_and_seeds_differ_in_order_and_company(by: str, size: int) -> Non
 
 
 @pytest.mark.parametrize("by", ["sentences", "tokens"])
-def test_batches_do_not_come_in_the_order_of_their_length(by: str) -> None:
+def test_batches_do_not_come_in_the_order_of_their_length(by: By) -> None:
     longest = [max(lengths) for lengths in pools_of_one(by)]
     falls = sum(a > b for a, b in pairwise(longest))
     assert 0.3 < falls / len(longest) < 0.7
 
 
-def pools_of_one(by: str) -> list[list[int]]:
+def pools_of_one(by: By) -> list[list[int]]:
     """The lengths of an epoch that is one pool, sorted as a whole before it is cut."""
     lengths = some_lengths(400)
     return [[lengths[row] for row in rows] for rows in order(lengths, 30, by).epoch(0)]
@@ -105,7 +106,7 @@ def pools_of_one(by: str) -> list[list[int]]:
 )
 @settings(deadline=None, derandomize=True, max_examples=60)
 def test_starting_at_a_step_is_skipping_to_it(
-    lengths: list[int], size: int, by: str, start: int
+    lengths: list[int], size: int, by: By, start: int
 ) -> None:
     whole = islice(order(lengths, size, by).batches(), start, start + 20)
     late = islice(order(lengths, size, by).batches(start), 20)
@@ -118,15 +119,15 @@ def test_steps_are_counted_over_epochs() -> None:
     assert steps == list(range(2, 11))
 
 
-def sentences(count: int) -> Encoded:
+def sentences(count: int) -> InMemory:
     draw = np.random.default_rng(1)
-    return Encoded([draw.integers(4, 9, n).tolist() for n in some_lengths(count)], range(count))
+    return InMemory([draw.integers(4, 9, n).tolist() for n in some_lengths(count)], range(count))
 
 
 # On one core torch warns of two workers, and Python 3.12 of any fork beside a thread.
 @pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:This process")
 @pytest.mark.parametrize("by", ["sentences", "tokens"])
-def test_any_number_of_workers_gives_the_same_batches(by: str) -> None:
+def test_any_number_of_workers_gives_the_same_batches(by: By) -> None:
     items = sentences(50)
     seen = []
     torch.manual_seed(3)
@@ -142,13 +143,13 @@ def test_any_number_of_workers_gives_the_same_batches(by: str) -> None:
 
 
 def test_a_batch_is_its_rows_padded_behind_the_end() -> None:
-    items = Encoded([[5, 3], [6, 7, 8, 3], [3]], labels=[1, 0, 2])
+    items = InMemory([[5, 3], [6, 7, 8, 3], [3]], labels=[1, 0, 2])
     batch = collate(items, [2, 1, 0], step=4)
     assert batch.x.tolist() == [[3, PAD, PAD, PAD], [6, 7, 8, 3], [5, 3, PAD, PAD]]
     assert batch.x.dtype == torch.int64
     assert batch.length.tolist() == [1, 4, 2] and batch.item.tolist() == [2, 1, 0]
     assert batch.label is not None and batch.label.tolist() == [2, 0, 1] and batch.step == 4
-    assert collate(Encoded([[3]]), [0]).label is None
+    assert collate(InMemory([[3]]), [0]).label is None
 
 
 @given(lengths=LENGTHS, size=st.integers(1, 50), limit=st.none() | st.integers(1, 500))
@@ -156,7 +157,7 @@ def test_a_batch_is_its_rows_padded_behind_the_end() -> None:
 def test_evaluation_walks_every_item_once_in_even_batches(
     lengths: list[int], size: int, limit: int | None
 ) -> None:
-    items = Encoded([[3] * length for length in lengths])
+    items = InMemory([[3] * length for length in lengths])
     walked = list(in_order(items, size, limit))
     count = min(len(lengths), limit or len(lengths))
     assert sorted(torch.cat([batch.item for batch in walked]).tolist()) == list(range(count))
@@ -168,7 +169,7 @@ def test_evaluation_walks_every_item_once_in_even_batches(
 
 def test_nothing_to_walk_is_nothing_and_nothing_to_train_on_is_refused() -> None:
     empty: NDArray[np.int32] = np.array([], dtype=np.int32)
-    assert list(in_order(Encoded([]), 4)) == []
+    assert list(in_order(InMemory([]), 4)) == []
     with pytest.raises(Refused, match="no items"):
         Order(empty, 4)
     with pytest.raises(Refused, match=r"training\.batch"):

@@ -11,7 +11,7 @@ from small import LATENT, VOCAB, loud, make, same, vae
 from torch import Tensor
 from torch.distributions import Distribution
 
-from seqvae.data import Encoded, Order, batches, in_order
+from seqvae.data import InMemory, Order, batches, in_order
 from seqvae.decoders import LSTMDecoder
 from seqvae.distributions import gaussian
 from seqvae.encoders import EmptyEncoder, LSTMEncoder
@@ -26,10 +26,10 @@ from seqvae.training import AdamW, train
 from seqvae.vae import VAE, Batch, Encoder
 
 
-def corpus(count: int = 60) -> Encoded:
+def corpus(count: int = 60) -> InMemory:
     draw = np.random.default_rng(0)
     words = [draw.integers(4, VOCAB, int(draw.integers(2, 6))).tolist() for _ in range(count)]
-    return Encoded([[*ids, 3] for ids in words])
+    return InMemory([[*ids, 3] for ids in words])
 
 
 ITEMS = corpus()
@@ -103,7 +103,7 @@ def test_figures_of_an_autoencoder_are_those_of_its_decoder_at_the_means() -> No
     model = delta_vae().eval()
     total, mus = 0.0, []
     for row in range(len(ITEMS)):
-        (item,) = in_order(Encoded([ITEMS[row].tolist()]), 1)
+        (item,) = in_order(InMemory([ITEMS[row].tolist()]), 1)
         mus.append(model.encoder(item).mean)
         total -= model.decoder(mus[-1]).log_prob(item.x).item()
     measured = measure(model, ITEMS)
@@ -119,7 +119,7 @@ def test_what_is_undefined_says_so_and_is_no_number() -> None:
     assert not undefined & set(measured.figures)
     assert measured.kl_per_dimension == []
     assert any("—" in note and "no density" in note for note in measured.notes)
-    alone = measure(delta_vae(), Encoded([[4, 3], [4, 5, 3]]), samples=0)
+    alone = measure(delta_vae(), InMemory([[4, 3], [4, 5, 3]]), samples=0)
     assert "shuffle_delta_nll" not in alone.figures
     assert any("same length" in note for note in alone.notes)
 
@@ -220,7 +220,7 @@ def test_a_walk_keeps_every_items_figures_together() -> None:
     codes: Codes = walk(model, in_order(ITEMS, 7))
     assert sorted(codes.item.tolist()) == list(range(len(ITEMS)))
     for place, row in enumerate(codes.item.tolist()):
-        (item,) = in_order(Encoded([ITEMS[row].tolist()]), 1)
+        (item,) = in_order(InMemory([ITEMS[row].tolist()]), 1)
         assert codes.length[place] == len(ITEMS[row])
         same(codes.mu[place], model.encoder(item).mean[0].detach())
 
@@ -241,7 +241,7 @@ def test_shuffled_codes_come_from_an_item_of_the_same_length() -> None:
 
 def test_an_empty_split_is_refused() -> None:
     with pytest.raises(Refused, match="no items"):
-        measure(vae(), Encoded([]))
+        measure(vae(), InMemory([]))
 
 
 def test_rates_are_those_of_the_penalty(good: VAE) -> None:

@@ -42,6 +42,22 @@ def test_what_is_not_said_is_taken_from_the_recipe_it_extends(tmp_path: Path) ->
     assert other["latent"] == read("text-lm")["latent"] == 0 and "extends" not in other
 
 
+def test_the_terms_of_a_recipe_are_all_that_it_names(tmp_path: Path) -> None:
+    mmd = read(written(tmp_path, '[objective.terms.mmd]\nkind = "MMD"\nweight = 10.0\n'))
+    assert mmd["objective"]["terms"] == {"mmd": {"kind": "MMD", "weight": 10.0}}
+    floor = read(written(tmp_path, "[objective.terms.kl]\nnats = 0.1\n"))
+    assert floor["objective"]["terms"]["kl"] == read(DEFAULT)["objective"]["terms"]["kl"] | {
+        "nats": 0.1
+    }
+
+
+def test_a_recipe_that_is_extended_is_looked_for_beside_the_one_that_extends_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "base.toml").write_text("latent = 5\n", "utf-8")
+    assert read(written(tmp_path, 'extends = "base.toml"\n'))["latent"] == 5
+
+
 def test_a_recipe_of_any_name_is_whole(tmp_path: Path) -> None:
     assert read(written(tmp_path, f'name = "{DEFAULT}"\n')) == read(DEFAULT)
 

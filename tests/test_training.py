@@ -12,7 +12,7 @@ from small import SENTENCES, batch, exports, make, same, vae
 from torch import Tensor, nn
 
 from seqvae import training
-from seqvae.data import Encoded, Order, batches
+from seqvae.data import InMemory, Order, batches
 from seqvae.encoders import LSTMEncoder
 from seqvae.errors import Diverged, Refused
 from seqvae.objectives import Elbo
@@ -24,7 +24,7 @@ from seqvae.training import SGD, AdamW, train
 from seqvae.training.loop import backward, seed_step
 from seqvae.vae import VAE, Batch
 
-ITEMS = Encoded(SENTENCES * 5)
+ITEMS = InMemory(SENTENCES * 5)
 ELBO = {"kl": (KL(), constant)}
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..codecs.codec import Codec
-from ..data import Encoded, collate
+from ..data import InMemory, collate
 from ..decoders.sequence import SequenceDecoder
 from ..errors import Refused
 from ..latent import PATHS, path
@@ -161,7 +161,7 @@ class Explorer:
         return decoder
 
     def _batch(self, items: Sequence[Any]) -> Batch:
-        encoded = Encoded([self.codec.encode(item).ids for item in items])
+        encoded = InMemory([self.codec.encode(item).ids for item in items])
         return collate(encoded, range(len(items))).to(self._device)
 
     def _codes(self, items: Sequence[Any], sample: bool) -> Tensor:
