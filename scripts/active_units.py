@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from seqvae.data import in_order
-from seqvae.evaluate import shuffled, walk
+from seqvae.evaluate import encode_all, shuffled
 from seqvae.fit import find_corpus
 from seqvae.metrics import active_units, spectrum, standard_error
 from seqvae.plots import bars_of_dimensions, save
@@ -27,7 +27,7 @@ def main() -> None:
 
     vae = open_run(arguments.run).built.vae
     items = find_corpus(arguments.run).split(arguments.split)
-    codes = walk(vae, in_order(items, 64))
+    codes = encode_all(vae, in_order(items, 64))
     variances = spectrum(codes.mu)
     cost = shuffled(vae, items, codes)
 

@@ -2,16 +2,19 @@
 
 import inspect
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import partial
 from types import ModuleType, NoneType, UnionType
-from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import torch
 
 from . import decoders, encoders, objectives, posteriors, priors, regularizers, schedules, training
+from .distributions import has_density
 from .errors import Refused
 from .objectives.objective import Objective
 from .posteriors.posterior import Posterior
+from .randomness import seeded
 from .recipe import Recipe, unknown
 from .regularizers.regularizer import Regularizer
 from .schedules import FAR, Schedule
@@ -19,7 +22,14 @@ from .tokens import EOS, SPECIAL
 from .training.optimizers import Stepper
 from .vae import VAE, Batch, Encoder
 
-T = TypeVar("T")
+NETWORKS = {
+    "encoder": encoders,
+    "posterior": posteriors,
+    "prior": priors,
+    "decoder": decoders,
+    "optimizer": training,
+}
+GIVEN = ("vocab", "latent", "posterior", "parameters", "steps")  # by `build`, not by a recipe
 
 
 class Built(NamedTuple):
@@ -40,22 +50,56 @@ def build(recipe: Recipe, vocab: int, *, steps: int = 1) -> Built:
     latent = recipe["latent"]
     if latent < 0:
         raise Refused(f"latent = {latent}: a code has 0 dimensions (a language model) or more.")
-    torch.manual_seed(recipe["seed"])
+    with seeded(recipe["seed"]):
+        built = _built(recipe, vocab, latent, steps)
+    _try(built, vocab, latent)
+    return built
+
+
+def _built(recipe: Recipe, vocab: int, latent: int, steps: int) -> Built:
     posterior = construct(recipe, "posterior", posteriors, latent=latent)
     vae = VAE(
         _encoder(recipe, vocab, latent, posterior),
         construct(recipe, "prior", priors, latent=latent),
         construct(recipe, "decoder", decoders, vocab=vocab, latent=latent),
     )
-    built = Built(vae, _objective(recipe, steps))
-    _try(built, vocab, latent)
-    return built
+    return Built(vae, _objective(recipe, steps))
 
 
 def build_stepper(recipe: Recipe, built: Built, *, steps: int = 1) -> Stepper:
     """The recipe's optimiser over all that learns: the model, and penalties with parameters."""
     parameters = [*built.vae.parameters(), *built.objective.parameters()]
     return construct(recipe, "optimizer", training, parameters=parameters, steps=steps)
+
+
+def complete(recipe: Recipe) -> Recipe:
+    """The recipe with every argument written out that its classes would otherwise choose.
+
+    So a run says all that it was made of, and a later default cannot change what it means.
+
+    Raises `Refused` for unknown kinds.
+    """
+    whole = deepcopy(recipe)
+    for section, package in NETWORKS.items():
+        whole[section] = _filled(whole[section], package, section)
+    terms = whole["objective"].get("terms")
+    if terms is None:
+        whole["objective"] = _filled(whole["objective"], objectives, "objective")
+    for name, term in (terms or {}).items():
+        terms[name] = _filled(_section(name, term), regularizers, f"objective.terms.{name}")
+    return whole
+
+
+def _filled(values: Mapping[str, Any], package: ModuleType, section: str) -> dict[str, Any]:
+    maker = _export(package, values.get("kind", ""), section)
+    defaults = {
+        name: list(parameter.default)
+        if isinstance(parameter.default, tuple)
+        else parameter.default
+        for name, parameter in _parameters(maker).items()
+        if parameter.default not in (parameter.empty, None) and name not in GIVEN
+    }
+    return {**dict(values), **{n: v for n, v in defaults.items() if n not in values}}
 
 
 def construct(
@@ -148,8 +192,11 @@ def _objective(recipe: Recipe, steps: int) -> Objective:
     terms = section.pop("terms", None)
     if terms is None:
         return construct({"objective": section}, "objective", objectives)
-    if section.get("kind") != "Elbo":
-        raise Refused(f"[objective] {section.get('kind')} has its own terms; only Elbo takes any.")
+    kind = section.pop("kind", None)
+    if kind != "Elbo":
+        raise Refused(f"[objective] {kind} has its own terms; only Elbo takes any.")
+    for key in section:
+        raise Refused(unknown(key, ["kind", "terms"], "[objective] Elbo", "argument"))
     named = {
         name: _term(f"objective.terms.{name}", term, steps)
         for name, term in _section("objective.terms", terms).items()
@@ -207,6 +254,18 @@ def _try(built: Built, vocab: int, latent: int) -> None:
         )
 
 
+def check_selection(recipe: Recipe, built: Built) -> None:
+    """Raise `Refused` where weights should be chosen by a figure that the model does not have."""
+    x = torch.full((1, 2), EOS)
+    q = built.vae.encoder(Batch(x, torch.tensor([2]), None, torch.arange(1)))
+    defined = has_density(q) and has_density(built.vae.prior())
+    if recipe["training"]["select"] == "negative_elbo" and not defined:
+        raise Refused(
+            "training.select = 'negative_elbo': this posterior or prior has no density, so there "
+            "is no ELBO to choose by. Choose by objective or by reconstruction."
+        )
+
+
 def _export(package: ModuleType, kind: str, section: str) -> Any:
     names = _names(package)
     if kind not in names:
@@ -217,5 +276,5 @@ def _export(package: ModuleType, kind: str, section: str) -> Any:
 def _names(package: ModuleType) -> list[str]:
     """What a recipe may name: the package's classes, or the functions of `schedules`."""
     wanted = inspect.isfunction if package is schedules else inspect.isclass
-    hidden = {"settled", "Schedule"}
+    hidden = {"settled", "Fixed"}  # the latter takes an object, which TOML cannot hold
     return [n for n, v in vars(package).items() if wanted(v) and n[0] != "_" and n not in hidden]

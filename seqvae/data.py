@@ -162,12 +162,21 @@ def batches(items: Items, order: Order, *, start: int = 0, workers: int = 0) -> 
 
 
 def in_order(items: Items, size: int, limit: int | None = None) -> Iterator[Batch]:
-    """Every item (or the first `limit`) once, for evaluation, longest last.
+    """Every item once (or `limit` of them, evenly spread), for evaluation, longest last.
 
     Batches are of equal size, at most `size`, so that none is left with a single item.
     """
-    rows = np.arange(len(items) if limit is None else min(limit, len(items)))
-    return in_batches(items, rows, size)
+    return in_batches(items, spread(len(items), limit), size)
+
+
+def spread(count: int, limit: int | None = None) -> Rows:
+    """At most `limit` of the rows 0 to count - 1, evenly spread: a file's order is no sample.
+
+    >>> spread(10, 4).tolist(), spread(3).tolist()
+    ([0, 3, 6, 9], [0, 1, 2])
+    """
+    wanted = count if limit is None else min(limit, count)
+    return np.linspace(0, count - 1, wanted).round().astype(np.int64)
 
 
 def in_batches(items: Items, rows: Rows, size: int) -> Iterator[Batch]:

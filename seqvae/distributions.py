@@ -54,6 +54,12 @@ def has_density(q: Distribution) -> bool:
     return not isinstance(q, Delta)
 
 
+NO_DENSITY = (
+    "KL(q || p) needs a prior with a density; this one can only be sampled. Use a penalty on "
+    "samples such as MMD."
+)
+
+
 def kl(q: Distribution, p: Distribution, z: Tensor) -> Tensor:
     """KL(q || p) per item (B,), nats: in closed form where there is one, else at z ~ q.
 
@@ -70,7 +76,11 @@ def kl(q: Distribution, p: Distribution, z: Tensor) -> Tensor:
     try:
         return kl_divergence(q, p)
     except NotImplementedError:
+        pass  # torch has no closed form for the pair
+    try:
         return q.log_prob(z) - p.log_prob(z)
+    except NotImplementedError as missing:
+        raise Refused(NO_DENSITY) from missing
 
 
 def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
@@ -100,10 +110,7 @@ def _check_densities(q: Distribution, p: Distribution) -> None:
             "GaussianPosterior, or a penalty on samples such as MMD (weight of KL 0 is no cure)."
         )
     if not has_density(p):
-        raise Refused(
-            "KL(q || p) needs a prior with a density; this one can only be sampled. Use a "
-            "penalty on samples such as MMD."
-        )
+        raise Refused(NO_DENSITY)
 
 
 def _name(distribution: Distribution) -> str:

@@ -30,7 +30,7 @@ def check_shares(**shares: float) -> None:
 
 
 class Diverged(RuntimeError):
-    """The loss or a gradient is not finite; raised before the optimiser moved anything."""
+    """The loss, a gradient or a weight is not finite; the last good state was saved, or stands."""
 
 
 class Stopped(Exception):

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from .data import Items, collate, in_batches, in_order
+from .data import Items, collate, in_batches, in_order, spread
 from .distributions import has_density, kl, kl_per_dimension
 from .errors import Refused
 from .metrics import (
@@ -20,6 +19,7 @@ from .metrics import (
     spectrum,
     standard_error,
 )
+from .randomness import seeded
 from .vae import VAE, Batch
 
 Progress = Callable[[str, int, int], None]
@@ -38,6 +38,14 @@ class Codes:
     rates: Tensor | None = None
 
 
+class Bound(NamedTuple):
+    """An upper bound of -log p(x), by name, of each of some items; nats (N,)."""
+
+    name: str
+    nll: Tensor
+    item: Tensor
+
+
 @dataclass
 class Measured:
     """The figures of a model on a split, with what they were measured on."""
@@ -49,14 +57,19 @@ class Measured:
 
 
 def device_of(vae: VAE) -> torch.device:
+    """Where a model's weights are."""
     return next(iter(vae.parameters())).device
 
 
 @torch.no_grad()
-def walk(vae: VAE, batches: Iterable[Batch], *, seed: int = 0) -> Codes:
+def encode_all(vae: VAE, batches: Iterable[Batch], *, seed: int = 0) -> Codes:
     """Encode every item, sample z once from its posterior and score the item under it."""
     vae.eval()
-    torch.manual_seed(seed)
+    with seeded(seed):
+        return _encode_all(vae, batches)
+
+
+def _encode_all(vae: VAE, batches: Iterable[Batch]) -> Codes:
     parts: list[tuple[Tensor | None, ...]] = []
     for batch in batches:
         out = vae(batch.to(device_of(vae)))
@@ -113,19 +126,22 @@ def importance(
     `at_once` sequences are scored together: samples times items.
     """
     vae.eval()
-    torch.manual_seed(seed)
     nll, effective, items = [], [], []
-    for batch in batches:
-        on_device = batch.to(device_of(vae))
-        part = max(at_once // len(batch.x), 1)
-        counts = [min(part, samples - done) for done in range(0, samples, part)]
-        log_w = torch.cat([vae.log_weights(on_device, count) for count in counts]).cpu().double()
-        nll.append(-evidence(log_w))
-        effective.append(effective_samples(log_w))
-        items.append(batch.item)
-        if progress is not None:
-            progress("importance samples", sum(map(len, items)), total)
+    with seeded(seed):
+        for batch in batches:
+            log_w = _log_weights(vae, batch.to(device_of(vae)), samples, at_once)
+            nll.append(-evidence(log_w))
+            effective.append(effective_samples(log_w))
+            items.append(batch.item)
+            if progress is not None:
+                progress("importance samples", sum(map(len, items)), total)
     return torch.cat(nll), torch.cat(effective), torch.cat(items)
+
+
+def _log_weights(vae: VAE, batch: Batch, samples: int, at_once: int) -> Tensor:
+    part = max(at_once // len(batch.x), 1)
+    counts = [min(part, samples - done) for done in range(0, samples, part)]
+    return torch.cat([vae.log_weights(batch, count) for count in counts]).cpu().double()
 
 
 def measure(
@@ -147,12 +163,10 @@ def measure(
     perplexity, active units with their spectrum, and what shuffling the codes costs. `words`
     counts the words of an item, for perplexity per word (one end of sentence is added).
     """
-    codes = walk(vae, in_order(items, size, limit), seed=seed)
-    tokens = int(codes.length.sum())
-    count = len(codes.item)
+    codes = encode_all(vae, in_order(items, size, limit), seed=seed)
     figures: dict[str, Any] = {
-        "items": count,
-        "tokens": tokens,
+        "items": len(codes.item),
+        "tokens": int(codes.length.sum()),
         "reconstruction": float(codes.reconstruction.double().mean()),
     }
     measured = Measured(figures)
@@ -162,28 +176,37 @@ def measure(
         measured.spectrum = spectrum(codes.mu).tolist()
         figures |= {"active_units": active_units(codes.mu), "latent": latent}
         _shuffle(measured, shuffled(vae, items, codes, size=size, seed=seed))
-    bound = None
-    if codes.rate is not None:
-        kind = "-ELBO" if latent else "exact NLL"
-        bound = (kind, codes.reconstruction + codes.rate, codes.item)
-    if samples and latent and codes.rate is not None:
-        total = min(count, sample_items)
-        chosen = _spread(items, limit, total, size)
-        nll, effective, rows = importance(
-            vae, chosen, samples, seed=seed, progress=progress, total=total
+    if codes.rate is None:
+        return measured
+    bound = Bound(
+        "-ELBO" if latent else "exact NLL", codes.reconstruction + codes.rate, codes.item
+    )
+    if samples and latent:
+        rows = codes.item.sort().values.numpy()[spread(len(codes.item), sample_items)]
+        batches = in_batches(items, rows, size)
+        bound = _importance(
+            measured,
+            codes,
+            importance(vae, batches, samples, seed=seed, progress=progress, total=len(rows)),
+            samples,
         )
-        figures |= {
-            "iw_nll": float(nll.mean()),
-            "iw_standard_error": standard_error(nll),
-            "iw_samples": samples,
-            "iw_items": len(nll),
-            "iw_effective_samples": float(effective.mean()),
-            "iw_elbo_same_items": _negative_elbo_of(codes, rows),
-        }
-        bound = ("importance-weighted NLL", nll, rows)
-    if bound is not None:
-        _perplexity(measured, *bound, items, words)
+    _perplexity(measured, bound, items, words)
     return measured
+
+
+def _importance(
+    measured: Measured, codes: Codes, found: tuple[Tensor, Tensor, Tensor], samples: int
+) -> Bound:
+    nll, effective, rows = found
+    measured.figures |= {
+        "iw_nll": float(nll.mean()),
+        "iw_standard_error": standard_error(nll),
+        "iw_samples": samples,
+        "iw_items": len(nll),
+        "iw_effective_samples": float(effective.mean()),
+        "iw_elbo_same_items": _negative_elbo_of(codes, rows),
+    }
+    return Bound("importance-weighted NLL", nll, rows)
 
 
 def _negative_elbo_of(codes: Codes, rows: Tensor) -> float:
@@ -213,24 +236,13 @@ def _shuffle(measured: Measured, worse: Tensor) -> None:
     measured.figures["shuffle_items"] = len(worse)
 
 
-def _spread(items: Items, limit: int | None, total: int, size: int) -> Iterable[Batch]:
-    """`total` items spread evenly over the split, in batches of similar length."""
-    count = len(items) if limit is None else min(limit, len(items))
-    return in_batches(items, np.linspace(0, count - 1, total).round().astype(np.int64), size)
-
-
 def _perplexity(
-    measured: Measured,
-    kind: str,
-    nll: Tensor,
-    rows: Tensor,
-    items: Items,
-    words: Callable[[int], int] | None,
+    measured: Measured, bound: Bound, items: Items, words: Callable[[int], int] | None
 ) -> None:
-    total = float(nll.double().sum())
-    tokens = int(items.lengths[rows.numpy()].sum())
-    measured.figures["perplexity_from"] = f"{kind} of {len(rows):,} items"
+    total = float(bound.nll.double().sum())
+    tokens = int(items.lengths[bound.item.numpy()].sum())
+    measured.figures["perplexity_from"] = f"{bound.name} of {len(bound.item):,} items"
     measured.figures["perplexity_per_token"] = perplexity(total, tokens)
     if words is not None:
-        spoken = sum(words(int(row)) + 1 for row in rows.tolist())
+        spoken = sum(words(int(row)) + 1 for row in bound.item.tolist())
         measured.figures["perplexity_per_word"] = perplexity(total, spoken)

@@ -129,15 +129,21 @@ def merge(base: Recipe, over: Mapping[str, Any]) -> Recipe:
     merged = deepcopy(base)
     for key, value in over.items():
         old = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(old, dict) and not _other_kind(old, value):
-            merged[key] = merge(old, value)
-        else:
-            merged[key] = deepcopy(value)
+        # An empty section empties the old one: objective.terms={}.
+        into = isinstance(old, dict) and isinstance(value, Mapping) and len(value) > 0
+        merged[key] = _merge_section(old, value) if into else deepcopy(value)
     return merged
+
+
+def _merge_section(old: Any, new: Any) -> Recipe:
+    other_kind = "kind" in new and new["kind"] != old.get("kind")
+    return deepcopy(dict(new)) if other_kind else merge(old, new)
 
 
 def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     """The recipe with settings such as "training.epochs=3" or "encoder.pool=max" applied.
+
+    "optimizer.patience=none" takes a value away, "objective.terms={}" all of a section's.
 
     >>> override({"latent": 32, "training": {}}, ["latent=8", "training.epochs=3"])
     {'latent': 8, 'training': {'epochs': 3}}
@@ -146,12 +152,28 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         path, sign, text = setting.partition("=")
         if not sign or not path:
             raise Refused(f"--set {setting}: write it as section.key=value, e.g. latent=16.")
+        keys = path.strip().split(".")
+        if text.strip() == "none":
+            recipe = _without(recipe, keys)
+            continue
         change: Any = _value(text)
-        for key in reversed(path.strip().split(".")):
+        for key in reversed(keys):
             change = {key: change}
         check(change)
         recipe = merge(recipe, change)
     return recipe
+
+
+def _without(recipe: Recipe, keys: list[str]) -> Recipe:
+    """The recipe less one value, so that its default holds; refused where there is none."""
+    less = deepcopy(recipe)
+    section: Any = less
+    for key in keys[:-1]:
+        section = section.get(key) if isinstance(section, dict) else None
+    if not isinstance(section, dict) or keys[-1] not in section:
+        raise Refused(f"--set {'.'.join(keys)}=none: the recipe does not set it; leave it out.")
+    del section[keys[-1]]
+    return less
 
 
 def check(recipe: Mapping[str, Any]) -> None:
@@ -237,7 +259,3 @@ def _value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text  # a bare word: encoder.pool=max
-
-
-def _other_kind(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return "kind" in new and new["kind"] != old.get("kind")

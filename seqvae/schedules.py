@@ -58,10 +58,17 @@ def cyclical(
 
 
 def settled(schedule: Schedule, step: int) -> bool:
-    """Whether the weight at `step` is within 1 % of its limit: at full weight."""
+    """Whether the schedule has reached its full weight, for good.
+
+    One that moves for a number of `steps` has settled after them, whatever it passes on the way;
+    any other where its weight is within 1 % of its limit.
+    """
+    steps = getattr(schedule, "keywords", {}).get("steps")
+    if steps is not None:
+        return step >= steps
     limit = schedule(FAR)
     return abs(schedule(step) - limit) <= 0.01 * abs(limit)
 
 
 def _progress(step: int, steps: int) -> float:
-    return min(step / steps, 1.0) if steps > 0 else 1.0
+    return min(max(step / steps, 0.0), 1.0) if steps > 0 else 1.0

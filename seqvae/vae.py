@@ -92,8 +92,8 @@ class VAE(nn.Module):
     def log_weights(self, batch: Batch, samples: int) -> Tensor:
         """log w_k = log p(x|z_k) + log p(z_k) - log q(z_k|x) for z_k ~ q: (K, B) nats.
 
-        Their mean is a one-sample ELBO, and logsumexp - log K the importance-weighted bound on
-        log p(x), which tightens with K   (Burda et al., 2016, equation 8).
+        The mean over k estimates the ELBO, and logsumexp - log K is the importance-weighted bound
+        on log p(x), which tightens with K   (Burda et al., 2016, equation 8).
         """
         q = self.encoder(batch)
         z = q.rsample((samples,))

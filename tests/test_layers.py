@@ -16,6 +16,7 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
     "training",
     "generate build",
     "runs log",
+    "shelf",
     "evaluate explore",
     "fit",
     "report",
@@ -26,11 +27,20 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
 LAYER = {name: number for number, line in enumerate(LAYERS) for name in line.split()}
 SEES = {  # what sees less than all lower layers
     "data_prep": {"errors", "tokens", "codecs", "corpus", "files"},
-    "evaluate": set(LAYER) - {"runs", "build", "recipe"},
+    "evaluate": set(LAYER) - {"runs", "shelf", "build", "recipe"},
 }
 # The one file of a folder that the others may import.
-BASES = {"codec", "folder", "how", "objective", "optimizers", "posterior", "regularizer"}
-BASES |= {"sequence", "sources"}
+BASES = {
+    "codec",
+    "decoding",
+    "folder",
+    "how",
+    "objective",
+    "optimizers",
+    "posterior",
+    "regularizer",
+}
+BASES |= {"sequence", "sources", "plan", "scan", "blocks", "docstrings", "grammar"}
 
 Module = tuple[str, ...]  # ("seqvae", "decoders", "lstm")
 

@@ -66,9 +66,13 @@ def test_every_schedule_is_a_pure_function_that_settles(function: Callable[..., 
     assert settled(schedule, FAR) and schedule(10**9) == schedule(FAR)
 
 
-def test_settled_means_within_a_hundredth_of_the_limit() -> None:
+def test_a_schedule_of_steps_has_settled_after_them_any_other_near_its_limit() -> None:
     warm_up = partial(linear, steps=1000)
-    assert [settled(warm_up, step) for step in (0, 985, 995, 1000)] == [False, False, True, True]
+    assert [settled(warm_up, step) for step in (0, 985, 999, 1000)] == [False, False, False, True]
+    cycles = partial(cyclical, steps=1000)
+    assert cycles(200) == 1 and not settled(cycles, 200) and settled(cycles, 1000)
+    rise = partial(sigmoid, middle=0, slope=1.0)
+    assert [settled(rise, step) for step in (0, 4, 5)] == [False, False, True]
     fall = partial(linear, start=1.0, end=0.0, steps=10)
     assert not settled(fall, 9) and settled(fall, 10)
     assert settled(partial(constant, value=0.0), 0)

@@ -18,10 +18,11 @@ from seqvae.errors import Diverged, Refused
 from seqvae.objectives import Elbo
 from seqvae.objectives.objective import Objective, Report
 from seqvae.posteriors import DeltaPosterior
+from seqvae.randomness import seed_step
 from seqvae.regularizers import KL
 from seqvae.schedules import constant
 from seqvae.training import SGD, AdamW, train
-from seqvae.training.loop import backward, seed_step
+from seqvae.training.loop import backward
 from seqvae.vae import VAE, Batch
 
 ITEMS = InMemory(SENTENCES * 5)

@@ -16,7 +16,7 @@ class State(dict[str, Tensor]):
     """What a decoder remembers between two tokens: named tensors, batch first."""
 
     def select(self, index: Tensor) -> "State":
-        """The state of items `index`, in that order: beams are reordered, ended ones dropped."""
+        """The state of items `index`, in that order: beams are reordered so."""
         return State({name: tensor[index] for name, tensor in self.items()})
 
 
@@ -36,7 +36,7 @@ class SequenceDecoder(Decoder):
         at_every_step: whether z is given again with every token.
         word_dropout: share of input tokens replaced by UNK, in training only, so that the code
             is needed to know what came before   (Bowman et al., 2016, section 3.2).
-        dropout: dropout of embeddings and features.
+        dropout: dropout of what is read, and inside the network.
         tied: whether the scores use the embedding matrix   (Press and Wolf, 2017).
     """
 

@@ -1,7 +1,6 @@
 """What people do with a trained model: encode, decode, sample, reconstruct, interpolate, find."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from importlib import resources
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +13,12 @@ from ..data import InMemory, collate
 from ..decoders.sequence import SequenceDecoder
 from ..errors import Refused
 from ..latent import PATHS, path
+from ..randomness import seeded
 from ..recipe import Recipe, unknown
-from ..runs import Warn, is_run, open_run
+from ..runs import Warn, open_run
+from ..shelf import find
 from ..vae import VAE, Batch
-from .how import AT_ONCE, GREEDY, How
+from .decoding import AT_ONCE, GREEDY, LONGEST, Decoding
 
 FACTS = (
     "step",
@@ -59,24 +60,28 @@ class Explorer:
         """D, the size of a code."""
         return int(self.recipe["latent"])
 
+    @property
+    def longest(self) -> int:
+        """The most tokens of an item it was trained on, and so of one it writes unless told."""
+        return int(self.recipe["data"].get("max_tokens", LONGEST))
+
     @torch.no_grad()
     def encode(self, items: Sequence[Any], *, sample: bool = False, seed: int = 0) -> Tensor:
         """Items -> their codes (N, D): posterior means, or one draw from each posterior.
 
         Raises `Refused` for an item the codec cannot express, with the reason.
         """
-        if sample:
-            torch.manual_seed(seed)
-        codes = [self._codes(part, sample) for part in _parts(items)]
+        with seeded(seed):
+            codes = [self._codes(part, sample) for part in _parts(items)]
         return torch.cat(codes) if codes else torch.zeros(0, self.latent)
 
     @torch.no_grad()
-    def spread(self, items: Sequence[Any]) -> Tensor:
+    def stddev(self, items: Sequence[Any]) -> Tensor:
         """Items -> the standard deviation of their posteriors (N, D)."""
         parts = [self.vae.encoder(self._batch(part)).stddev.cpu() for part in _parts(items)]
         return torch.cat(parts) if parts else torch.zeros(0, self.latent)
 
-    def decode(self, z: Tensor, how: How = GREEDY) -> list[Any]:
+    def decode(self, z: Tensor, decoding: Decoding = GREEDY) -> list[Any]:
         """Codes (N, D) -> items.
 
         Raises `Refused` for codes of another size than the model's.
@@ -86,22 +91,26 @@ class Explorer:
                 f"codes of shape {tuple(z.shape)}; this model takes (N, {self.latent}): "
                 f"{self.latent} numbers for each item."
             )
-        tokens = how.write(self._decoder(), z.to(self._device))
-        return [self.codec.decode(ids) for ids in tokens]
+        return list(self._written(torch.split(z, AT_ONCE), decoding))
 
-    def sample(self, count: int = 1, how: How = GREEDY) -> list[Any]:
-        """Items from codes drawn from the prior, by `how.seed`."""
+    def sample(self, count: int = 1, decoding: Decoding = GREEDY) -> list[Any]:
+        """Items from codes drawn from the prior, by `decoding.seed`."""
         if count < 1:
             raise Refused(f"{count} samples: ask for 1 or more.")
-        torch.manual_seed(how.seed)
-        return self.decode(self.vae.prior().sample((count,)).cpu(), how)
+        with seeded(decoding.seed):
+            z = self.vae.prior().sample((count,))
+        return self.decode(z, decoding)
 
-    def reconstruct(self, items: Sequence[Any], how: How = GREEDY) -> list[Any]:
+    def reconstruct(self, items: Iterable[Any], decoding: Decoding = GREEDY) -> list[Any]:
         """Items -> what the decoder makes of their codes."""
-        return self.decode(self.encode(items), how)
+        return list(self.reconstructions(items, decoding))
+
+    def reconstructions(self, items: Iterable[Any], decoding: Decoding = GREEDY) -> Iterator[Any]:
+        """As `reconstruct`, a part at a time: there may be more items than fit into memory."""
+        return self._written(map(self.encode, _parts(items)), decoding)
 
     def interpolate(
-        self, a: Any, b: Any, *, steps: int = 7, kind: str = "lerp", how: How = GREEDY
+        self, a: Any, b: Any, *, steps: int = 7, kind: str = "lerp", decoding: Decoding = GREEDY
     ) -> list[Any]:
         """`steps` items from a to b, the first and last being their reconstructions.
 
@@ -117,7 +126,7 @@ class Explorer:
         if self.latent == 0:
             raise Refused("this run is a language model (latent = 0): there is no code to walk.")
         start, end = self.encode([a, b])
-        return self.decode(path(start, end, steps, kind=kind), how)
+        return self.decode(path(start, end, steps, kind=kind), decoding)
 
     def neighbours(self, item: Any, among: Iterable[Any], count: int = 5) -> list[Neighbour]:
         """The items whose codes lie nearest to that of `item`, nearest first.
@@ -160,6 +169,11 @@ class Explorer:
             raise Refused(f"{type(decoder).__name__} does not write sequences token by token.")
         return decoder
 
+    def _written(self, codes: Iterable[Tensor], decoding: Decoding) -> Iterator[Any]:
+        parts = (part.to(self._device) for part in codes)
+        for written in decoding.write(self._decoder(), parts, self.longest):
+            yield from map(self.codec.decode, written)
+
     def _batch(self, items: Sequence[Any]) -> Batch:
         encoded = InMemory([self.codec.encode(item).ids for item in items])
         return collate(encoded, range(len(items))).to(self._device)
@@ -179,35 +193,6 @@ def load(run: str | Path, *, device: str = "cpu", warn: Warn | None = None) -> E
     opened = open_run(find(run), device=device, warn=warn)
     facts = {**opened.trainer, "folder": str(opened.folder)}
     return Explorer(opened.built.vae, opened.codec, opened.recipe, facts)
-
-
-def shipped() -> list[str]:
-    """Names of the runs that come with the package."""
-    return sorted(p.name for p in shipped_folder().iterdir() if is_run(p))
-
-
-def find(run: str | Path) -> Path:
-    """The folder of a run. Raises `Refused`, with the nearest name, where there is none."""
-    folder = Path(run)
-    if not folder.exists() and str(run) in shipped():
-        return shipped_folder() / str(run)
-    if not folder.exists():
-        raise Refused(
-            f"no run at {str(run)!r}. A run is a folder made by `seqvae train CORPUS --out "
-            f"FOLDER`; with the package come: {', '.join(shipped())}."
-        )
-    return folder
-
-
-def shipped_folder() -> Path:
-    """Where the package keeps the runs that come with it."""
-    return Path(str(resources.files("seqvae") / "shipped"))
-
-
-def sentences_of(corpus: Any, split: str) -> Iterator[Any]:
-    """The items of a prepared corpus's split, decoded."""
-    items = corpus.split(split)
-    return (corpus.codec.decode(items[row].tolist()) for row in range(len(items)))
 
 
 def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -16,8 +16,8 @@ SMALLEST = 1e-4  # a width below which densities overflow before anything is gai
 class GaussianPosterior(Posterior):
     """q(z|x) = N(mu(x), diag sigma(x)^2)   (Kingma and Welling, 2014).
 
-    sigma = softplus(s + log(e - 1)), so that s = 0 gives sigma = 1, the prior's own width, and
-    large s grows linearly: a step too far cannot overflow as it would through exp.
+    sigma = softplus(s + log(e - 1)) + 1e-4, so that s = 0 gives the prior's own width (1.0001),
+    and large s grows linearly: a step too far cannot overflow as it would through exp.
 
     Arguments:
         latent: D.

@@ -34,6 +34,7 @@ class FreeBits(Regularizer):
             )
         self.nats = nats
         self.per = per
+        self.of_batch = per == "batch_dimension"
 
     def forward(self, out: Pass) -> Tensor:
         if self.per == "sentence":

@@ -17,12 +17,15 @@ class MMD(Regularizer):
     estimate (Gretton et al., 2012, lemma 6), so it may fall below zero; k is the sum over scales s
     of the inverse multiquadric C_s / (C_s + |a - b|^2), C_s = 2 D s sigma^2 (Tolstikhin et al.,
     2018, section 4), whose heavy tail still pulls a code that lies far out. Needs samples only,
-    so any posterior and any prior will do.
+    so any posterior and any prior will do. A batch of one (the last, longest sentence where
+    batches are cut by tokens) says nothing of an aggregate and counts 0.
 
     Arguments:
         sigma: the prior's width, which sets the scale of the kernel.
         scales: the multiples of it that are summed.
     """
+
+    of_batch = True
 
     def __init__(self, *, sigma: float = 1.0, scales: tuple[float, ...] = SCALES) -> None:
         super().__init__()
@@ -32,11 +35,13 @@ class MMD(Regularizer):
         self.scales = scales
 
     def forward(self, out: Pass) -> Tensor:
+        if len(out.z) < 2:
+            return 0 * out.z.sum()
         return mmd(out.z, out.p.sample((len(out.z),)), self.sigma, self.scales)
 
 
 def mmd(z: Tensor, y: Tensor, sigma: float = 1.0, scales: tuple[float, ...] = SCALES) -> Tensor:
-    """Unbiased MMD^2 of samples z and y, both (N, D), N >= 2.
+    """Unbiased MMD^2 of samples z and y, both (N, D), N >= 2: a number without a unit.
 
     >>> near = mmd(torch.zeros(8, 2), torch.zeros(8, 2))
     >>> near.item()

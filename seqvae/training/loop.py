@@ -9,6 +9,7 @@ from torch import nn
 
 from ..errors import Diverged
 from ..objectives.objective import Objective, Report
+from ..randomness import seed_step
 from ..vae import VAE, Batch
 from .optimizers import Stepper
 
@@ -55,7 +56,9 @@ def backward(
 ) -> Report:
     """Gradients of the batch's mean loss, gathered over `accumulate` parts; the mean report."""
     size = len(batch.x)
-    edges = np.linspace(0, size, min(accumulate, size) + 1).astype(int)
+    # No part of a single item: a penalty on pairs of codes could not take it.
+    parts = min(accumulate, max(size // 2, 1))
+    edges = np.linspace(0, size, parts + 1).astype(int)
     total: Report = {}
     for start, stop in pairwise(edges):
         part = batch.part(int(start), int(stop))
@@ -65,12 +68,6 @@ def backward(
         (loss * share).backward()
         total = {name: total.get(name, 0) + share * value for name, value in report.items()}
     return total
-
-
-def seed_step(seed: int, step: int, process: int = 0) -> None:
-    """Seed torch from (seed, step, process), so that any step can be drawn again."""
-    words = np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)
-    torch.manual_seed(int(words[0]) >> 1)
 
 
 def has_bf16(device: torch.device | str) -> bool:

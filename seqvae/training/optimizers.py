@@ -27,6 +27,13 @@ class Stepper:
         decay: float,
         max_decays: int,
     ) -> None:
+        if patience is not None and patience < 1:
+            raise Refused(
+                f"patience = {patience}: wait for 1 validation or more, or leave it out."
+            )
+        if max_decays < 0:
+            raise Refused(f"max_decays = {max_decays}: the rate falls 0 times or more.")
+        check_shares(decay=decay)
         self.optimizer = optimizer
         self.rate = rate
         self.schedule = schedule
@@ -73,7 +80,8 @@ class AdamW(Stepper):
 
         def schedule(step: int) -> float:
             rise = min((step + 1) / (warm_up + 1), 1.0)
-            return rise * cosine(step, start=1.0, end=final, steps=steps)
+            fall = cosine(step - warm_up, start=1.0, end=final, steps=steps - warm_up)
+            return rise * fall
 
         super().__init__(
             optimizer, rate=rate, schedule=schedule, patience=patience, decay=1.0, max_decays=0

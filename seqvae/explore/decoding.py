@@ -1,5 +1,6 @@
 """How a code is written out: greedily, by drawing, or by beam search."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,19 +11,20 @@ from ..errors import Refused
 from ..generate import Choose, beam, generate, greedy, sampler
 
 AT_ONCE = 256  # items encoded or written together
+LONGEST = 256  # tokens, where neither recipe nor caller says: what `seqvae prepare` keeps
 
 
 @dataclass(frozen=True)
-class How:
+class Decoding:
     """Greedy unless a beam, or a way of drawing, is named.
 
     Arguments:
         beam: width of a beam search for the likeliest sequence.
         temperature, top_k, top_p: draw, from a flatter or sharper and cut distribution.
-        length: the most tokens to write.
+        length: the most tokens to write; None: as many as the model was trained on.
         seed: of the draws.
 
-    >>> How(top_p=0.9).drawn, How().drawn
+    >>> Decoding(top_p=0.9).drawn, Decoding().drawn
     (True, False)
     """
 
@@ -30,32 +32,36 @@ class How:
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
-    length: int = 128
+    length: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.beam is not None and self.drawn:
             raise Refused("a beam searches and a temperature draws: give one or the other.")
-        if self.length < 1:
+        if self.length is not None and self.length < 1:
             raise Refused(f"length = {self.length}: write at least 1 token.")
 
     @property
     def drawn(self) -> bool:
         return not (self.temperature is None and self.top_k is None and self.top_p is None)
 
-    def write(self, decoder: SequenceDecoder, z: Tensor) -> list[list[int]]:
-        """Codes (N, D) -> tokens, at most `length` an item.
+    def write(
+        self, decoder: SequenceDecoder, parts: Iterable[Tensor], longest: int = LONGEST
+    ) -> Iterator[list[list[int]]]:
+        """Codes, a part (N, D) at a time -> the tokens of each part, at most `length` an item.
 
-        A long list is written in parts; one stream of draws runs through all of them.
+        One stream of draws runs through all parts.
         """
-        choose = self._choose(z.device)
-        parts = [self._part(decoder, part, choose) for part in torch.split(z, AT_ONCE)]
-        return [ids for tokens in parts for ids in tokens.tolist()]
+        length = longest if self.length is None else self.length
+        choose: Choose | None = None
+        for z in parts:
+            choose = choose or self._choose(z.device)
+            yield self._part(decoder, z, length, choose).tolist()
 
-    def _part(self, decoder: SequenceDecoder, z: Tensor, choose: Choose) -> Tensor:
+    def _part(self, decoder: SequenceDecoder, z: Tensor, length: int, choose: Choose) -> Tensor:
         if self.beam is not None:
-            return beam(decoder, z, length=self.length, width=self.beam)[0]
-        return generate(decoder, z, length=self.length, choose=choose)
+            return beam(decoder, z, length=length, width=self.beam)[0]
+        return generate(decoder, z, length=length, choose=choose)
 
     def _choose(self, device: torch.device) -> Choose:
         if not self.drawn:
@@ -69,4 +75,4 @@ class How:
         )
 
 
-GREEDY = How()
+GREEDY = Decoding()
