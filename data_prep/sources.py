@@ -22,6 +22,7 @@ from seqvae.corpus import file_sha256
 from seqvae.errors import Refused
 
 HUB = "hf://"
+HUB_SPLITS = [("valid", ("validation", "valid", "dev")), ("test", ("test",))]  # ours, the usual
 HUB_SECONDS = 5.0  # how long a look-up may take before we say that there is no network
 FIELD_LIMIT = 1 << 30  # the csv module's own, 131,072 characters, ends the file at a long line
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowInvalid, csv.Error)
@@ -35,10 +36,17 @@ class Item(NamedTuple):
     fault: str | None = None
 
 
-class Columns(NamedTuple):
-    """Which columns hold the text and the label; None: the only or usual one, and no label."""
+class Request(NamedTuple):
+    """The columns a user asked for; None: the only or usual one for the text, and no label."""
 
     text: str | None
+    label: str | None
+
+
+class Columns(NamedTuple):
+    """The columns of one table that hold the text and, if asked for, the label."""
+
+    text: str
     label: str | None
 
 
@@ -47,12 +55,12 @@ class Source:
     """One file, or one data set of the Hub, as a stream of items that can be read again."""
 
     name: str
-    columns: Columns
+    request: Request
 
     def items(self) -> Iterator[Item]:
         """All items in order. Raises `Refused` on a damaged file or a column that is not there."""
         try:
-            yield from _reader(self.name)(self.name, self.columns)
+            yield from _reader(self.name)(self.name, self.request)
         except DAMAGED as error:
             raise Refused(f"{self.name} is damaged ({error}). Fetch or make it again.") from error
         except OSError as error:
@@ -60,35 +68,49 @@ class Source:
 
     def stamp(self) -> dict[str, Any]:
         """What tells cheaply that the source is still the same: its size and time of change."""
-        if self.name.startswith(HUB):
-            return {"name": self.name, "revision": _hub(self.name)[2]}
+        if is_hub(self.name):
+            return {"name": self.name, "revision": _hub(self.name).revision}
         status = Path(self.name).stat()
         return {"name": self.name, "bytes": status.st_size, "mtime": status.st_mtime_ns}
 
     def sha256(self) -> str | None:
         """The checksum of the file; a data set of the Hub has its revision instead."""
-        return None if self.name.startswith(HUB) else file_sha256(Path(self.name))
+        return None if is_hub(self.name) else file_sha256(Path(self.name))
 
 
-def find_sources(paths: Sequence[str | Path], columns: Columns) -> list[Source]:
-    """Files, folders (their files, sorted) and `hf://owner/name[:config]` -> sources.
+def is_hub(name: str) -> bool:
+    """Whether a source is a data set of the Hub; nothing else is ever looked up there."""
+    return name.startswith(HUB)
+
+
+def option(key: str, value: str) -> str:
+    """How a refusal names a setting, for both commands that prepare.
+
+    >>> option("max_tokens", "N")
+    '--max-tokens N (when training at once: --set data.max_tokens=N)'
+    """
+    return f"--{key.replace('_', '-')} {value} (when training at once: --set data.{key}={value})"
+
+
+def find_sources(paths: Sequence[str | Path], request: Request) -> list[Source]:
+    """Files, folders (their files, sorted), `hf://owner/name[:config][#split]` -> sources.
 
     Raises `Refused` when something is missing; a local path is never looked up on the Hub.
     """
     names = list(chain.from_iterable(map(_expand, paths)))
     if not names:
         raise Refused("no source was given. Name a file: seqvae prepare text FILE --out DIR")
-    return [Source(name, columns) for name in names]
+    return [Source(name, request) for name in names]
 
 
 def _expand(path: str | Path) -> list[str]:
-    if str(path).startswith(HUB):
-        return [str(path)]
+    if is_hub(str(path)):
+        return [f"{path}" if "#" in str(path) else f"{path}#train"]
     path = Path(path)
     if path.is_dir():
         return _folder_files(path)
     if not path.exists():
-        raise Refused(f"no such file: {path}.{_nearest_path(path)}")
+        raise Refused(f"no such file: {path}. {_nearest_path(path)}")
     if not path.is_file():
         raise Refused(f"{path} is a pipe or device, and is read twice. Save it as a file first.")
     return [str(path)]
@@ -103,7 +125,8 @@ def _folder_files(folder: Path) -> list[str]:
     if "train" in stems and "test" in stems:
         raise Refused(
             f"{folder} is split already ({stems['train'].name}, {stems['test'].name}). Keep its "
-            f"splits: seqvae prepare text {stems['train']} --valid FILE --test {stems['test']}"
+            f"splits: seqvae prepare text {stems['train']} --valid {stems.get('valid', 'FILE')} "
+            f"--test {stems['test']} --out DIR, and train on DIR."
         )
     return [str(path) for path in files]
 
@@ -114,10 +137,17 @@ def _readable(path: Path) -> bool:
 
 
 def _nearest_path(path: Path) -> str:
+    """Which file was probably meant; without the folder, or the ending, a name is near too."""
     folder = next(parent for parent in path.parents if parent.is_dir())
-    wrong = path.relative_to(folder).parts[0]
-    close = get_close_matches(wrong, [entry.name for entry in folder.iterdir()], 1)
-    return f" Did you mean {folder / close[0]}?" if close else f" {folder} has none so named."
+    wrong, *rest = path.relative_to(folder).parts
+    present = sorted(entry.name for entry in folder.iterdir())
+    by_name = {name.split(".")[0]: name for name in present} | {name: name for name in present}
+    close = get_close_matches(wrong, by_name, 1)
+    if not close:
+        where = "the current folder" if folder == Path() else str(folder)
+        return f"Nothing in {where} has a name like {wrong!r}. (Of the Hub: hf://OWNER/NAME)"
+    near = folder / by_name[close[0]]
+    return f"Did you mean {near.joinpath(*rest) if near.joinpath(*rest).exists() else near}?"
 
 
 def _suffix(name: str) -> str:
@@ -125,7 +155,7 @@ def _suffix(name: str) -> str:
 
 
 def _reader(name: str) -> "Reader":
-    if name.startswith(HUB):
+    if is_hub(name):
         return read_hub
     return READERS.get(_suffix(name), read_text)  # corpora come as .tok, .en, or bare names
 
@@ -143,11 +173,14 @@ def _item(text: Any, label: Any = None) -> Item:
     return Item(text.strip(), None if label is None or label == "" else str(label))
 
 
-def read_text(name: str, columns: Columns) -> Iterator[Item]:
+def read_text(name: str, request: Request) -> Iterator[Item]:
     """One sentence a line, UTF-8; labels, if asked for, stand in NAME.labels.tsv(.gz) beside."""
-    if columns.text is not None:
-        raise Refused(f"{name} is plain text: it has no column {columns.text!r}. Leave it out.")
-    labels = repeat(None) if columns.label is None else _labels_beside(name, columns.label)
+    if request.text is not None:
+        raise Refused(
+            f"{name} is plain text: it has no column {request.text!r}. Leave out --column (in a "
+            "recipe: data.column)."
+        )
+    labels = repeat(None) if request.label is None else _labels_beside(name, request.label)
     with _open(name) as file:
         for number, raw in enumerate(file):
             line = _first_line(name, raw) if number == 0 else raw
@@ -176,12 +209,12 @@ def _labels_beside(name: str, column: str) -> Iterator[str | None]:
             f"{name} is plain text without labels. Put them in {beside[0]}, a row a line and a "
             f"column {column!r}, or use CSV or JSON lines."
         )
-    return (item.text or None for item in read_table(found, Columns(column, None)))
+    return (item.text or None for item in read_table(found, Request(column, None)))
 
 
-def read_json_lines(name: str, columns: Columns) -> Iterator[Item]:
+def read_json_lines(name: str, request: Request) -> Iterator[Item]:
     """One object a line; or one string a line."""
-    chosen = None
+    columns: Columns | None = None
     with _open(name) as file:
         for number, raw in enumerate(file):
             line = _first_line(name, raw) if number == 0 else raw
@@ -190,12 +223,12 @@ def read_json_lines(name: str, columns: Columns) -> Iterator[Item]:
                 raise Refused(f"{name} is a JSON array. Write one object a line: jq -c '.[]'")
             if fault is not None:
                 yield Item("", None, fault)
-            elif isinstance(value, str) and columns == Columns(None, None):
+            elif isinstance(value, str) and request == Request(None, None):
                 yield _item(value)
             elif isinstance(value, dict):
-                chosen = chosen or _choose(name, list(value), columns)
-                label = None if chosen.label is None else value.get(chosen.label)
-                yield _item(value.get(chosen.text), label)
+                columns = columns or _choose(name, list(value), request)
+                label = None if columns.label is None else value.get(columns.label)
+                yield _item(value.get(columns.text), label)
             else:
                 yield Item("", None, "not an object")
 
@@ -213,16 +246,16 @@ def _parsed(raw: bytes) -> tuple[Any, str | None]:
         return None, "invalid JSON"
 
 
-def read_table(name: str, columns: Columns) -> Iterator[Item]:
+def read_table(name: str, request: Request) -> Iterator[Item]:
     """CSV, or TSV (where a quotation mark is text); values stay the strings they are."""
     csv.field_size_limit(FIELD_LIMIT)
     tabs = _suffix(name) == ".tsv"
     with _open(name) as file:
         rows = _table_rows(name, file, tabs)
         header = next(rows, [])
-        chosen = _choose(name, header, columns)
-        at = header.index(chosen.text)
-        label_at = None if chosen.label is None else header.index(chosen.label)
+        columns = _choose(name, header, request)
+        at = header.index(columns.text)
+        label_at = None if columns.label is None else header.index(columns.label)
         for row in rows:
             yield _table_item(row, at, label_at)
 
@@ -246,56 +279,77 @@ def _table_item(row: list[str], at: int, label_at: int | None) -> Item:
     return _item(row[at], None if label_at is None else row[label_at])
 
 
-def read_parquet(name: str, columns: Columns) -> Iterator[Item]:
+def read_parquet(name: str, request: Request) -> Iterator[Item]:
     """A column of strings, in batches."""
     with pq.ParquetFile(name) as file:
-        chosen = _choose(name, file.schema_arrow.names, columns)
-        wanted = [column for column in chosen if column is not None]
+        columns = _choose(name, file.schema_arrow.names, request)
+        wanted = [column for column in columns if column is not None]
         for batch in file.iter_batches(columns=wanted):
-            texts = batch.column(chosen.text).to_pylist()
-            labels = batch.column(chosen.label).to_pylist() if chosen.label else repeat(None)
+            texts = batch.column(columns.text).to_pylist()
+            labels = batch.column(columns.label).to_pylist() if columns.label else repeat(None)
             yield from map(_item, texts, labels)
 
 
-def read_hub(name: str, columns: Columns) -> Iterator[Item]:
-    """The train split of `hf://owner/name[:config]`, streamed at the revision found first."""
-    from datasets import load_dataset  # slow to import, and only this reader needs it
+def read_hub(name: str, request: Request) -> Iterator[Item]:
+    """One split of `hf://owner/name[:config]#split`, streamed at the revision found first."""
+    path, config, split, revision = _hub(name)
+    from datasets import load_dataset  # slow to import, and only the Hub needs it
 
-    path, config, revision = _hub(name)
-    chosen = None
-    for row in load_dataset(path, config, split="train", streaming=True, revision=revision):
-        chosen = chosen or _choose(name, list(row), columns)
-        yield _item(row.get(chosen.text), row.get(chosen.label) if chosen.label else None)
+    options = {"split": split, "streaming": True, "revision": revision}
+    columns: Columns | None = None
+    for row in _fetched(name, load_dataset, path, config, **options):
+        columns = columns or _choose(name, list(row), request)
+        yield _item(row.get(columns.text), row.get(columns.label) if columns.label else None)
 
 
-def _hub(name: str) -> tuple[str, str | None, str]:
-    """Data set, configuration and newest revision. Raises `Refused` at once without network."""
+def hub_splits(name: str) -> dict[str, list[str]]:
+    """Our names of the splits -> the Hub's own, if `name` is a data set of it and names none."""
+    if not is_hub(name) or "#" in name:
+        return {}
+    path, config, _, revision = _hub(name)
+    from datasets import get_dataset_split_names
+
+    theirs = _fetched(name, get_dataset_split_names, path, config, revision=revision)
+    own = {ours: [split for split in names if split in theirs] for ours, names in HUB_SPLITS}
+    return {ours: [f"{name}#{splits[0]}"] for ours, splits in own.items() if splits}
+
+
+class _Hub(NamedTuple):
+    path: str
+    config: str | None
+    split: str
+    revision: str
+
+
+def _hub(name: str) -> _Hub:
+    """What a name says, and the newest revision. Raises `Refused` at once without network."""
     from huggingface_hub import HfApi
 
-    path, _, config = name.removeprefix(HUB).partition(":")
+    whole, _, split = name.removeprefix(HUB).partition("#")
+    path, _, config = whole.partition(":")
+    found = _fetched(name, HfApi().dataset_info, path, timeout=HUB_SECONDS)
+    return _Hub(path, config or None, split or "train", str(found.sha))
+
+
+def _fetched(name: str, fetch: Callable[..., Any], *what: object, **options: object) -> Any:
     try:
-        revision = HfApi().dataset_info(path, timeout=HUB_SECONDS).sha
+        return fetch(*what, **options)
     except Exception as error:  # the client raises its transport's errors, of many classes
+        says = str(error).partition("\n")[0]
         raise Refused(
-            f"{name} cannot be reached on the Hub ({type(error).__name__}). Check the name and "
-            "the network, or give a local file."
+            f"{name} cannot be reached on the Hub ({type(error).__name__}: {says}). Check the "
+            "name, hf://OWNER/NAME:CONFIG#SPLIT, and the network, or give a local file."
         ) from error
-    return path, config or None, str(revision)
 
 
-class Chosen(NamedTuple):
-    text: str
-    label: str | None
-
-
-def _choose(name: str, present: Sequence[str], columns: Columns) -> Chosen:
+def _choose(name: str, present: Sequence[str], request: Request) -> Columns:
     """The columns to read. Raises `Refused` listing those present, with the nearest name."""
-    for wanted in columns:
+    for wanted in request:
         if wanted is not None and wanted not in present:
             close = get_close_matches(wanted, present, 1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise Refused(f"{name} has no column {wanted!r}; it has {_listed(present)}.{hint}")
-    return Chosen(columns.text or _usual(name, present, columns.label), columns.label)
+    return Columns(request.text or _usual(name, present, request.label), request.label)
 
 
 def _usual(name: str, present: Sequence[str], label: str | None) -> str:
@@ -304,7 +358,7 @@ def _usual(name: str, present: Sequence[str], label: str | None) -> str:
     if len(others) != 1 and not usual:
         raise Refused(
             f"{name}: which column holds the sentences? It has {_listed(present)}. "
-            "Name one: --column NAME"
+            f"Name one: {option('column', 'NAME')}"
         )
     return (usual or others)[0]
 
@@ -313,7 +367,7 @@ def _listed(columns: Sequence[str]) -> str:
     return ", ".join(map(repr, columns)) or "none"
 
 
-Reader = Callable[[str, Columns], Iterator[Item]]
+Reader = Callable[[str, Request], Iterator[Item]]
 
 READERS: dict[str, Reader] = {
     ".txt": read_text,

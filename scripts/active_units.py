@@ -3,8 +3,8 @@
     python scripts/active_units.py runs/mine
 
 A unit is active where the variance of its posterior mean over the data is at least 0.01 (Burda et
-al., 2016). It says that the *encoder* uses a unit, not that the decoder reads it: so what another
-sentence's code costs the decoder is printed beside it.
+al., 2016). It says that the *encoder* uses a unit, not that the decoder reads it. So the z-shuffle ΔNLL,
+what another sentence's code costs the decoder, is printed beside it.
 """
 
 import argparse
@@ -34,7 +34,8 @@ def main() -> None:
     active = active_units(codes.mu, arguments.threshold)
     print(f"{active} of {len(variances)} units active at {arguments.threshold:g}")
     print("variances:", " ".join(f"{variance:.3f}" for variance in variances))
-    print(f"another sentence's code costs {cost.mean():.2f} ± {standard_error(cost):.2f} nats")
+    error = standard_error(cost)
+    print(f"z-shuffle ΔNLL {cost.mean():.2f} ± {error:.2f} nats: what another's code costs")
     figure = bars_of_dimensions(
         variances.tolist(),
         title="Variance of posterior means",

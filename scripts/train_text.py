@@ -25,7 +25,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     experiment = recipe.override(recipe.read(arguments.recipe), arguments.set)
-    print(prepare_text([arguments.corpus], arguments.run / "corpus"))
+    options = {key: value for key, value in experiment["data"].items() if key != "source"}
+    print(prepare_text([arguments.corpus], arguments.run / "corpus", **options))
     with Progress() as progress:
         fit(
             experiment,

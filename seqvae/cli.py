@@ -1,8 +1,14 @@
 """`seqvae …`: thin commands over the package. Imports that weigh wait until they are needed."""
 
+import difflib
+import functools
+import inspect
 import json
+import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +19,7 @@ from .errors import Refused
 
 if TYPE_CHECKING:
     from .corpus import Corpus
-    from .explore import How
+    from .explore import Decoding
     from .recipe import Recipe
 
 app = typer.Typer(
@@ -28,6 +34,7 @@ app.add_typer(prepare, name="prepare")
 
 SMALL = 300  # ids, as good as any number to try a recipe with
 DOCSTRINGS = "docstrings"  # as a corpus: the embedded one, made where it is used
+TABLE = """--set 'objective.terms.kl.weight={kind = "linear", share = 0.3}'"""
 
 Run = Annotated[str, typer.Argument(help="A run's folder, or the name of one that ships.")]
 Texts = Annotated[list[str] | None, typer.Argument(help="Sentences; with --file: none.")]
@@ -42,7 +49,9 @@ Beam = Annotated[int | None, typer.Option(min=1, help="Search for the likeliest 
 Temperature = Annotated[float | None, typer.Option(help="Draw; below 1 sharper, above flatter.")]
 TopK = Annotated[int | None, typer.Option(min=1, help="Draw from the k likeliest tokens.")]
 TopP = Annotated[float | None, typer.Option(help="Draw from the fewest that reach this share.")]
-Length = Annotated[int, typer.Option(min=1, help="The most tokens to write.")]
+Length = Annotated[
+    int | None, typer.Option(min=1, help="The most tokens to write; else as many as in training.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -77,29 +86,34 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change the recipe: training.epochs=3.")
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**63 - 1, help="The same as --set seed=N.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run at --out.")] = False,
     device: Device = "auto",
-    tensorboard: Annotated[bool, typer.Option(help="Also write TensorBoard files.")] = False,
-    print_recipe: Annotated[bool, typer.Option(help="Print the whole recipe and stop.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write TensorBoard files.")
+    ] = False,
+    print_recipe: Annotated[
+        bool, typer.Option("--print-recipe", help="Print the whole recipe and stop.")
+    ] = False,
 ) -> None:
     """Train a model on a corpus; leaves a run that every other command opens."""
     from . import recipe as recipes
 
     named, corpus = _sort_out(what or [])
-    if resume:
-        return _resume(named, corpus, out, settings or [], device, tensorboard)
-    recipe = recipes.override(recipes.read(named or recipes.DEFAULT), settings or [])
+    recipe = _begun(named, corpus, out) if resume else recipes.read(named or recipes.DEFAULT)
+    changes = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
+    recipe = recipes.override(recipe, changes)
     if print_recipe:
         print(recipes.to_toml(recipe), end="")
-        return None
-    from . import runs
-    from .build import build
-
-    folder = out or Path("runs") / str(recipe["name"])
-    runs.check_new(folder)
-    runs.find_device(device)
-    build(recipe, SMALL)  # what cannot be built is said before a corpus is prepared for it
-    return _fit(recipe, _corpus(corpus, recipe, folder), folder, device, tensorboard)
+        return
+    folder = _plain(out or Path("runs") / str(recipe["name"]))
+    if resume:
+        found = _find_corpus(corpus, folder)
+    else:
+        found = _make_corpus(corpus, recipe, folder, device)
+    _fit(recipe, found, folder, device, tensorboard, resume)
 
 
 def _sort_out(what: list[str]) -> tuple[str | None, str | None]:
@@ -108,40 +122,72 @@ def _sort_out(what: list[str]) -> tuple[str | None, str | None]:
 
     recipe = [w for w in what if w in shipped() or w.endswith(".toml")]
     corpus = [w for w in what if w not in recipe]
+    for word in corpus:
+        _check_corpus(word)
     if len(recipe) > 1 or len(corpus) > 1:
         raise Refused(
             f"{' '.join(what)}: name at most one recipe ({', '.join(shipped())}, or a .toml file) "
-            "and one corpus."
+            "and one corpus. Several texts make one by: seqvae prepare text FILES --out FOLDER"
         )
     return next(iter(recipe), None), next(iter(corpus), None)
 
 
-def _resume(
-    named: str | None,
-    corpus: str | None,
-    out: Path | None,
-    settings: list[str],
-    device: str,
-    tensorboard: bool,
-) -> None:
-    from . import recipe as recipes
-    from . import runs
+def _check_corpus(word: str) -> None:
+    """Refuse a mistyped recipe, and a setting without its --set, for what they are."""
+    from .recipe import SECTIONS, TOP, shipped
+
+    if Path(word).exists() or word == DOCSTRINGS:
+        return
+    key, sign, _ = word.partition("=")
+    if sign and key.split(".")[0] in (*TOP, *SECTIONS):
+        raise Refused(
+            f"{word}: each setting needs a --set before it, and quotes where the shell would take "
+            f"it apart: {TABLE}"
+        )
+    near = difflib.get_close_matches(word, shipped(), n=1)
+    if near and "/" not in word and not Path(word).suffix:
+        raise Refused(
+            f"{word!r} is no recipe and no file. Did you mean the recipe {near[0]!r}? "
+            f"There are: {', '.join(shipped())}."
+        )
+
+
+def _begun(named: str | None, corpus: str | None, out: Path | None) -> "Recipe":
+    """The recipe of the run to go on with."""
+    from .runs import is_run, read_recipe
+
+    if named or out is None:
+        run = corpus if corpus and is_run(Path(corpus)) else "FOLDER"
+        raise Refused(
+            f"--resume goes on with a run as it is: name it with --out {run}, and change its "
+            "recipe only with --set."
+        )
+    return read_recipe(_plain(out))
+
+
+def _find_corpus(named: str | None, folder: Path) -> "Corpus":
+    """The corpus to go on with: the run's own, unless one is named."""
     from .corpus import open_corpus
     from .fit import find_corpus
 
-    if named or out is None:
-        raise Refused(
-            "--resume goes on with a run as it is: name it with --out FOLDER, and change its "
-            "recipe only with --set."
-        )
-    recipe = recipes.override(runs.read_recipe(out), settings)
-    found = find_corpus(out) if corpus is None else open_corpus(Path(corpus))
-    _fit(recipe, found, out, device, tensorboard, resume=True)
+    return find_corpus(folder) if named is None else open_corpus(Path(named))
+
+
+def _make_corpus(named: str | None, recipe: "Recipe", folder: Path, device: str) -> "Corpus":
+    """The corpus to begin with; what cannot be done with it is said before it is prepared."""
+    from . import runs
+    from .build import build
+
+    runs.check_new(folder)
+    runs.find_device(device)
+    build(recipe, SMALL)
+    return _corpus(named, recipe, folder)
 
 
 def _corpus(named: str | None, recipe: "Recipe", folder: Path) -> "Corpus":
     """The prepared corpus of that name, or one made of that text inside the run."""
     from .corpus import open_corpus
+    from .runs import is_run
 
     source = named or recipe["data"].get("source")
     if source is None:
@@ -149,13 +195,30 @@ def _corpus(named: str | None, recipe: "Recipe", folder: Path) -> "Corpus":
             "no corpus named: seqvae train corpus.txt --out runs/NAME. To try without one: "
             "seqvae train demo --out runs/demo"
         )
-    if (Path(source) / "manifest.json").is_file():
-        return open_corpus(Path(source))
-    if source == DOCSTRINGS and not Path(source).exists():
+    place = Path(source)
+    if any((place / name).is_file() for name in ("manifest.json", "plan.json")):
+        return open_corpus(place)  # which refuses one that is not prepared to its end
+    if is_run(place):
+        raise _no_corpus(place)
+    if source == DOCSTRINGS and not place.exists():
         source = str(_write_docstrings(folder / "docstrings.txt"))
     prepared = folder / "corpus"
     _prepare_text([source], prepared, **_preparation(recipe))
     return open_corpus(prepared)
+
+
+def _no_corpus(run: Path) -> Refused:
+    from .fit import find_corpus
+
+    try:
+        anew = (
+            f"; begin another on its corpus: seqvae train {find_corpus(run).folder} --out FOLDER"
+        )
+    except Refused:
+        anew = ""
+    return Refused(
+        f"{run} is a run, not a corpus. Go on with it: seqvae train --resume --out {run}{anew}"
+    )
 
 
 def _write_docstrings(path: Path) -> Path:
@@ -168,8 +231,8 @@ def _write_docstrings(path: Path) -> Path:
 
 
 def _preparation(recipe: "Recipe") -> dict[str, Any]:
-    wanted = ("codec", "vocab", "max_tokens", "column", "label")
-    return {key: recipe["data"][key] for key in wanted if key in recipe["data"]}
+    """Of a recipe's [data], what `prepare_text` takes."""
+    return {key: value for key, value in recipe["data"].items() if key != "source"}
 
 
 def _fit(
@@ -178,7 +241,7 @@ def _fit(
     folder: Path,
     device: str,
     tensorboard: bool,
-    resume: bool = False,
+    resume: bool,
 ) -> None:
     from .fit import fit
     from .progress import Progress
@@ -234,14 +297,19 @@ def prepare_text(
     seed: Seed = 0,
     shard: Annotated[str | None, typer.Option(help="Prepare part i of n only: 0/4.")] = None,
     keep_duplicates: Annotated[
-        bool, typer.Option(help="Keep training lines that also occur in --valid or --test.")
+        bool,
+        typer.Option(
+            "--keep-duplicates", help="Keep training lines that also occur in --valid or --test."
+        ),
     ] = False,
-    strict: Annotated[bool, typer.Option(help="Refuse at the first unusable line.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse at the first unusable line.")
+    ] = False,
 ) -> None:
     """Sentences to a prepared corpus: every line kept or counted with the reason."""
     _prepare_text(
         sources,
-        out,
+        _plain(out),
         valid=valid,
         test=test,
         column=column,
@@ -331,15 +399,15 @@ def evaluate(
     device: Device = "auto",
 ) -> None:
     """Measure a run: reconstruction, KL, bounds, perplexity, active units, is the code read."""
-    from .explore import find, shipped
     from .progress import Progress, table
     from .report import evaluate_run
+    from .shelf import find
 
     with Progress() as progress:
         report, written = evaluate_run(
             find(run),
             corpus,
-            out=out or (Path("runs") / run if run in shipped() else None),
+            out=out,
             split=split,
             samples=samples,
             sample_items=items,
@@ -357,79 +425,111 @@ def evaluate(
 # --- exploring ----------------------------------------------------------------------------------
 
 
-@app.command()
-def sample(
-    run: Annotated[str, typer.Argument(help="A run; the one that ships if left out.")] = "tatoeba",
-    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
+def _decoding(
     beam: Beam = None,
     temperature: Temperature = None,
     top_k: TopK = None,
     top_p: TopP = None,
-    length: Length = 128,
+    length: Length = None,
     seed: Seed = 0,
-    as_json: AsJson = False,
-    device: Device = "auto",
-) -> None:
-    """Write sentences from codes drawn from the prior."""
-    how = _how(beam, temperature, top_k, top_p, length, seed)
-    _write(({"text": text} for text in _load(run, device).sample(n, how)), as_json)
+) -> "Decoding":
+    from .explore import Decoding
+
+    return Decoding(beam, temperature, top_k, top_p, length, seed)
+
+
+def _writes(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that is given its `decoding` takes the options of `_decoding` in its place."""
+    options = inspect.signature(_decoding).parameters
+    own = inspect.signature(command).parameters
+    taken = {name: own[name] for name in own if name != "decoding"} | dict(options)
+
+    @functools.wraps(command)
+    def with_options(**given: Any) -> None:
+        chosen = {name: given.pop(name) for name in options}
+        command(**given, decoding=_decoding(**chosen))
+
+    with_options.__annotations__ = {name: taken[name].annotation for name in taken}
+    with_options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        list(taken.values())
+    )
+    return with_options
 
 
 @app.command()
+@_writes
+def sample(
+    run: Annotated[
+        str | None, typer.Argument(help="A run; the one that comes with seqvae if left out.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
+    as_json: AsJson = False,
+    device: Device = "auto",
+    *,
+    decoding: "Decoding",
+) -> None:
+    """Write sentences from codes drawn from the prior."""
+    _write(({"text": text} for text in _load(run, device).sample(n, decoding)), as_json)
+
+
+@app.command()
+@_writes
 def reconstruct(
     run: Run,
     texts: Texts = None,
     file: FromFile = None,
-    beam: Beam = None,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    length: Length = 128,
-    seed: Seed = 0,
     as_json: AsJson = False,
     device: Device = "auto",
+    *,
+    decoding: "Decoding",
 ) -> None:
     """Encode sentences and write them again from their codes."""
-    given = _given(texts, file)
-    how = _how(beam, temperature, top_k, top_p, length, seed)
-    again = _load(run, device).reconstruct(given, how)
-    rows = ({"text": a, "reconstruction": b} for a, b in zip(given, again, strict=True))
+    written = _load(run, device).reconstructions(_given(texts, file), decoding)
+    rows = ({"text": text, "reconstruction": again} for text, again in written)
     _write(rows, as_json, "{text}\n  -> {reconstruction}")
 
 
 @app.command()
+@_writes
 def interpolate(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar='[RUN] "A" "B"', help="Two sentences; a run first, or the shipped."
+            metavar='[RUN] "A" "B"', help="Two sentences; a run first, or the one that ships."
         ),
     ],
     steps: Annotated[
         int, typer.Option(min=2, help="Sentences on the way, both ends included.")
     ] = 7,
     path: Annotated[str, typer.Option(help="lerp (straight) or slerp (great circle).")] = "lerp",
-    beam: Beam = None,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    length: Length = 128,
-    seed: Seed = 0,
     as_json: AsJson = False,
     device: Device = "auto",
+    *,
+    decoding: "Decoding",
 ) -> None:
     """Walk from one sentence to another through the space of codes."""
+    run, a, b = _two_ends(arguments)
+    written = _load(run, device).interpolate(a, b, steps=steps, kind=path, decoding=decoding)
+    rows = [{"mix": round(i / (steps - 1), 4), "text": t} for i, t in enumerate(written)]
+    _write(rows, as_json, "{mix:4.2f}  {text}")
+
+
+def _two_ends(arguments: list[str]) -> tuple[str | None, str, str]:
+    """The run, if one is named, and the two sentences."""
+    from .shelf import shipped
+
+    first = arguments[0]
+    if len(arguments) == 2 and (first in shipped() or Path(first).is_dir()):
+        raise Refused(
+            f"{first} is a run or a folder, so a sentence is missing: "
+            f'seqvae interpolate {first} "A" "B"'
+        )
     if len(arguments) not in (2, 3):
         raise Refused(
             f'{len(arguments)} arguments: give two sentences, as in seqvae interpolate "A" "B", '
             'or a run and two sentences, as in seqvae interpolate runs/x "A" "B".'
         )
-    *run, a, b = arguments
-    how = _how(beam, temperature, top_k, top_p, length, seed)
-    found = _load(run[0] if run else "tatoeba", device)
-    written = found.interpolate(a, b, steps=steps, kind=path, how=how)
-    rows = [{"mix": round(i / (steps - 1), 4), "text": t} for i, t in enumerate(written)]
-    _write(rows, as_json, "{mix:4.2f}  {text}")
+    return (None if len(arguments) == 2 else first), arguments[-2], arguments[-1]
 
 
 @app.command()
@@ -437,37 +537,35 @@ def encode(
     run: Run,
     texts: Texts = None,
     file: FromFile = None,
-    draw: Annotated[bool, typer.Option(help="Draw from the posterior, not its mean.")] = False,
+    draw: Annotated[
+        bool, typer.Option("--draw", help="Draw from the posterior, not its mean.")
+    ] = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Write the codes of sentences as JSON lines: text, z, sigma."""
-    given = _given(texts, file)
+    given = list(_given(texts, file))
     found = _load(run, device)
-    codes, spread = found.encode(given, sample=draw, seed=seed), found.spread(given)
-    for text, z, sigma in zip(given, codes.tolist(), spread.tolist(), strict=True):
+    codes, stddev = found.encode(given, sample=draw, seed=seed), found.stddev(given)
+    for text, z, sigma in zip(given, codes.tolist(), stddev.tolist(), strict=True):
         print(json.dumps({"text": text, "z": z, "sigma": sigma}, ensure_ascii=False))
 
 
 @app.command()
+@_writes
 def decode(
     run: Run,
     file: Annotated[str, typer.Argument(help="JSON lines with `z`, as encode writes; -: stdin.")],
-    beam: Beam = None,
-    temperature: Temperature = None,
-    top_k: TopK = None,
-    top_p: TopP = None,
-    length: Length = 128,
-    seed: Seed = 0,
     as_json: AsJson = False,
     device: Device = "auto",
+    *,
+    decoding: "Decoding",
 ) -> None:
     """Write the sentences of codes."""
     import torch
 
     codes = torch.tensor(_codes(file), dtype=torch.float32)
-    how = _how(beam, temperature, top_k, top_p, length, seed)
-    _write(({"text": text} for text in _load(run, device).decode(codes, how)), as_json)
+    _write(({"text": text} for text in _load(run, device).decode(codes, decoding)), as_json)
 
 
 @app.command()
@@ -483,11 +581,9 @@ def neighbours(
     device: Device = "auto",
 ) -> None:
     """Find the sentences whose codes lie nearest."""
-    from .explore import find
-
-    found = _load(run, device)
-    candidates = _candidates(find(run), among, split)
-    rows = ({"distance": d, "text": t} for t, d in found.neighbours(text, candidates, n))
+    candidates = _candidates(run, among, split)
+    found = _load(run, device).neighbours(text, candidates, n)
+    rows = ({"distance": distance, "text": near} for near, distance in found)
     _write(rows, as_json, "{distance:7.3f}  {text}")
 
 
@@ -506,47 +602,45 @@ def info(run: Run, as_json: AsJson = False) -> None:
 @app.command()
 def export(run: Run, out: Annotated[Path, typer.Argument(help="The folder to make.")]) -> None:
     """Copy a run without its optimiser and logs, in half precision, to share it."""
-    from .explore import find
     from .runs import export as export_run
+    from .shelf import find
 
-    export_run(find(run), out, warn=_warn)
+    export_run(find(run), _plain(out), warn=_warn)
     print(f"{out}: {sum(f.stat().st_size for f in out.rglob('*') if f.is_file()) / 2**20:.1f} MiB")
 
 
 # --- what the commands share --------------------------------------------------------------------
 
 
-def _load(run: str, device: str) -> Any:
+def _plain(folder: Path) -> Path:
+    """The folder without "..", which would hide what stands at its end until it is made."""
+    return Path(os.path.normpath(folder))
+
+
+def _load(run: str | None, device: str) -> Any:
     from .explore import load
     from .runs import find_device
+    from .shelf import DEFAULT
 
-    return load(run, device=str(find_device(device)), warn=_warn)
+    return load(run or DEFAULT, device=str(find_device(device)), warn=_warn)
 
 
 def _warn(sentence: str) -> None:
     print(f"seqvae: {sentence}", file=sys.stderr)
 
 
-def _how(
-    beam: int | None,
-    temperature: float | None,
-    top_k: int | None,
-    top_p: float | None,
-    length: int,
-    seed: int,
-) -> "How":
-    from .explore import How
-
-    return How(beam, temperature, top_k, top_p, length, seed)
-
-
-def _given(texts: list[str] | None, file: str | None) -> list[str]:
+def _given(texts: list[str] | None, file: str | None) -> Iterable[str]:
     if bool(texts) == bool(file):
         raise Refused('give sentences ("one" "two") or --file FILE (- for stdin), not both.')
-    given = texts or [row["text"] for row in _rows(str(file), "text")]
-    if not given:
+    return texts or _sentences(str(file))
+
+
+def _sentences(file: str) -> Iterator[str]:
+    rows = _rows(file, "text")
+    first = next(rows, None)
+    if first is None:
         raise Refused(f"{file} holds no sentence: write one a line.")
-    return given
+    return (row["text"] for row in chain([first], rows))
 
 
 def _codes(file: str) -> list[list[float]]:
@@ -571,22 +665,27 @@ def _is_finite(number: Any) -> bool:
 
 def _rows(file: str, field: str) -> Iterator[dict[str, Any]]:
     """Lines of text as {"text": line}, lines of JSON as they are; `field` must be there."""
+    plain = field == "text" and not file.endswith(".jsonl")
+    for place, line in _lines(file):
+        yield {"text": line} if plain else _row(line, field, f"{file}, line {place}")
+
+
+def _lines(file: str) -> Iterator[tuple[int, str]]:
+    """Lines that are not blank, with their numbers, as they come: a pipe may have no end."""
     path = Path(file)
-    if file != "-" and not path.is_file():
+    if file != "-" and (not path.exists() or path.is_dir()):
         raise Refused(f"no file {file!r}. Check its name, or write - for standard input.")
-    binary = sys.stdin.buffer.read() if file == "-" else path.read_bytes()
-    try:
-        text = binary.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise Refused(
-            f"{file} is not UTF-8 text: {error}. Convert it: iconv -f LATIN1 -t UTF-8 {file}"
-        ) from error
-    lines = [line for line in text.split("\n") if line.strip()]
-    if field == "text" and not file.endswith(".jsonl"):
-        yield from ({"text": line} for line in lines)
-        return
-    for place, line in enumerate(lines, 1):
-        yield _row(line, field, f"{file}, line {place}")
+    with nullcontext(sys.stdin.buffer) if file == "-" else path.open("rb") as stream:
+        for place, raw in enumerate(stream, 1):
+            try:
+                line = raw.decode("utf-8-sig" if place == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise Refused(
+                    f"{file}, line {place} is not UTF-8 text: {error}. Convert it: "
+                    f"iconv -f LATIN1 -t UTF-8 {file}"
+                ) from error
+            if line.strip():
+                yield place, line.removesuffix("\n").removesuffix("\r")
 
 
 def _row(line: str, field: str, where: str) -> dict[str, Any]:
@@ -599,16 +698,22 @@ def _row(line: str, field: str, where: str) -> dict[str, Any]:
     return row
 
 
-def _candidates(run: Path, among: str | None, split: str) -> Iterable[str]:
+def _candidates(run: str, among: str | None, split: str) -> Iterable[str]:
     from .corpus import open_corpus
-    from .explore.explorer import sentences_of
     from .fit import find_corpus
+    from .shelf import find, is_shipped
 
+    folder = find(run)
+    if among is None and is_shipped(folder):
+        raise Refused(
+            f"{folder.name} comes with the package, its corpus does not. Name sentences to look "
+            "among: --among FILE, one a line."
+        )
     if among is None:
-        return sentences_of(find_corpus(run), split)
+        return find_corpus(folder).sentences(split)
     if Path(among).is_dir():
-        return sentences_of(open_corpus(Path(among)), split)
-    return (row["text"] for row in _rows(among, "text"))
+        return open_corpus(Path(among)).sentences(split)
+    return _sentences(among)
 
 
 def _write(rows: Iterable[Mapping[str, Any]], as_json: bool, form: str = "{text}") -> None:

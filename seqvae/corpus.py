@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -26,9 +26,14 @@ from .errors import Refused
 
 FORMAT = 1
 SPLITS = ("train", "valid", "test")
+SPLIT_CURES = {
+    name: f"Prepare a corpus with one: seqvae prepare text FILE --out NEW --{name} FILE, or "
+    f"--{name}-fraction 0.05"
+    for name in ("valid", "test")
+}
 
 
-class Rows(NamedTuple):
+class Packed(NamedTuple):
     """Some items as arrays: the ids of all of them in a row, their lengths, their labels."""
 
     ids: np.ndarray  # (sum of lengths,) int32
@@ -104,9 +109,17 @@ class Corpus:
         """The items of "train", "valid" or "test". Raises `Refused` if absent or damaged."""
         present = {name: part for name, part in self.manifest["splits"].items() if part["rows"]}
         if name not in present:
-            raise Refused(f"{self.folder} has no split {name!r}; it has {', '.join(present)}.")
+            cure = SPLIT_CURES.get(name, "Name one of these.")
+            raise Refused(
+                f"{self.folder} has no split {name!r}; it has {', '.join(present)}. {cure}"
+            )
         blocks = [Block(**block) for block in present[name]["files"]]
         return Split(self.folder / name, blocks)
+
+    def sentences(self, name: str) -> Iterator[Any]:
+        """The items of a split, decoded, in order. Raises `Refused` as `split` does."""
+        items = self.split(name)
+        return (self.codec.decode(items[row].tolist()) for row in range(len(items)))
 
     @property
     def checksum(self) -> str:
@@ -117,14 +130,6 @@ class Corpus:
         }
         named = {"splits": parts, "codec": self.manifest["codec"], "labels": self.labels}
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
-
-    def verify(self) -> None:
-        """Read every file and compare it with the manifest. Raises `Refused` naming the first."""
-        for name, part in self.manifest["splits"].items():
-            for block in part["files"]:
-                path = self.folder / name / block["file"]
-                if file_sha256(path) != block["sha256"]:
-                    raise Refused(f"{path} is not what was prepared. {_cure(self.folder)}")
 
 
 def open_corpus(folder: str | Path) -> Corpus:
@@ -139,7 +144,7 @@ Make a corpus: seqvae prepare text FILE --out no/such/folder
     return Corpus(Path(folder))
 
 
-def write_block(path: Path, parts: Iterable[Rows]) -> Block:
+def write_block(path: Path, parts: Iterable[Packed]) -> Block:
     """Write items as one Arrow stream, atomically; equal parts give equal bytes.
 
     Raises `OSError` when the disk is full; no half file is left under the name then.
@@ -220,7 +225,7 @@ class Replacing:
                 self.beside.unlink()
 
 
-def _record_batch(part: Rows) -> pa.RecordBatch:
+def _record_batch(part: Packed) -> pa.RecordBatch:
     offsets = np.zeros(len(part.lengths) + 1, np.int32)
     np.cumsum(part.lengths, out=offsets[1:])
     ids = pa.ListArray.from_arrays(pa.array(offsets), pa.array(part.ids.astype(np.int32)))

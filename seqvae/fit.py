@@ -1,6 +1,7 @@
 """A recipe and a prepared corpus in, a trained run out; stopped and resumed at any step."""
 
 import json
+import math
 import os
 import signal
 import threading
@@ -10,37 +11,41 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from . import __version__, runs
-from .build import Built, build, build_stepper
+from .build import Built, build, build_stepper, check_selection, complete
+from .card import card
 from .corpus import Corpus, open_corpus
-from .data import Items, Order, batches, collate, in_order
+from .data import Items, batches, in_order, spread
 from .errors import Diverged, Refused, Stopped
+from .estimate import count_weights, estimate
 from .evaluate import measure
+from .explore import Explorer, show
 from .log import Log, read_log
+from .plan import Plan, make_plan
 from .plots import curves, save
 from .progress import duration
+from .randomness import seeded
 from .recipe import Recipe, to_toml
-from .runs import Checkpoint, save_checkpoint
+from .runs import Checkpoint, checkpoint_name, save_checkpoint
 from .schedules import FAR
 from .training import train
-from .training.loop import backward, has_bf16
 from .training.optimizers import Stepper
 
 LOG_EVERY = 50  # steps between two lines of metrics.jsonl
-VALIDATE_WITHIN = 5000  # steps, where an epoch is longer and the recipe says nothing
-SAVE_WITHIN = 1000  # likewise
+SHOWN = 8  # items in a file of samples
 
 
 @dataclass
-class Standing:
+class TrainerState:
     """Where a run stands: with the weights and the optimiser, all that a resume needs."""
 
     step: int = 0
     best: float | None = None
+    best_step: int = 0
     stalled: int = 0  # validations since the best one
     decays: int = 0
     finished: bool = False
@@ -50,20 +55,6 @@ class Standing:
     # Of the steps since the last line of the log, so that a resumed run writes the same lines.
     sums: dict[str, float] = field(default_factory=dict)
     counted: int = 0
-
-
-class Plan(NamedTuple):
-    """Everything fixed before the first step."""
-
-    recipe: Recipe
-    corpus: Corpus
-    folder: Path
-    order: Order
-    steps: int
-    validate_every: int
-    save_every: int
-    bf16: bool
-    device: torch.device
 
 
 Say = Callable[[str], None]
@@ -80,7 +71,7 @@ def fit(
     tensorboard: bool = False,
     say: Say = print,
     tick: Tick | None = None,
-) -> Standing:
+) -> TrainerState:
     """Train the recipe's model on a corpus and leave a run in `folder`.
 
     `say` receives sentences, `tick` (step, steps, numbers) as it goes. With `resume` the newest
@@ -89,105 +80,68 @@ def fit(
     Raises `Refused` for what cannot be trained, `Diverged` where the loss is not finite (the
     state before that step is saved), `Stopped` after a signal (likewise).
     """
-    plan = make_plan(recipe, corpus, folder, device)
+    plan = make_plan(complete(recipe), corpus, folder, device)
     built = build(recipe, corpus.codec.vocab, steps=plan.steps)
+    check_selection(recipe, built)
     built.vae.to(plan.device)
     built.objective.to(plan.device)
     stepper = build_stepper(recipe, built, steps=plan.steps)
-    standing = _restore(plan, built, stepper, say) if resume else _begin(plan)
-    if standing.finished and (standing.step >= plan.steps or _spent(standing, stepper)):
-        say(
-            f"{folder} is finished: {standing.step} steps. To go on, raise its limit: "
-            f"--set training.epochs={2 * recipe['training']['epochs']:g}"
-        )
+    trainer = _restore(plan, built, stepper, say) if resume else _begin(plan)
+    stood_still = trainer.finished and _out_of_patience(trainer, stepper)
+    if stood_still or trainer.step >= plan.steps:
+        say(f"{folder} is finished: {trainer.step} steps. {_go_on(plan, trainer, stood_still)}")
         if not (folder / "card.md").is_file():  # killed between its last step and its card
-            finish(plan, standing, say)
-        return standing
-    runs.write_text(folder / "recipe.toml", to_toml(recipe))
-    say(estimate(plan, built, standing.step))
-    log = Log(folder, step=standing.step, tensorboard=tensorboard)
-    _Fitting(plan, built, stepper, standing, log, say, tick).run()
-    finish(plan, standing, say)
-    return standing
+            finish(plan, built, trainer, say)
+        return trainer
+    runs.write_text(folder / "recipe.toml", to_toml(plan.recipe))
+    for caution in cautions(plan, built):
+        say(caution)
+    say(estimate(plan, built, trainer.step))
+    log = Log(folder, step=trainer.step, tensorboard=tensorboard)
+    _Fitting(plan, built, stepper, trainer, log, say, tick).run()
+    finish(plan, built, trainer, say)
+    return trainer
 
 
-def make_plan(recipe: Recipe, corpus: Corpus, folder: Path, device: str) -> Plan:
-    """How many steps, how often to look and to save, where and in which precision."""
-    training = recipe["training"]
-    lengths = corpus.split("train").lengths
-    order = Order(lengths, training["batch"], by=training["by"], seed=recipe["seed"])
-    epoch = order.steps_per_epoch()
-    steps = training.get("steps") or max(round(training["epochs"] * epoch), 1)
-    every = training.get("validate_every") or max(min(epoch, steps, VALIDATE_WITHIN), 1)
-    precision = training["precision"]
-    where = runs.find_device(device)
-    return Plan(
-        recipe=recipe,
-        corpus=corpus,
-        folder=folder,
-        order=order,
-        steps=steps,
-        validate_every=every,
-        save_every=training.get("save_every") or min(every, SAVE_WITHIN),
-        bf16=precision == "bf16" or (precision == "auto" and has_bf16(where)),
-        device=where,
-    )
-
-
-def estimate(plan: Plan, built: Built, start: int = 0) -> str:
-    """One sentence on time and memory, from one trial step that changes nothing."""
-    items = plan.corpus.split("train")
-    _, rows = next(iter(plan.order.batches(start)))
-    batch = collate(items, rows)._replace(step=FAR).to(plan.device)
-    accumulate = plan.recipe["training"]["accumulate"]
-    built.vae.eval()  # so that no statistics move; the work is the same
-    # cuDNN's LSTM has no way back in eval mode, so there the trial only goes forward.
-    forward_only = plan.device.type == "cuda"
-    seconds = []
-    for _ in range(5):  # the first ones also pay for setting up the kernels
-        began = time.perf_counter()
-        with torch.set_grad_enabled(not forward_only):
-            if forward_only:
-                built.objective(built.vae, batch)
-            else:
-                backward(built.vae, built.objective, batch, accumulate=accumulate, bf16=plan.bf16)
-        seconds.append((time.perf_counter() - began) * (3 if forward_only else 1))
-    for parameter in built.vae.parameters():
-        parameter.grad = None
-    each = min(seconds) / max(int(batch.length.sum()), 1)
-    tokens = float(plan.order.lengths.mean()) * len(rows) * (plan.steps - start)
-    weights = sum(p.numel() for p in built.vae.parameters())
-    return (
-        f"{weights / 1e6:.2f} million weights; {plan.steps - start} steps of about "
-        f"{len(rows)} sentences; roughly {duration(each * tokens * 1.1)} and "
-        f"{_memory(weights) / 2**20:.0f} MiB of memory "
-        f"({'bfloat16' if plan.bf16 else 'float32'}, {plan.device})"
-    )
+def cautions(plan: Plan, built: Built) -> list[str]:
+    """What somebody should know of this recipe before it is trained."""
+    parts = plan.recipe["training"]["accumulate"]
+    terms = [
+        name
+        for name, penalty in getattr(built.objective, "penalties", {}).items()
+        if getattr(penalty, "of_batch", False)
+    ]
+    if parts > 1 and terms:
+        return [
+            f"{', '.join(terms)}: a penalty on the batch as a whole, which sees each of its "
+            f"{parts} parts alone: another penalty than on all of it at once"
+        ]
+    return []
 
 
 class _Fitting:
-    """The walk from a standing to the last step: log, validate, choose, save, leave when told."""
+    """The walk from a trainer to the last step: log, validate, choose, save, leave when told."""
 
     def __init__(
         self,
         plan: Plan,
         built: Built,
         stepper: Stepper,
-        standing: Standing,
+        trainer: TrainerState,
         log: Log,
         say: Say,
         tick: Tick | None,
     ) -> None:
-        self.plan, self.built, self.stepper, self.standing = plan, built, stepper, standing
+        self.plan, self.built, self.stepper, self.trainer = plan, built, stepper, trainer
         self.log, self.say, self.tick = log, say, tick
         self.valid = plan.corpus.split("valid")
         self.drawn = 0  # tokens of the batch that is being trained on
         self.began = time.monotonic()
 
     def run(self) -> None:
-        plan, standing = self.plan, self.standing
+        plan, trainer = self.plan, self.trainer
         training = plan.recipe["training"]
-        self.stepper.decays = standing.decays
+        self.stepper.decays = trainer.decays
         with stop_requests() as asked:
             try:
                 for step, report in train(
@@ -201,14 +155,14 @@ class _Fitting:
                     bf16=plan.bf16,
                     device=plan.device,
                 ):
-                    standing.step = step
-                    standing.tokens += self.drawn
+                    trainer.step = step
+                    trainer.tokens += self.drawn
                     self._count(report)
-                    last = step == plan.steps
+                    last = step >= plan.steps
                     if step % plan.validate_every == 0 or last:
                         last = self._validate() or last
                     if step % plan.save_every == 0 or last or asked:
-                        standing.finished = last
+                        trainer.finished = last
                         self.save()
                     if last:
                         return
@@ -222,65 +176,76 @@ class _Fitting:
     def _batches(self) -> Iterator[Any]:
         items = self.plan.corpus.split("train")
         workers = self.plan.recipe["training"]["workers"]
-        for batch in batches(items, self.plan.order, start=self.standing.step, workers=workers):
+        for batch in batches(items, self.plan.order, start=self.trainer.step, workers=workers):
             self.drawn = int(batch.length.sum())
             yield batch
 
     def _count(self, report: Mapping[str, Any]) -> None:
-        sums = self.standing.sums
+        sums = self.trainer.sums
         for name, value in report.items():
             sums[name] = sums.get(name, 0.0) + float(value)
-        self.standing.counted += 1
+        self.trainer.counted += 1
         if self.tick is not None:
-            recent = {name: total / self.standing.counted for name, total in sums.items()}
-            self.tick(self.standing.step, self.plan.steps, recent)
-        if self.standing.step % LOG_EVERY == 0:
+            recent = {name: total / self.trainer.counted for name, total in sums.items()}
+            self.tick(self.trainer.step, self.plan.steps, recent)
+        if self.trainer.step % LOG_EVERY == 0:
             self._flush()
 
     def _flush(self) -> None:
         """One line of averages since the last one."""
-        standing = self.standing
-        if standing.counted == 0:
+        trainer = self.trainer
+        if trainer.counted == 0:
             return
         self._clock()
-        numbers = {name: total / standing.counted for name, total in standing.sums.items()}
-        numbers |= {"tokens": standing.tokens, "seconds": round(standing.seconds, 3)}
-        self.log.write("train", standing.step, numbers)
-        standing.sums, standing.counted = {}, 0
+        numbers = {name: total / trainer.counted for name, total in trainer.sums.items()}
+        numbers |= {"tokens": trainer.tokens, "seconds": round(trainer.seconds, 3)}
+        self.log.write("train", trainer.step, numbers)
+        trainer.sums, trainer.counted = {}, 0
 
     def _clock(self) -> None:
         now = time.monotonic()
-        self.standing.seconds += now - self.began
+        self.trainer.seconds += now - self.began
         self.began = now
 
     def _validate(self) -> bool:
         """Measure, choose, decay; true when the run should end here."""
-        self._flush()
         figures = validate(self.plan, self.built, self.valid)
-        step, standing = self.standing.step, self.standing
+        step, trainer = self.trainer.step, self.trainer
         self.log.write("valid", step, figures)
         save(curves(read_log(self.plan.folder)), self.plan.folder / "figures" / "curves.png")
+        self._write_samples()
         self.say(f"step {step}: {describe(figures)}")
         select = self.plan.recipe["training"]["select"]
         if select == "last" or not self.built.objective.settled(step):
             return False
-        if standing.best is None or figures[select] < standing.best:
-            standing.best, standing.stalled, standing.figures = figures[select], 0, figures
+        if figures[select] < (math.inf if trainer.best is None else trainer.best):
+            trainer.best, trainer.best_step, trainer.stalled = figures[select], step, 0
+            trainer.figures = figures
             self._save_best()
             return False
-        standing.stalled += 1
+        trainer.stalled += 1
         patience = self.stepper.patience
-        return patience is not None and standing.stalled >= patience and self._give_in()
+        return patience is not None and trainer.stalled >= patience and self._decay_or_stop()
 
-    def _give_in(self) -> bool:
+    def _write_samples(self) -> None:
+        """What the model can do by now, for people to read."""
+        plan = self.plan
+        explorer = Explorer(self.built.vae, plan.corpus.codec, plan.recipe, {})
+        rows = spread(len(self.valid), SHOWN)
+        given = [plan.corpus.codec.decode(self.valid[int(row)].tolist()) for row in rows]
+        path = plan.folder / "samples" / f"{checkpoint_name(self.trainer.step)}.txt"
+        path.parent.mkdir(exist_ok=True)
+        runs.write_text(path, show(explorer, given))
+
+    def _decay_or_stop(self) -> bool:
         """Validation stands still: go back to the best and lower the rate, or end."""
-        standing, stepper = self.standing, self.stepper
+        trainer, stepper = self.trainer, self.stepper
         if stepper.decays >= stepper.max_decays:
-            self.say(f"validation has not improved for {standing.stalled} times: done")
+            self.say(f"validation has not improved for {trainer.stalled} times: done")
             return True
-        standing.stalled = 0
-        stepper.decays = standing.decays = standing.decays + 1
-        place = runs.newest(self.plan.folder / "best")
+        trainer.stalled = 0
+        stepper.decays = trainer.decays = trainer.decays + 1
+        place = self.plan.folder / "best" / checkpoint_name(trainer.best_step)
         runs.load_state(self.built, runs.load_checkpoint(place).weights, place)
         self.say(f"validation stands still: back to {place.name}, rate × {stepper.decay:g}")
         return False
@@ -292,25 +257,27 @@ class _Fitting:
         """
         if not _finite(self.built):
             raise Diverged(
-                f"step {self.standing.step}: its update left weights that are not finite, so they "
+                f"step {self.trainer.step}: its update left weights that are not finite, so they "
                 "were not saved. Lower optimizer.rate and resume from the checkpoint before."
             )
         self._clock()
-        name = f"step-{self.standing.step:08d}"
+        name = checkpoint_name(self.trainer.step)
         checkpoint = Checkpoint(
-            runs.state(self.built), self._trainer(), self.stepper.optimizer.state_dict()
+            runs.state(self.built), self._saved(), self.stepper.optimizer.state_dict()
         )
         keep = self.plan.recipe["training"]["keep"]
         save_checkpoint(self.plan.folder / "checkpoints", name, checkpoint, keep=keep)
+        # Only now does a checkpoint know of the newest best, so that no resume needs the older.
+        runs.prune(self.plan.folder / "best", keep=1)
 
     def _save_best(self) -> None:
-        name = f"step-{self.standing.step:08d}"
-        checkpoint = Checkpoint(runs.state(self.built), self._trainer())
-        save_checkpoint(self.plan.folder / "best", name, checkpoint, keep=1)
+        name = checkpoint_name(self.trainer.step)
+        checkpoint = Checkpoint(runs.state(self.built), self._saved())
+        save_checkpoint(self.plan.folder / "best", name, checkpoint, keep=2)
 
-    def _trainer(self) -> dict[str, Any]:
+    def _saved(self) -> dict[str, Any]:
         return {
-            **asdict(self.standing),
+            **asdict(self.trainer),
             "version": __version__,
             "torch": torch.__version__,
             "device": str(self.plan.device),
@@ -325,8 +292,7 @@ def validate(plan: Plan, built: Built, items: Items) -> dict[str, Any]:
     measured = measure(built.vae, items, samples=0, limit=limit)
     total, count = 0.0, 0
     built.objective.eval()
-    torch.manual_seed(0)
-    with torch.no_grad():
+    with torch.no_grad(), seeded(0):
         for batch in in_order(items, 64, limit):
             full = batch.to(plan.device)._replace(step=FAR)
             loss, _ = built.objective(built.vae, full)
@@ -391,42 +357,27 @@ def find_corpus(folder: Path) -> Corpus:
     return corpus
 
 
-def finish(plan: Plan, standing: Standing, say: Say) -> None:
+def _go_on(plan: Plan, trainer: TrainerState, stood_still: bool) -> str:
+    """How to train a finished run further."""
+    training = plan.recipe["training"]
+    if stood_still:
+        patience = 2 * plan.recipe["optimizer"]["patience"]
+        return f"Validation stood still; to go on: --set optimizer.patience={patience}"
+    if "steps" in training:
+        return f"To go on: --set training.steps={2 * trainer.step}"
+    return f"To go on: --set training.epochs={2 * training['epochs']:g}"
+
+
+def finish(plan: Plan, built: Built, trainer: TrainerState, say: Say) -> None:
     """What a finished run leaves beside its weights: the curves and a card."""
-    runs.write_text(plan.folder / "card.md", card(plan, standing))
+    runs.write_text(plan.folder / "card.md", card(plan, count_weights(built), asdict(trainer)))
     by_figure = plan.recipe["training"]["select"] != "last"
     if by_figure and not runs.checkpoints(plan.folder / "best"):
         say("no validation fell at full weight, so nothing was chosen: the last weights stand")
-    say(f"done in {duration(standing.seconds)}: {plan.folder}")
+    say(f"done in {duration(trainer.seconds)}: {plan.folder}")
 
 
-def card(plan: Plan, standing: Standing) -> str:
-    """What a run is, for people it is handed to."""
-    manifest = plan.corpus.manifest
-    figures = "\n".join(
-        f"| {name} | {value:.4g} |" if isinstance(value, float) else f"| {name} | {value} |"
-        for name, value in standing.figures.items()
-    )
-    about = plan.recipe.get("about", "A sequence VAE.")
-    return (
-        f"# {plan.recipe['name']}\n\n{about}\n\n"
-        f"- made by: seqvae {__version__}, torch {torch.__version__}, on {plan.device}\n"
-        f"- corpus: {', '.join(source_names(manifest))}; checksum `{plan.corpus.checksum}`\n"
-        f"- seed: {plan.recipe['seed']}; steps: {standing.step}; "
-        f"tokens seen: {standing.tokens}; time: {duration(standing.seconds)}\n"
-        f"- command: `seqvae train recipe.toml CORPUS --out RUN` with the recipe below\n\n"
-        "## Validation, at the chosen step (nats a sentence)\n\n"
-        f"| figure | value |\n|---|---|\n{figures}\n\n"
-        f"## Recipe\n\n```toml\n{to_toml(plan.recipe)}```\n"
-    )
-
-
-def source_names(manifest: Mapping[str, Any]) -> list[str]:
-    """The file names a corpus was prepared from."""
-    return [Path(str(source["name"])).name for source in manifest.get("sources", [])]
-
-
-def _begin(plan: Plan) -> Standing:
+def _begin(plan: Plan) -> TrainerState:
     runs.check_new(plan.folder)
     where = plan.corpus.folder.resolve()
     own = plan.folder.resolve()
@@ -435,17 +386,17 @@ def _begin(plan: Plan) -> Standing:
     # Before the recipe, which makes the folder a run: a run always knows its corpus.
     runs.write_text(plan.folder / "corpus.json", json.dumps(note) + "\n")
     runs.create(plan.folder, plan.recipe, plan.corpus.codec)
-    return Standing()
+    return TrainerState()
 
 
-def _restore(plan: Plan, built: Built, stepper: Stepper, say: Say) -> Standing:
+def _restore(plan: Plan, built: Built, stepper: Stepper, say: Say) -> TrainerState:
     runs.sweep(plan.folder / "checkpoints")
     if not runs.checkpoints(plan.folder / "checkpoints"):
         say("there is no checkpoint yet: beginning at the first step")
-        return Standing()
+        return TrainerState()
     place = runs.newest(plan.folder / "checkpoints", warn=say)
     checkpoint = runs.load_checkpoint(place, device=plan.device)
-    standing = _standing(checkpoint.trainer, place)
+    trainer = _trainer_state(checkpoint.trainer, place)
     if checkpoint.trainer.get("corpus") != plan.corpus.checksum:
         raise Refused(
             f"{plan.corpus.folder} is not the corpus that {plan.folder} began with; leave it out "
@@ -453,19 +404,20 @@ def _restore(plan: Plan, built: Built, stepper: Stepper, say: Say) -> Standing:
         )
     runs.load_state(built, checkpoint.weights, place)
     _restore_optimizer(plan, stepper.optimizer, checkpoint.optimizer, place)
-    say(f"going on from step {standing.step}")
-    return standing
+    runs.forget_after(plan.folder / "best", place.name)
+    say(f"going on from step {trainer.step}")
+    return trainer
 
 
-def _standing(trainer: Mapping[str, Any], place: Path) -> Standing:
+def _trainer_state(saved: Mapping[str, Any], place: Path) -> TrainerState:
     """The trainer's plain numbers, each of the type it should have."""
-    standing = Standing()
-    for name, value in vars(standing).items():
-        found = trainer.get(name, value)
+    trainer = TrainerState()
+    for name, value in vars(trainer).items():
+        found = saved.get(name, value)
         if not (isinstance(found, float | None) if name == "best" else type(found) is type(value)):
             raise Refused(f"{place}: {name} = {found!r:.40} in {runs.TRAINER} cannot be.")
-        setattr(standing, name, found)
-    return standing
+        setattr(trainer, name, found)
+    return trainer
 
 
 def _restore_optimizer(
@@ -495,21 +447,12 @@ def _restore_optimizer(
         )
 
 
-def _spent(standing: Standing, stepper: Stepper) -> bool:
+def _out_of_patience(trainer: TrainerState, stepper: Stepper) -> bool:
     """Whether validation stood still for so long that the run ended by itself."""
     patience = stepper.patience
-    still = patience is not None and standing.stalled >= patience
-    return still and standing.decays >= stepper.max_decays
+    still = patience is not None and trainer.stalled >= patience
+    return still and trainer.decays >= stepper.max_decays
 
 
 def _finite(built: Built) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in runs.state(built).values())
-
-
-def _memory(weights: int) -> float:
-    """Bytes: what the process holds after its trial step, plus two moments of every weight."""
-    import resource
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) + 8 * weights

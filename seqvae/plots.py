@@ -37,6 +37,8 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
         axis.set_title(name.replace("_", " ").replace("kl", "KL"), loc="left")
         axis.set_xlabel("step")
         axis.set_ylabel(unit)
+    if valid and "latent" in valid[0]:
+        axes[-1].set_ylim(0, 1.05 * valid[0]["latent"])
     return figure
 
 

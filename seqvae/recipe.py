@@ -53,7 +53,14 @@ SECTIONS: dict[str, dict[str, Any] | None] = {
         "select": "objective",
     },
 }
-TOP = {"name": "text", "about": "…", "extends": "text", "latent": 32, "seed": 0}
+TOP = {
+    "name": "text",
+    "about": "…",
+    "licence": "CC BY 4.0",
+    "extends": "text",
+    "latent": 32,
+    "seed": 0,
+}
 CHOICES = {
     "data.codec": ("bpe", "unigram", "char", "word"),
     "training.by": ("sentences", "tokens"),
@@ -257,5 +264,8 @@ def _read_file(path: Path) -> str:
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
+        if text.lstrip().startswith(("{", "[")):
+            hint = 'strings inside want quotes, as in {kind = "linear", share = 0.3}'
+            raise Refused(f"{text} is no TOML ({error}): {hint}.") from error
         return text  # a bare word: encoder.pool=max

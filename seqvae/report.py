@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import __version__, runs
+from . import __version__, runs, shelf
 from .codecs.codec import Codec
 from .corpus import Corpus, Split, open_corpus
 from .errors import Refused
 from .evaluate import Measured, Progress, measure
-from .explore import shipped_folder
 from .fit import find_corpus
 from .metrics import ACTIVE
 from .plots import bars_of_dimensions, save
 
 DEAF = 0.1  # nats: a decoder that loses no more with another's code does not read it
 NATS = "nats a sentence"
+SHUFFLED = f"{NATS}: what another sentence's code costs"
 ROWS = (  # figure, what it is called, its unit, its standard error
     ("reconstruction", "reconstruction (z ~ q)", NATS, None),
     ("kl", "KL", NATS, None),
@@ -29,7 +29,7 @@ ROWS = (  # figure, what it is called, its unit, its standard error
     ("perplexity_per_token", "perplexity a token", "", None),
     ("perplexity_per_word", "perplexity a word", "", None),
     ("active_units", "active units", "", None),
-    ("shuffle_delta_nll", "another's code costs", NATS, "shuffle_standard_error"),
+    ("shuffle_delta_nll", "z-shuffle ΔNLL", SHUFFLED, "shuffle_standard_error"),
 )
 
 
@@ -98,27 +98,15 @@ def evaluate_run(
     """Measure the run's chosen weights; write report.json and figures into `out` or the run.
 
     A look at the test split is noted in the run's test_ledger.jsonl: it should stay a rare one.
-    A run that came with the package is never written to.
+    A run that came with the package is never written to: its report goes to reports/NAME.
 
     Raises `Refused` for what is no run, no corpus, or a corpus of another codec.
     """
     where = runs.find_device(device)
     opened = runs.open_run(folder, device=where, warn=warn)
-    data = find_corpus(folder) if corpus is None else open_corpus(corpus)
+    data = _corpus(folder, corpus)
     _check_codec(opened.codec, data)
     items = data.split(split)
-    about = {
-        "run": folder.name,
-        "recipe": opened.recipe["name"],
-        "step": opened.trainer["step"],
-        "split": split,
-        "corpus": data.checksum,
-        "seed": seed,
-        "device": str(where),
-        "version": __version__,
-        "codes": "z sampled once from q for reconstruction; active units from posterior means",
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
     measured = measure(
         opened.built.vae,
         items,
@@ -128,11 +116,12 @@ def evaluate_run(
         words=lambda row: count_words(opened.codec, items, row),
         progress=progress,
     )
+    about = _about(opened, data, split=split, seed=seed, device=str(where))
     report = EvaluationReport(measured, about, [*measured.notes, reading(measured)])
-    written = _write(report, out or folder)
+    own = Path("reports") / folder.name if shelf.is_shipped(folder) else folder
+    written = _write(report, out or own)
     if split == "test":
-        own = folder.parent != shipped_folder()
-        written.append(_note_test(report, folder if own else out or folder))
+        written.append(_note_test(report, own))
     return report, written
 
 
@@ -155,6 +144,36 @@ def reading(measured: Measured) -> str:
             f"{error:.2f} nats, next to nothing. Raise the floor of free bits, or word dropout."
         )
     return f"The decoder reads its code: with another sentence's it loses {cost:.1f} nats."
+
+
+def _corpus(folder: Path, corpus: Path | None) -> Corpus:
+    if corpus is not None:
+        return open_corpus(corpus)
+    if shelf.is_shipped(folder):
+        raise Refused(
+            f"{folder.name} comes with the package, its corpus does not. Name one: --corpus "
+            f"FOLDER, prepared with the codec of the run (seqvae export {folder.name} COPY; "
+            "seqvae prepare text FILE --codec COPY/codec --out FOLDER)."
+        )
+    return find_corpus(folder)
+
+
+def _about(
+    opened: runs.Opened, data: Corpus, *, split: str, seed: int, device: str
+) -> dict[str, Any]:
+    """What was measured, on what, and when."""
+    return {
+        "run": opened.folder.resolve().name,
+        "recipe": opened.recipe["name"],
+        "step": opened.trainer["step"],
+        "split": split,
+        "corpus": data.checksum,
+        "seed": seed,
+        "device": device,
+        "version": __version__,
+        "codes": "z sampled once from q for reconstruction; active units from posterior means",
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
 
 
 def _check_codec(codec: Codec, data: Corpus) -> None:
@@ -189,6 +208,7 @@ def _write(report: EvaluationReport, folder: Path) -> list[Path]:
 
 
 def _note_test(report: EvaluationReport, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
     ledger = folder / "test_ledger.jsonl"
     with ledger.open("a", encoding="utf-8") as file:
         file.write(json.dumps({**report.about, **report.figures()}) + "\n")

@@ -102,11 +102,26 @@ def save_checkpoint(folder: Path, name: str, checkpoint: Checkpoint, *, keep: in
         raise
     _sync(folder)
     sweep(folder)
-    kept = [path for path in checkpoints(folder) if path.name <= name][-keep:]
-    for path in checkpoints(folder):
-        if path not in kept:
-            shutil.rmtree(path)
+    forget_after(folder, name)
+    prune(folder, keep=keep)
     return place
+
+
+def forget_after(folder: Path, name: str) -> None:
+    """Remove checkpoints of later steps: they are damaged, or of a course that was left."""
+    for later in [path for path in checkpoints(folder) if path.name > name]:
+        shutil.rmtree(later)
+
+
+def prune(folder: Path, *, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints."""
+    for old in checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+
+
+def checkpoint_name(step: int) -> str:
+    """The folder of a step's checkpoint; names sort as steps do."""
+    return f"step-{step:08d}"
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -172,33 +187,33 @@ def is_run(folder: Path) -> bool:
 
 def read_recipe(folder: Path) -> Recipe:
     """The recipe of a run. Raises `Refused` for a folder that is no run."""
+    check_run(folder)
+    return read_whole(folder / "recipe.toml")
+
+
+def check_run(folder: Path) -> None:
+    """Raise `Refused` for a folder that is no run."""
     if not is_run(folder):
         what = "has no recipe.toml and codec/" if folder.is_dir() else "is no folder"
         raise Refused(
             f"{folder} is no run: it {what}. A run is a folder made by "
             "`seqvae train CORPUS --out FOLDER`."
         )
-    return read_whole(folder / "recipe.toml")
 
 
 def open_run(
-    folder: Path,
-    *,
-    device: str | torch.device = "cpu",
-    which: str = "best",
-    warn: Warn | None = None,
+    folder: Path, *, device: str | torch.device = "cpu", warn: Warn | None = None
 ) -> Opened:
-    """Open a run: its recipe, codec and the weights chosen on validation (or the "last").
+    """Open a run: its recipe, codec and the weights chosen on validation.
 
     Where nothing was chosen yet the last checkpoint is taken. `warn` is told of damaged
     checkpoints that were passed over (None: as a warning of Python's).
 
     Raises `Refused` for a folder that is no run, and for damaged files, by name.
     """
-    recipe = read_recipe(folder)
-    codec = load_codec(folder / "codec")
+    check_run(folder)
     chosen = folder / "best"
-    if which == "last" or not checkpoints(chosen):
+    if not checkpoints(chosen):
         chosen = folder / "checkpoints"
     if not checkpoints(chosen):
         raise Refused(
@@ -206,7 +221,9 @@ def open_run(
             f"seqvae train --resume --out {folder}"
         )
     place = newest(chosen, warn=warn)
+    # First of all: it says whether this version can read the rest.
     checkpoint = load_checkpoint(place, optimizer=False)
+    recipe, codec = read_recipe(folder), load_codec(folder / "codec")
     built = build(recipe, codec.vocab)
     load_state(built, checkpoint.weights, place)
     built.vae.to(device).eval()
@@ -260,7 +277,7 @@ def export(folder: Path, out: Path, *, warn: Warn | None = None) -> None:
         raise Refused(f"{out} exists already; choose another folder.")
     opened = open_run(folder, warn=warn)
     weights = {n: t.half() if t.is_floating_point() else t for n, t in state(opened.built).items()}
-    name = f"step-{opened.trainer['step']:08d}"
+    name = checkpoint_name(opened.trainer["step"])
     try:
         create(out, opened.recipe, opened.codec)
         save_checkpoint(out / "best", name, Checkpoint(weights, opened.trainer), keep=1)

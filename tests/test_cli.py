@@ -31,6 +31,7 @@ from seqvae.progress import Progress
 from seqvae.vae import Pass
 
 A, B = "the old cat sees the dog", "the happy child finds the fish now"
+NEAR = ["neighbours", "tatoeba", A]
 SECONDS = 60  # in which any process of these tests must have ended
 
 
@@ -140,6 +141,27 @@ def test_a_printed_recipe_is_whole_and_prints_itself(seqvae: Command, tmp_path: 
     assert not Path("runs").exists() or not (Path("runs") / "text").exists()
 
 
+def test_the_recipe_of_a_run_is_printed_and_nothing_is_trained(
+    seqvae: Command, home: Path, run: Path
+) -> None:
+    before = tree(home)
+    printed = seqvae("train", "--resume", "--out", run, "--print-recipe", "--set", "latent=7")
+    assert printed.status == 0
+    assert tomllib.loads(printed.out) == {**runs.read_recipe(run), "latent": 7}
+    assert tree(home) == before
+
+
+def test_a_seed_of_training_is_a_setting(seqvae: Command) -> None:
+    short = seqvae("train", "--print-recipe", "--seed", 5).out
+    assert tomllib.loads(short)["seed"] == 5
+    assert short == seqvae("train", "--print-recipe", "--set", "seed=5").out
+
+
+def test_a_flag_has_no_opposite_in_the_help(seqvae: Command) -> None:
+    for command in ("train", "encode", "sample", "prepare text"):
+        assert "--no-" not in seqvae(*command.split(), "--help").out
+
+
 def test_recipes_lists_each_with_what_it_is(seqvae: Command) -> None:
     lines = seqvae("recipes").lines
     assert [line.split()[0] for line in lines] == recipe.shipped()
@@ -215,8 +237,53 @@ def test_two_arguments_interpolate_with_the_run_that_ships(
     seqvae: Command, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(home / "run", tmp_path / "tatoeba")
-    monkeypatch.setattr("seqvae.explore.explorer._shipped_folder", lambda: tmp_path)
-    assert seqvae("interpolate", A, B).out == seqvae("interpolate", home / "run", A, B).out
+    monkeypatch.setattr("seqvae.shelf.shipped_folder", lambda: tmp_path)
+    assert seqvae("interpolate", A, B).lines == seqvae("interpolate", home / "run", A, B).lines
+    assert seqvae("sample").lines == seqvae("sample", home / "run").lines
+
+
+def test_a_sentence_that_was_forgotten_is_missed(
+    seqvae: Command, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    for run in ("tatoeba", "run"):
+        done = seqvae("interpolate", run, A)
+        assert done.status == 2
+        assert f'a sentence is missing: seqvae interpolate {run} "A" "B"' in done.line
+
+
+def test_the_corpus_of_a_run_that_ships_must_be_named(
+    seqvae: Command, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(home / "run", tmp_path / "shelf" / "tatoeba")
+    (tmp_path / "shelf" / "tatoeba" / "corpus.json").unlink()
+    monkeypatch.setattr("seqvae.shelf.shipped_folder", lambda: tmp_path / "shelf")
+    monkeypatch.chdir(tmp_path)
+    before = tree(tmp_path / "shelf")
+    for command, cure in ((["evaluate", "tatoeba"], "--corpus"), (NEAR, "--among FILE")):
+        done = seqvae(*command)
+        assert done.status == 2
+        assert "tatoeba comes with the package" in done.line and cure in done.line
+        assert str(tmp_path) not in done.line
+    assert len(seqvae(*NEAR, "--among", home / "text.txt").lines) == 5
+    look = ("evaluate", "tatoeba", "--corpus", home / "corpus", "--samples", 0, "--split")
+    for split in ("valid", "test"):
+        assert seqvae(*look, split).status == 0
+    assert Path("reports/tatoeba/report.json").is_file()
+    assert Path("reports/tatoeba/test_ledger.jsonl").is_file()
+    assert tree(tmp_path / "shelf") == before
+
+
+def test_the_cure_for_the_corpus_of_a_run_that_ships_works(
+    seqvae: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_text(tmp_path / "FILE")
+    said = re.search(r"\((.*)\)", seqvae("evaluate", "tatoeba").line)
+    assert said is not None
+    for command in said[1].split("; "):
+        assert seqvae(*command.split()[1:]).status == 0
+    assert seqvae("evaluate", "tatoeba", "--corpus", "FOLDER", "--samples", 0).status == 0
 
 
 def test_decoding_what_was_encoded_is_reconstructing(
@@ -231,6 +298,38 @@ def test_decoding_what_was_encoded_is_reconstructing(
     one, other = (seqvae("encode", run, A, "--draw", "--seed", seed).out for seed in (1, 2))
     assert one != other
     assert one == seqvae("encode", run, A, "--draw", "--seed", 1).out
+
+
+def test_sentences_are_read_as_they_come(run: Path) -> None:
+    """A pipe need not end before the first answers are written."""
+    command = [sys.executable, "-m", "seqvae", "reconstruct", str(run), "--file", "-"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes, bufsize=1) as child:
+        assert child.stdin is not None and child.stdout is not None
+        child.stdin.write(f"{A}\n" * 300)
+        child.stdin.flush()
+        assert child.stdout.readline() == f"{A}\n"
+        child.stdin.close()
+        assert len(child.stdout.read().splitlines()) == 2 * 300 - 1
+
+
+def test_codes_come_from_any_file_that_can_be_read(run: Path) -> None:
+    command = [sys.executable, "-m", "seqvae", "decode", str(run), "/dev/stdin"]
+    done = subprocess.run(
+        command, input='{"z": [0, 1]}\n', capture_output=True, text=True, timeout=SECONDS
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_sentence_is_written_to_its_end(seqvae: Command, home: Path, tmp_path: Path) -> None:
+    """As long as the recipe let sentences be, unless a length is given."""
+    out = tmp_path / "run"
+    brief = sets(training_steps=1, data_max_tokens=9)
+    assert seqvae("train", home / "text.txt", "--out", out, *brief).status == 0
+    wild = ("sample", out, "-n", 50, "--temperature", 50)
+    assert max(len(line.split()) for line in seqvae(*wild).lines) == 9
+    assert max(len(line.split()) for line in seqvae(*wild, "--length", 20).lines) > 9
 
 
 def test_codes_of_whole_numbers_are_codes(seqvae: Command, run: Path, tmp_path: Path) -> None:
@@ -412,10 +511,28 @@ WRONG = {
     "no text": Wrong(RECIPE, "r.toml is not UTF-8", {"r.toml": b"\xff\xfe"}),
     "a circle": Wrong(RECIPE, "circle.*Remove one", {"r.toml": b'extends = "{tmp}/r.toml"'}),
     "a missing recipe": Wrong("train {tmp}/r.toml", "no recipe or file .*r.toml"),
+    "a mistyped recipe": Wrong(
+        "train tetx", "'tetx' is no recipe and no file. Did you mean the recipe 'text'"
+    ),
+    "a mistyped recipe with a corpus": Wrong("train tatoba {home}/corpus", "recipe 'tatoeba'"),
+    "a run for a corpus": Wrong(
+        "train {run} --out {tmp}/new",
+        r"is a run, not a corpus.*--resume --out .*/run; begin another.*train .*/corpus --out",
+    ),
+    "an unfinished corpus": Wrong(
+        "train {tmp} --out {tmp}/new", "not prepared to its end.*prepare text", {"plan.json": b""}
+    ),
     "two recipes": Wrong("train text demo", "at most one recipe"),
     "no corpus": Wrong("train --out {tmp}/new", "no corpus named: seqvae train corpus.txt"),
     "a setting without a sign": Wrong(f"{SET} latent", "section.key=value"),
     "an unknown setting": Wrong(f"{SET} trainin.epochs=3", 'did you mean "training"'),
+    "a table without quotes": Wrong(
+        f"{SET} objective.terms.kl.weight={{kind=linear,share=0.3}}",
+        r'want quotes, as in \{kind = "linear"',
+    ),
+    "a table taken apart by the shell": Wrong(
+        f"{SET} latent=3 objective.terms.kl.weight=share=0.3", "needs a --set before it.*quotes"
+    ),
     "a setting of the wrong type": Wrong(f"{SET} training.epochs=many", "type str.*float"),
     "no number of epochs": Wrong(f"{SET} training.epochs=nan", "above 0"),
     "endless epochs": Wrong(f"{SET} training.epochs=inf", "above 0"),
@@ -429,6 +546,13 @@ WRONG = {
     "a file as a run": Wrong("train {home}/corpus --out {home}/text.txt", "is a file.*--out"),
     "a file above": Wrong("train {home}/corpus --out {home}/text.txt/run", "is a file.*--out"),
     "resume of nothing": Wrong("train --resume", "name it with --out"),
+    "a run around the corner": Wrong(
+        "train {home}/corpus --out {home}/x/y/../../run", "run is a run already.*--resume"
+    ),
+    "an export around the corner": Wrong(
+        "export {run} {home}/x/y/../../corpus", "corpus exists already"
+    ),
+    "resume without its flag": Wrong("train --resume {run}", r"name it with --out .*/run,"),
     "resume of no run": Wrong("train --resume --out {tmp}", "is no run: it has no recipe.toml"),
     "resume with a recipe": Wrong("train text --resume --out {run}", "only with --set"),
     "resume with another corpus": Wrong(
@@ -453,7 +577,7 @@ WRONG = {
         "reconstruct {run} --file {tmp}/t.txt", "holds no sentence", text(b"\n\n")
     ),
     "a file that is no text": Wrong(
-        "encode {run} --file {tmp}/t.txt", "not UTF-8.*iconv", text(b"caf\xe9\n")
+        "encode {run} --file {tmp}/t.txt", "line 2 is not UTF-8.*iconv", text(b"tea\ncaf\xe9\n")
     ),
     "a file without the field": Wrong(
         "encode {run} --file {tmp}/t.jsonl", "line 1 has no field 'text'", {"t.jsonl": b'{"a":1}'}
@@ -484,6 +608,7 @@ WRONG = {
     "codes that are no JSON": Wrong(DECODE, "line 2 is no JSON", codes('{"z":[1,2]}\nz\n')),
     "codes nested too deep": Wrong(DECODE, "line 1 is no JSON", codes("[" * 100_000)),
     "no codes": Wrong(DECODE, "holds no codes; make", codes("\n")),
+    "a folder for a file": Wrong("decode {run} {home}", "no file"),
     "neighbours among nothing": Wrong("neighbours {run} a --among {tmp}/no", "no file"),
     "neighbours in no corpus": Wrong("neighbours {run} a --among {tmp}", "no manifest.json"),
     # the command line itself
@@ -580,16 +705,16 @@ def test_falling_back_is_said_and_works(seqvae: Command, run: Path, tmp_path: Pa
 
 def test_a_bug_of_ours_is_not_hidden(seqvae: Command, run: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyError):
-        patch.setattr("seqvae.cli._how", lambda *how: dict[str, str]()["bug"])
+        patch.setattr("seqvae.cli._decoding", lambda **options: dict[str, str]()["bug"])
         seqvae("sample", run)
 
 
 def test_running_out_of_memory_is_one_line(seqvae: Command, run: Path) -> None:
-    def full(*how: object) -> None:
+    def full(**options: object) -> None:
         raise MemoryError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqvae.cli._how", full)
+        patch.setattr("seqvae.cli._decoding", full)
         done = seqvae("sample", run)
     assert done.status == 1
     assert "out of memory. Try" in done.line

@@ -229,10 +229,15 @@ def test_many_rare_characters_leave_room_for_pieces() -> None:
     assert codec.vocab == 8000 and codec.decode(codec.encode(lines[77]).ids) == lines[77]
 
 
-def test_nfkc_is_an_option_that_reports_what_it_loses() -> None:
-    codec = SentencePieceCodec.train(LINES, nfkc=True)
-    assert codec.decode(codec.encode("ﬁt").ids) == "fit"
-    assert codec.encode("ﬁt").loss == {"nfkc": 1} and codec.encode("fit").loss == {}
+def test_what_other_versions_set_does_not_keep_a_codec_shut(tmp_path: Path) -> None:
+    CODECS["bpe"].save(tmp_path)
+    path = tmp_path / "codec.json"
+    header = json.loads(path.read_text())
+    path.write_text(json.dumps({**header, "settings": {"model": "bpe", "nfkc": False}}))
+    assert load_codec(tmp_path).encode(LINES[0]) == CODECS["bpe"].encode(LINES[0])
+    path.write_text(json.dumps({**header, "settings": {"model": "bep"}}))
+    with pytest.raises(Refused, match=r"codec\.json is damaged"):
+        load_codec(tmp_path)
 
 
 def saved(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,11 @@ from tiny import prepared, recipe, sentences, train
 
 import seqvae
 from seqvae.errors import Refused
-from seqvae.explore import Explorer, How
-from seqvae.explore.how import AT_ONCE
+from seqvae.explore import Decoding, Explorer
+from seqvae.explore.decoding import AT_ONCE, LONGEST
 
 TEXTS = sentences(20)
-DRAW = How(temperature=1.0, length=12)
+DRAW = Decoding(temperature=1.0, length=12)
 
 
 @pytest.fixture(scope="module")
@@ -44,27 +45,57 @@ def test_a_sentence_has_the_same_code_in_any_company(m: Explorer) -> None:
     torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
 
 
-def test_mean_codes_draw_nothing(m: Explorer) -> None:
+def test_the_callers_own_randomness_is_left_as_it_was(m: Explorer) -> None:
     before = torch.random.get_rng_state()
     assert torch.equal(m.encode(TEXTS), m.encode(TEXTS))
+    m.encode(TEXTS, sample=True, seed=3)
+    m.sample(3, DRAW)
+    m.reconstruct(TEXTS, DRAW)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_drawn_codes_lie_about_the_mean_as_widely_as_said(m: Explorer) -> None:
     draws = torch.stack([m.encode(TEXTS[:1], sample=True, seed=seed) for seed in range(400)])
-    mean, spread = m.encode(TEXTS[:1]), m.spread(TEXTS[:1])
-    assert (draws.mean(0) - mean).abs().max() < 4 * spread.max() / 20
-    torch.testing.assert_close(draws.std(0), spread, rtol=0.15, atol=0)
+    mean, stddev = m.encode(TEXTS[:1]), m.stddev(TEXTS[:1])
+    assert (draws.mean(0) - mean).abs().max() < 4 * stddev.max() / 20
+    torch.testing.assert_close(draws.std(0), stddev, rtol=0.15, atol=0)
 
 
 def test_nothing_encodes_to_nothing(m: Explorer) -> None:
-    assert m.encode([]).shape == m.spread([]).shape == (0, 2)
+    assert m.encode([]).shape == m.stddev([]).shape == (0, 2)
     assert m.reconstruct([]) == []
     assert m.neighbours(TEXTS[0], []) == []
 
 
 def test_reconstructing_is_decoding_the_code(m: Explorer) -> None:
     assert m.reconstruct(TEXTS) == m.decode(m.encode(TEXTS))
+
+
+def test_reconstructions_come_a_part_at_a_time_and_are_the_same(m: Explorer) -> None:
+    read = []
+
+    def items() -> Iterator[str]:
+        for text in TEXTS * (2 * AT_ONCE // len(TEXTS) + 1):
+            read.append(text)
+            yield text
+
+    written = m.reconstructions(items(), DRAW)
+    first = next(written)
+    assert len(read) <= AT_ONCE + 1, "the first part is written before the next one is read"
+    pairs = [first, *written]
+    assert [item for item, _ in pairs] == read
+    assert [again for _, again in pairs] == m.reconstruct(read, DRAW)
+
+
+def test_unless_told_it_writes_as_long_as_it_was_trained(m: Explorer) -> None:
+    assert m.longest == LONGEST
+    brief = Explorer(m.vae, m.codec, {**m.recipe, "data": {"max_tokens": 3}}, m.facts)
+    assert brief.longest == 3
+    for decoding in (Decoding(), Decoding(beam=2), Decoding(temperature=5.0)):
+        lengths = [len(text.split()) for text in brief.sample(9, decoding)]
+        assert max(lengths) <= 3
+    longer = Decoding(temperature=5.0, length=40)
+    assert max(len(text.split()) for text in brief.sample(30, longer)) > 3
 
 
 @pytest.mark.parametrize("kind", ["lerp", "slerp"])
@@ -87,9 +118,11 @@ def test_the_nearest_is_found_however_many_there_are(m: Explorer) -> None:
     torch.testing.assert_close(torch.tensor(distances), wanted, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("how", [How(), DRAW, How(beam=2), How(top_k=3), How(top_p=0.5)])
-def test_the_same_seed_writes_the_same(how: How, m: Explorer) -> None:
-    assert m.sample(5, how) == m.sample(5, how)
+@pytest.mark.parametrize(
+    "decoding", [Decoding(), DRAW, Decoding(beam=2), Decoding(top_k=3), Decoding(top_p=0.5)]
+)
+def test_the_same_seed_writes_the_same(decoding: Decoding, m: Explorer) -> None:
+    assert m.sample(5, decoding) == m.sample(5, decoding)
 
 
 def test_a_long_list_of_samples_does_not_repeat_itself(language_model: Explorer) -> None:
@@ -124,9 +157,9 @@ def test_what_cannot_be_done_is_refused(m: Explorer) -> None:
     with pytest.raises(Refused, match="ask for 1 or more"):
         m.neighbours(a, TEXTS, 0)
     with pytest.raises(Refused, match="one or the other"):
-        How(beam=3, temperature=1.0)
+        Decoding(beam=3, temperature=1.0)
     with pytest.raises(Refused, match="at least 1 token"):
-        How(length=0)
+        Decoding(length=0)
     with pytest.raises(Refused, match="blank"):
         m.encode([a, " "])
 

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [  # from the bottom; the names of one line do not see each other
-    "errors tokens latent metrics schedules plots progress",
+    "errors tokens latent metrics schedules plots progress randomness",
     "distributions codecs recipe files",
     "vae corpus posteriors attention",
     "data encoders decoders priors regularizers",
@@ -16,8 +16,8 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
     "training",
     "generate build",
     "runs log",
-    "shelf",
-    "evaluate explore",
+    "shelf plan",
+    "evaluate explore estimate card",
     "fit",
     "report",
     "data_prep",

@@ -23,7 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep import sources as source_module
-from data_prep.text import Prepared, _exact_thresholds, _unchanged, line_hash, prepare_text
+from data_prep.plan import line_hash, unchanged
+from data_prep.scan import exact_thresholds
+from data_prep.text import Prepared, prepare_text
 from seqvae.codecs import WordCodec
 from seqvae.corpus import Corpus, open_corpus
 from seqvae.errors import Refused
@@ -77,7 +79,7 @@ def test_every_line_is_kept_or_dropped_with_its_reason(source: Path, tmp_path: P
     dropped: Counter[str] = sum((c.dropped for c in prepared.splits.values()), Counter())
     assert dropped == {"blank": 2, "invalid UTF-8": 1, "NUL byte": 1, "U+2581": 1, "too long": 1}
     assert kept + dropped.total() == 606
-    corpus = prepared.open()
+    corpus = open_corpus(prepared.folder)
     rows = sum(len(corpus.split(name)) for name in ("train", "valid", "test"))
     assert rows == kept
     assert corpus.manifest["dropped"]["train"]["blank"] == 2
@@ -157,7 +159,7 @@ def test_small_corpora_are_split_exactly(tmp_path: Path, n: int) -> None:
 def test_thresholds_leave_something_to_train_on(
     keys: list[int], first: float, second: float
 ) -> None:
-    valid_below, test_below = _exact_thresholds(sorted(keys), first, second)
+    valid_below, test_below = exact_thresholds(sorted(keys), first, second)
     valid = sum(key < valid_below for key in keys)
     test = sum(valid_below <= key < test_below for key in keys)
     assert valid_below <= test_below and valid + test < len(keys)
@@ -169,7 +171,7 @@ def test_thresholds_leave_something_to_train_on(
 def test_splits_of_large_corpora_are_as_large_as_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_prep.text.EXACT_LINES", 100)
+    monkeypatch.setattr("data_prep.scan.EXACT_LINES", 100)
     source = text_file(tmp_path / "a.txt", [f"w{i % 7} line {i}" for i in range(4000)])
     prepared = prepare_text([source], tmp_path / "out", valid_fraction=0.25, max_tokens=999)
     assert prepared.splits["valid"].kept == pytest.approx(1000, abs=4 * 28)
@@ -187,11 +189,11 @@ def test_train_lines_of_given_splits_are_dropped_unless_kept(tmp_path: Path) -> 
     test = text_file(tmp_path / "test.txt", ["e f", "a b"])
     files: dict[str, Any] = {"valid": valid, "test": test, "codec": "word"}
     prepared = prepare_text([train], tmp_path / "out", **files)
-    assert texts(prepared.open(), "train") == ["c d", "g h"]
+    assert texts(open_corpus(prepared.folder), "train") == ["c d", "g h"]
     assert count(prepared, "duplicate of valid/test") == 3
-    assert [len(prepared.open().split(name)) for name in ("valid", "test")] == [2, 2]
+    assert [len(open_corpus(prepared.folder).split(name)) for name in ("valid", "test")] == [2, 2]
     kept = prepare_text([train], tmp_path / "kept", keep_duplicates=True, **files)
-    assert len(kept.open().split("train")) == 5
+    assert len(open_corpus(kept.folder).split("train")) == 5
 
 
 def test_the_codec_learns_from_train_alone(tmp_path: Path) -> None:
@@ -328,7 +330,7 @@ def test_labels_may_stand_beside_a_text_file(tmp_path: Path) -> None:
 
 
 def test_too_many_labels_are_no_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data_prep.text.MOST_LABELS", 10)
+    monkeypatch.setattr("data_prep.scan.MOST_LABELS", 10)
     path = write_rows(tmp_path / "a.csv")
     with pytest.raises(Refused, match="more than 10 different values"):
         prepare_text([path], tmp_path / "out", column="body", label="id")
@@ -483,7 +485,7 @@ def test_shards_and_one_run_give_the_same_bytes(source: Path, tmp_path: Path) ->
         assert part.finished == (i == 1)
     assert whole.blocks == 7
     assert arrow_bytes(tmp_path / "whole") == arrow_bytes(tmp_path / "parts")
-    assert whole.open().manifest == open_corpus(tmp_path / "parts").manifest
+    assert open_corpus(whole.folder).manifest == open_corpus(tmp_path / "parts").manifest
 
 
 def test_an_interrupted_run_is_carried_on_not_begun_anew(source: Path, tmp_path: Path) -> None:
@@ -619,11 +621,11 @@ def test_what_cannot_be_read_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_moved_revision_of_the_hub_is_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = source_module.Source("hf://owner/name", source_module.Columns(None, None))
+    source = source_module.Source("hf://owner/name", source_module.Request(None, None))
     before = {"name": source.name, "revision": "a", "sha256": None}
     for revision, same in (("a", True), ("b", False)):
         monkeypatch.setattr(source_module, "_hub", lambda name, r=revision: ("", None, r))
-        assert _unchanged(source, before) is same
+        assert unchanged(source, before) is same
 
 
 # Real corpora

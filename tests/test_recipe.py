@@ -120,6 +120,16 @@ def differences(before: Any, after: Any, where: tuple[str, ...] = ()) -> dict[An
     return found
 
 
+def test_a_setting_of_none_takes_a_value_away_and_braces_empty_a_section() -> None:
+    given = {"optimizer": {"kind": "AdamW", "patience": 4}, "objective": {"terms": {"kl": {}}}}
+    assert override(given, ["optimizer.patience=none", "objective.terms={}"]) == {
+        "optimizer": {"kind": "AdamW"},
+        "objective": {"terms": {}},
+    }
+    with pytest.raises(Refused, match="does not set it"):
+        override(given, ["optimizer.rate=none"])
+
+
 def test_settings_are_applied_in_their_order() -> None:
     settings = ["encoder.kind=TransformerEncoder", "encoder.width=32", "encoder.width=64"]
     assert override(read(DEFAULT), settings)["encoder"] == {

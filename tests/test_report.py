@@ -51,6 +51,9 @@ def test_a_report_on_disk_is_the_report(home: Path, tmp_path: Path) -> None:
     told = dict((name, cell) for name, cell, _ in report.rows())
     assert told["valid split"] == f"{figures['items']} items"
     assert told["active units"] == f"{figures['active_units']} of 2"
+    units = {name: unit for name, _, unit in report.rows()}
+    assert units["z-shuffle ΔNLL"] == "nats a sentence: what another sentence's code costs"
+    assert report.about["run"] == "run"
 
 
 def test_a_language_model_has_a_likelihood_and_no_code(home: Path, tmp_path: Path) -> None:
@@ -76,6 +79,27 @@ def test_looks_at_the_test_split_add_up(home: Path, tmp_path: Path) -> None:
     evaluate_run(run, split="valid", samples=0, device="cpu")
     ledger = (run / "test_ledger.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line)["split"] for line in ledger] == ["test", "test"]
+
+
+def test_a_run_that_ships_is_never_written_to(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(home / "run", tmp_path / "shelf" / "name")
+    monkeypatch.setattr("seqvae.shelf.shipped_folder", lambda: tmp_path / "shelf")
+    monkeypatch.chdir(tmp_path)
+    corpus = find_corpus(home / "run").folder
+    before = sorted(run.rglob("*"))
+    _, written = evaluate_run(run, corpus, split="test", samples=0, device="cpu")
+    assert {path.parts[:2] for path in written} == {("reports", "name")}
+    _, written = evaluate_run(
+        run, corpus, split="test", samples=0, device="cpu", out=tmp_path / "elsewhere"
+    )
+    ledger = Path("reports/name/test_ledger.jsonl")
+    assert written[-1] == ledger, "every look is noted in one place"
+    assert len(ledger.read_text("utf-8").splitlines()) == 2
+    assert sorted(run.rglob("*")) == before
+    with pytest.raises(Refused, match="its corpus does not. Name one: --corpus"):
+        evaluate_run(run, samples=0, device="cpu")
 
 
 @pytest.mark.parametrize("codec", ["word", "bpe"])

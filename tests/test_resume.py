@@ -31,6 +31,7 @@ from seqvae.errors import Diverged, Refused, Stopped
 from seqvae.fit import stop_requests
 from seqvae.objectives import Elbo
 from seqvae.objectives.objective import Report
+from seqvae.recipe import override
 from seqvae.vae import Pass
 
 
@@ -355,3 +356,53 @@ def test_a_kill_while_saving_leaves_a_part_that_is_swept(corpus: Path, tmp_path:
     runs.sweep(place)
     assert [path.name for path in runs.checkpoints(place)] == ["step-00000003", "step-00000006"]
     assert len(list(place.iterdir())) == 2
+
+
+def test_a_run_resumed_with_a_lower_limit_ends_at_once(
+    corpus: Path, whole: Mapping[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(whole["LSTM"], tmp_path / "run")
+    said: list[str] = []
+    shorter = recipe(training_steps=5)
+    train(shorter, corpus, tmp_path / "run", resume=True, say=said.append)
+    assert said[-1].endswith("To go on: --set training.steps=24")
+    assert weights_sum(tmp_path / "run") == weights_sum(whole["LSTM"])
+
+
+def test_a_run_that_falls_back_to_its_best_falls_back_to_the_same_after_a_kill(
+    corpus: Path, tmp_path: Path
+) -> None:
+    # So steep that validation never improves: each look after the first goes back to the best.
+    often = recipe(training_validate_every=1, training_save_every=4, training_clip=1e6)
+    steep = override(often, ['optimizer={kind="SGD", rate=30.0, patience=1, max_decays=20}'])
+    train(steep, corpus, tmp_path / "whole")
+    assert runs.load_checkpoint(runs.newest(tmp_path / "whole/checkpoints")).trainer["decays"] > 0
+    for step in (3, 7, 11):
+        code = in_child(train_and_die, steep, corpus, tmp_path / "run", step, False)
+        assert code == -signal.SIGKILL
+    train(steep, corpus, tmp_path / "run", resume=True)
+    same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_weights_cannot_be_chosen_by_a_figure_that_the_model_does_not_have(
+    corpus: Path, tmp_path: Path
+) -> None:
+    by_elbo = recipe(posterior_kind="DeltaPosterior", training_select="negative_elbo")
+    autoencoder = override(by_elbo, ["objective.terms={}"])
+    with pytest.raises(Refused, match=r"no ELBO to choose by"):
+        train(autoencoder, corpus, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_says_all_that_it_was_made_of(whole: Mapping[str, Path]) -> None:
+    written = runs.read_recipe(whole["LSTM"])
+    assert written["encoder"]["bidirectional"] is True and written["encoder"]["layers"] == 1
+    assert written["decoder"]["at_every_step"] is True
+    assert written["optimizer"]["betas"] == [0.9, 0.999]
+
+
+def test_what_accumulation_changes_of_a_penalty_is_said(corpus: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    parts = recipe(training_accumulate=2, training_steps=1)
+    train(parts, corpus, tmp_path / "run", say=said.append)
+    assert any(line.startswith("kl: a penalty on the batch as a whole") for line in said)

@@ -20,6 +20,7 @@ from data_prep.toy import (
     write_docstrings,
     write_grammar,
 )
+from seqvae.corpus import open_corpus
 
 ENGLISH = english()
 
@@ -145,4 +146,4 @@ def test_both_corpora_are_written_for_the_usual_path(tmp_path: Path) -> None:
     docs = prepare_text([tmp_path / "docs.txt"], tmp_path / "docs")
     toy = prepare_text([tmp_path / "toy.jsonl"], tmp_path / "toy", label="tense", codec="word")
     assert docs.finished and sum(counts.kept for counts in docs.splits.values()) == 200
-    assert toy.open().labels == ["future", "past", "present"]
+    assert toy.finished and open_corpus(toy.folder).labels == ["future", "past", "present"]

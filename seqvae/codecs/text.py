@@ -29,6 +29,7 @@ NAMES = ("<pad>", "<unk>", "<s>", "</s>")
 # word of published corpora: U+FDD0, which Unicode reserves for such use, keeps them apart.
 TRAINER: dict[str, Any] = {
     "byte_fallback": True,
+    "normalization_rule_name": "identity",
     "remove_extra_whitespaces": False,
     "add_dummy_prefix": False,
     "pad_id": PAD,
@@ -107,7 +108,6 @@ class SentencePieceCodec(TextCodec):
     Arguments:
         proto: the bytes of a sentencepiece model, as `train` makes it.
         model: how it was trained, "bpe", "unigram" or "char".
-        nfkc: the text is normalised first, so ids say it only up to that.
 
     >>> codec = SentencePieceCodec.train(["low lower lowest", "new newer newest"])
     >>> codec.decode(codec.encode("lowest  newts ☺").ids)
@@ -118,21 +118,15 @@ class SentencePieceCodec(TextCodec):
     kind: ClassVar[str] = "sentencepiece"
     vocab: int
 
-    def __init__(self, proto: bytes, *, model: Model = "bpe", nfkc: bool = False) -> None:
+    def __init__(self, proto: bytes, *, model: Model = "bpe") -> None:
         self.proto = proto
         self.model = model
-        self.nfkc = nfkc
         self.processor = _open_model(proto)
         self.vocab = int(self.processor.get_piece_size())
 
     @classmethod
     def train(
-        cls,
-        lines: Iterable[str],
-        *,
-        model: Model = "bpe",
-        vocab: int | None = None,
-        nfkc: bool = False,
+        cls, lines: Iterable[str], *, model: Model = "bpe", vocab: int | None = None
     ) -> Self:
         """Learn the pieces of a corpus. Raises `Refused` if it is empty or allows no such vocab.
 
@@ -147,7 +141,7 @@ class SentencePieceCodec(TextCodec):
             raise Refused(f"vocab = {vocab}: leave it out for the usual size.")
         alphabet, coverage = _alphabet(sample, DEFAULT_VOCAB if vocab is None else None)
         _check_room(vocab or DEFAULT_VOCAB, alphabet)
-        codec = cls(_train(sample, model, vocab, coverage, nfkc), model=model, nfkc=nfkc)
+        codec = cls(_train(sample, model, vocab, coverage), model=model)
         if vocab is not None and codec.vocab != vocab:
             raise Refused(
                 f"vocab = {vocab}: this corpus allows {codec.vocab} at most with {model}. "
@@ -163,8 +157,7 @@ class SentencePieceCodec(TextCodec):
         return self.processor.encode(list(lines), add_eos=True, num_threads=1)
 
     def loss(self, text: str, ids: Sequence[int]) -> Mapping[str, int]:
-        # Without NFKC nothing is ever lost: a law of the tests, so not paid for at each call.
-        return {"nfkc": 1} if self.nfkc and self.decode(ids) != text else {}
+        return {}  # nothing is ever lost: a law of the tests, so not paid for at each call
 
     def decode(self, ids: Iterable[int]) -> str:
         return self.processor.decode(self.visible(ids))
@@ -174,19 +167,19 @@ class SentencePieceCodec(TextCodec):
         return [NAMES[i] if i < SPECIAL else self.processor.id_to_piece(i) for i in known]
 
     def save(self, folder: Path) -> None:
-        settings = {"model": self.model, "nfkc": self.nfkc}
-        write_folder(folder, Saved(self.kind, settings, self.proto), "sentencepiece.model")
+        saved = Saved(self.kind, {"model": self.model}, self.proto)
+        write_folder(folder, saved, "sentencepiece.model")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         saved = read_folder(folder)
-        model, nfkc = saved.settings.get("model"), saved.settings.get("nfkc")
-        if model not in cls.MODELS or not isinstance(nfkc, bool):
+        model = saved.settings.get("model")  # older versions also wrote `nfkc`, always false
+        if model not in cls.MODELS:
             raise Refused(f"{folder}/codec.json is damaged. Copy the codec folder again.")
-        return cls(saved.data, model=model, nfkc=nfkc)
+        return cls(saved.data, model=model)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (self.proto, self.model, self.nfkc)
+        return _rebuild, (self.proto, self.model)
 
 
 class WordCodec(TextCodec):
@@ -264,8 +257,8 @@ class WordCodec(TextCodec):
         return cls(lines[:-1])
 
 
-def _rebuild(proto: bytes, model: Model, nfkc: bool) -> SentencePieceCodec:
-    return SentencePieceCodec(proto, model=model, nfkc=nfkc)
+def _rebuild(proto: bytes, model: Model) -> SentencePieceCodec:
+    return SentencePieceCodec(proto, model=model)
 
 
 def _has_surrogate(text: str) -> bool:
@@ -347,9 +340,7 @@ def _check_room(vocab: int, alphabet: int) -> None:
         )
 
 
-def _train(
-    sample: Sequence[str], model: Model, vocab: int | None, coverage: float, nfkc: bool
-) -> bytes:
+def _train(sample: Sequence[str], model: Model, vocab: int | None, coverage: float) -> bytes:
     written = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -358,7 +349,6 @@ def _train(
             model_type=model,
             vocab_size=vocab or DEFAULT_VOCAB,
             character_coverage=coverage,
-            normalization_rule_name="nfkc" if nfkc else "identity",
             **TRAINER,
         )
     except RuntimeError as error:

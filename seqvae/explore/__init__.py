@@ -4,3 +4,4 @@ from .decoding import GREEDY as GREEDY
 from .decoding import Decoding as Decoding
 from .explorer import Explorer as Explorer
 from .explorer import load as load
+from .explorer import show as show

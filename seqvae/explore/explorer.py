@@ -1,7 +1,7 @@
 """What people do with a trained model: encode, decode, sample, reconstruct, interpolate, find."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -103,11 +103,15 @@ class Explorer:
 
     def reconstruct(self, items: Iterable[Any], decoding: Decoding = GREEDY) -> list[Any]:
         """Items -> what the decoder makes of their codes."""
-        return list(self.reconstructions(items, decoding))
+        return [again for _, again in self.reconstructions(items, decoding)]
 
-    def reconstructions(self, items: Iterable[Any], decoding: Decoding = GREEDY) -> Iterator[Any]:
-        """As `reconstruct`, a part at a time: there may be more items than fit into memory."""
-        return self._written(map(self.encode, _parts(items)), decoding)
+    def reconstructions(
+        self, items: Iterable[Any], decoding: Decoding = GREEDY
+    ) -> Iterator[tuple[Any, Any]]:
+        """(item, reconstruction) of each as it is written: items may be longer than memory."""
+        given, read = tee(items)
+        written = self._written(map(self.encode, _parts(read)), decoding)
+        return zip(given, written, strict=True)
 
     def interpolate(
         self, a: Any, b: Any, *, steps: int = 7, kind: str = "lerp", decoding: Decoding = GREEDY
@@ -193,6 +197,20 @@ def load(run: str | Path, *, device: str = "cpu", warn: Warn | None = None) -> E
     opened = open_run(find(run), device=device, warn=warn)
     facts = {**opened.trainer, "folder": str(opened.folder)}
     return Explorer(opened.built.vae, opened.codec, opened.recipe, facts)
+
+
+def show(explorer: Explorer, given: Sequence[Any]) -> str:
+    """Items with their reconstructions, then as many samples: a page of text.
+
+    A language model has no code to reconstruct from, and draws instead.
+    """
+    if explorer.latent == 0:
+        return "".join(
+            f"{item}\n" for item in explorer.sample(len(given), Decoding(temperature=1))
+        )
+    pairs = zip(given, explorer.reconstruct(given), strict=True)
+    reconstructed = "".join(f"{item}\n  -> {again}\n" for item, again in pairs)
+    return reconstructed + "\n" + "".join(f"{item}\n" for item in explorer.sample(len(given)))
 
 
 def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -1,0 +1,57 @@
+"""What a run is, on one page, for people it is handed to."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import __version__
+from .plan import Plan
+from .progress import duration
+from .recipe import to_toml
+
+
+def card(plan: Plan, weights: int, trainer: Mapping[str, Any]) -> str:
+    """A page of Markdown: corpus and licence, sizes, figures, version, command, recipe.
+
+    `weights` is how many the model has, `trainer` where training stands.
+    """
+    recipe, corpus = plan.recipe, plan.corpus
+    licence = recipe.get("licence", "not said; it follows from the corpus")
+    sources = ", ".join(source_names(corpus.manifest))
+    time = duration(trainer["seconds"])
+    rows = "\n".join(f"| {name} | {_short(value)} |" for name, value in trainer["figures"].items())
+    return f"""# {recipe["name"]}
+
+{recipe.get("about", "A sequence VAE.")}
+
+- licence: {licence}
+- corpus: {sources}: {len(plan.order.lengths):,} sentences to train on; checksum \
+`{corpus.checksum}`
+- size: {weights:,} weights, codes of {recipe["latent"]} numbers, {corpus.codec.vocab:,} token ids
+- trained: {trainer["step"]:,} steps, {trainer["tokens"]:,} tokens, {time} on {plan.device}, \
+seed {recipe["seed"]}
+- made by: seqvae {__version__}, torch {torch.__version__}
+- again: `seqvae train recipe.toml CORPUS --out RUN`, with the recipe below
+
+## Validation, at the chosen step (nats a sentence)
+
+| figure | value |
+|---|---|
+{rows}
+
+## Recipe
+
+```toml
+{to_toml(recipe)}```
+"""
+
+
+def source_names(manifest: Mapping[str, Any]) -> list[str]:
+    """The file names a corpus was prepared from."""
+    return [Path(str(source["name"])).name for source in manifest.get("sources", [])]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
