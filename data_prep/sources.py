@@ -145,7 +145,10 @@ def _nearest_path(path: Path) -> str:
     close = get_close_matches(wrong, by_name, 1)
     if not close:
         where = "the current folder" if folder == Path() else str(folder)
-        return f"Nothing in {where} has a name like {wrong!r}. (Of the Hub: hf://OWNER/NAME)"
+        return (
+            f"Nothing in {where} has a name like {wrong!r}. Check it; a data set of the Hub is "
+            "written hf://OWNER/NAME."
+        )
     near = folder / by_name[close[0]]
     return f"Did you mean {near.joinpath(*rest) if near.joinpath(*rest).exists() else near}?"
 

@@ -3,8 +3,8 @@
     python scripts/active_units.py runs/mine
 
 A unit is active where the variance of its posterior mean over the data is at least 0.01 (Burda et
-al., 2016). It says that the *encoder* uses a unit, not that the decoder reads it. So the z-shuffle ΔNLL,
-what another sentence's code costs the decoder, is printed beside it.
+al., 2016). It says that the *encoder* uses a unit, not that the decoder reads it. So the z-shuffle
+ΔNLL, what another sentence's code costs the decoder, is printed beside it.
 """
 
 import argparse

@@ -87,7 +87,8 @@ def main() -> None:
     if not text.exists():
         write_corpus(text, int(arguments.gigabytes * 1e9))
     began = time.monotonic()
-    subprocess.run(["seqvae", "prepare", "text", text, "--out", corpus], check=True)
+    prepare = [sys.executable, "-m", "seqvae", "prepare", "text"]
+    subprocess.run([*prepare, text, "--out", corpus], check=True)
     print(f"prepared {text.stat().st_size / 1e9:.2f} GB in {time.monotonic() - began:.0f} s")
     again = [sys.executable, __file__, str(arguments.folder), "--train-only"]
     subprocess.run(again, check=True)

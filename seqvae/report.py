@@ -18,7 +18,7 @@ from .plots import bars_of_dimensions, save
 
 DEAF = 0.1  # nats: a decoder that loses no more with another's code does not read it
 NATS = "nats a sentence"
-SHUFFLED = f"{NATS}: what another sentence's code costs"
+SHUFFLED = "nats: what another's code costs"  # as long as fits beside the others
 ROWS = (  # figure, what it is called, its unit, its standard error
     ("reconstruction", "reconstruction (z ~ q)", NATS, None),
     ("kl", "KL", NATS, None),

@@ -303,8 +303,9 @@ def test_decoding_what_was_encoded_is_reconstructing(
 def test_sentences_are_read_as_they_come(run: Path) -> None:
     """A pipe need not end before the first answers are written."""
     command = [sys.executable, "-m", "seqvae", "reconstruct", str(run), "--file", "-"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes, bufsize=1) as child:
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write(f"{A}\n" * 300)
         child.stdin.flush()

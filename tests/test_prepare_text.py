@@ -5,14 +5,16 @@ import gzip
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -48,9 +50,12 @@ def text_file(path: Path, lines: Sequence[str | bytes]) -> Path:
     return path
 
 
+def corpus_of(sources: Sequence[str | Path], out: Path, **options: Any) -> Corpus:
+    return open_corpus(prepare_text(sources, out, **options).folder)
+
+
 def texts(corpus: Corpus, name: str) -> list[str]:
-    split = corpus.split(name)
-    return [corpus.codec.decode(split[i]) for i in range(len(split))]
+    return list(corpus.sentences(name))
 
 
 def arrow_bytes(folder: Path) -> dict[str, bytes]:
@@ -99,7 +104,7 @@ def test_drops_are_listed_with_file_and_line(tmp_path: Path) -> None:
 def test_kept_sentences_come_back_in_order_without_outer_spaces(tmp_path: Path) -> None:
     source = tmp_path / "a.txt"
     source.write_bytes("\ufeffone cat\r\n  two  dogs \r\nthree é\nfour".encode())
-    corpus = prepare_text([source], tmp_path / "out", **WHOLE).open()
+    corpus = corpus_of([source], tmp_path / "out", **WHOLE)
     assert texts(corpus, "train") == ["one cat", "two  dogs", "three é", "four"]
 
 
@@ -135,7 +140,7 @@ def test_strict_refuses_the_first_dropped_line_but_for_blank_ones(tmp_path: Path
 def test_equal_lines_never_stand_in_two_splits(tmp_path: Path) -> None:
     lines = sentences(400) * 3
     source = text_file(tmp_path / "a.txt", [*lines, *(f" {line}  " for line in lines[:50])])
-    corpus = prepare_text([source], tmp_path / "out", codec="word", valid_fraction=0.2).open()
+    corpus = corpus_of([source], tmp_path / "out", codec="word", valid_fraction=0.2)
     sets = [set(texts(corpus, name)) for name in ("train", "valid", "test")]
     assert sum(map(len, sets)) == len(set.union(*sets)) == len(set(lines))
 
@@ -183,39 +188,43 @@ def test_the_split_of_a_line_is_literal_and_moves_with_the_seed() -> None:
     assert line_hash("a cat", 1) != 0xD951A9F0911395DA
 
 
-def test_train_lines_of_given_splits_are_dropped_unless_kept(tmp_path: Path) -> None:
-    train = text_file(tmp_path / "train.txt", ["a b", "c d", "e  f", "a b", "g h"])
-    valid = text_file(tmp_path / "valid.txt", ["a b", "i j"])
-    test = text_file(tmp_path / "test.txt", ["e f", "a b"])
+def test_a_line_of_given_splits_stands_in_one_of_them_unless_kept(tmp_path: Path) -> None:
+    train = text_file(tmp_path / "train.txt", ["a b", "c d", "e  f", "a b", "g h", "k l"])
+    valid = text_file(tmp_path / "valid.txt", ["a b", "i j", "k  l", "e f"])
+    test = text_file(tmp_path / "test.txt", ["e f", "a b", "a b"])
     files: dict[str, Any] = {"valid": valid, "test": test, "codec": "word"}
     prepared = prepare_text([train], tmp_path / "out", **files)
-    assert texts(open_corpus(prepared.folder), "train") == ["c d", "g h"]
-    assert count(prepared, "duplicate of valid/test") == 3
-    assert [len(open_corpus(prepared.folder).split(name)) for name in ("valid", "test")] == [2, 2]
-    kept = prepare_text([train], tmp_path / "kept", keep_duplicates=True, **files)
-    assert len(open_corpus(kept.folder).split("train")) == 5
+    corpus = open_corpus(tmp_path / "out")
+    assert texts(corpus, "train") == ["c d", "g h"]
+    assert texts(corpus, "valid") == ["\u2047 \u2047", "\u2047 \u2047"]  # i j, k l
+    assert texts(corpus, "test") == ["\u2047 \u2047"] * 3
+    assert prepared.splits["train"].dropped == {"duplicate of valid/test": 4}
+    assert prepared.splits["valid"].dropped == {"duplicate of test": 2}
+    assert f"{valid}\t1\tduplicate of test" in (tmp_path / "out" / "dropped.tsv").read_text()
+    kept = corpus_of([train], tmp_path / "kept", keep_duplicates=True, **files)
+    assert [len(kept.split(name)) for name in ("train", "valid", "test")] == [6, 4, 3]
 
 
 def test_the_codec_learns_from_train_alone(tmp_path: Path) -> None:
     train = text_file(tmp_path / "train.txt", ["a b", "c d", "only-valid"])
     valid = text_file(tmp_path / "valid.txt", ["only-valid", "x y"])
-    codec = prepare_text([train], tmp_path / "out", valid=valid, codec="word").open().codec
+    codec = corpus_of([train], tmp_path / "out", valid=valid, codec="word").codec
     assert isinstance(codec, WordCodec) and codec.words == ["a", "b", "c", "d"]
     source = text_file(tmp_path / "all.txt", [f"word{i}" for i in range(100)])
-    corpus = prepare_text([source], tmp_path / "hash", codec="word").open()
+    corpus = corpus_of([source], tmp_path / "hash", codec="word")
     assert isinstance(corpus.codec, WordCodec)
     assert sorted(corpus.codec.words) == sorted(texts(corpus, "train"))
 
 
 def test_a_codec_may_be_reused(source: Path, tmp_path: Path) -> None:
-    first = prepare_text([source], tmp_path / "first").open()
+    first = corpus_of([source], tmp_path / "first")
     for number, folder in enumerate((tmp_path / "first", tmp_path / "first" / "codec")):
-        again = prepare_text([source], tmp_path / f"again{number}", codec=folder).open()
+        again = corpus_of([source], tmp_path / f"again{number}", codec=folder)
         assert again.manifest["codec"] == first.manifest["codec"]
     with pytest.raises(Refused, match="has its own"):
         prepare_text([source], tmp_path / "x", codec=tmp_path / "first", vocab=500)
-    with pytest.raises(Refused, match="neither one of bpe"):
-        prepare_text([source], tmp_path / "x", codec="bep")
+    with pytest.raises(Refused, match=r"neither one of bpe.*Did you mean 'word'\?"):
+        prepare_text([source], tmp_path / "x", codec="wrod")
 
 
 # Formats
@@ -251,7 +260,7 @@ def write_rows(path: Path) -> Path:
 def test_tables_of_every_kind_say_the_same(tmp_path: Path, name: str) -> None:
     path = write_rows(tmp_path / name)
     out = tmp_path / "out"
-    corpus = prepare_text([path], out, column="body", label="y", **WHOLE).open()
+    corpus = corpus_of([path], out, column="body", label="y", **WHOLE)
     assert texts(corpus, "train") == [row["body"] for row in rows_of(path)]
     assert corpus.labels == ["12", "NA"]
     split = corpus.split("train")
@@ -267,7 +276,7 @@ def test_a_column_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path, 
         prepare_text([path], tmp_path / "out", column="bodyy")
     with pytest.raises(Refused, match="no column 'yy'"):
         prepare_text([path], tmp_path / "out", column="body", label="yy")
-    with pytest.raises(Refused, match="which column holds the sentences"):
+    with pytest.raises(Refused, match=r"Name one: --column NAME \(.*--set data\.column=NAME\)"):
         prepare_text([path], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -275,7 +284,7 @@ def test_a_column_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path, 
 def test_tabs_separate_and_quotes_are_text(tmp_path: Path) -> None:
     path = tmp_path / "a.tsv"
     path.write_text('text\tlabel\n"half a quote\tno\nplain words\tyes\n')
-    corpus = prepare_text([path], tmp_path / "out", label="label", **WHOLE).open()
+    corpus = corpus_of([path], tmp_path / "out", label="label", **WHOLE)
     assert texts(corpus, "train") == ['"half a quote', "plain words"]
 
 
@@ -324,7 +333,7 @@ def test_labels_may_stand_beside_a_text_file(tmp_path: Path) -> None:
     (tmp_path / "train.labels.tsv").write_text(
         "line\tlabel\tname\n0\t1\tpos\n1\t0\tneg\n2\t1\tpos\n"
     )
-    corpus = prepare_text([path], tmp_path / "out", label="name", **WHOLE).open()
+    corpus = corpus_of([path], tmp_path / "out", label="name", **WHOLE)
     assert corpus.labels == ["neg", "pos"]
     assert [corpus.split("train").label(i) for i in range(3)] == [1, 0, 1]
 
@@ -343,14 +352,17 @@ def test_folders_are_read_in_order_and_only_what_is_text(tmp_path: Path) -> None
     text_file(folder / "a.txt", ["first one", "second one"])
     text_file(folder / "README.txt", ["not this"])
     (folder / "picture.png").write_bytes(b"\0\1")
-    corpus = prepare_text([folder], tmp_path / "out", **WHOLE).open()
+    corpus = corpus_of([folder], tmp_path / "out", **WHOLE)
     assert texts(corpus, "train") == ["first one", "second one", "third one", "fourth one"]
 
 
 def test_a_folder_that_is_split_already_is_refused_with_the_command(tmp_path: Path) -> None:
     for name in ("train", "test"):
         text_file(tmp_path / f"{name}.txt", ["a b"])
-    with pytest.raises(Refused, match=r"--valid FILE --test .*test\.txt"):
+    with pytest.raises(Refused, match=r"--valid FILE --test .*test\.txt --out DIR"):
+        prepare_text([tmp_path], tmp_path / "out")
+    text_file(tmp_path / "valid.txt", ["a b"])
+    with pytest.raises(Refused, match=r"--valid .*valid\.txt --test"):
         prepare_text([tmp_path], tmp_path / "out")
 
 
@@ -364,16 +376,57 @@ def test_a_mistyped_path_is_refused_and_never_looked_up(
         raise AssertionError(f"{name} was looked up")
 
     monkeypatch.setattr(source_module, "_hub", never)
-    text_file(tmp_path / "corpus.txt", ["a"])
-    for name in ("corpsu.txt", "corpsu"):
-        with pytest.raises(Refused, match=r"no such file.*Did you mean .*corpus\.txt"):
-            prepare_text([tmp_path / name], tmp_path / "out")
-    with pytest.raises(Refused, match="no such file: squad/plain"):
-        prepare_text(["squad/plain"], tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("corpus.txt", "archive.jsonl.gz", "data/text.csv"):
+        text_file(tmp_path / name, ["a"])
+    for name, near in (
+        ("corpsu.txt", "corpus.txt"),
+        ("corpsu", "corpus.txt"),
+        ("archiv", "archive.jsonl.gz"),
+        ("date/text.csv", "data/text.csv"),
+        ("date/none", "data"),
+    ):
+        for folder in (Path(), tmp_path):
+            whole = f"no such file: {folder / name}. Did you mean {folder / near}?"
+            with pytest.raises(Refused, match=f"^{re.escape(whole)}$"):
+                prepare_text([folder / name], tmp_path / "out")
+    for name in ("squad/plain", "imdb"):
+        says = f"no such file: {name}. Nothing in the current folder has a name like"
+        with pytest.raises(Refused, match=re.escape(says)):
+            prepare_text([name], tmp_path / "out")
     with pytest.raises(Refused, match="no such file"):
         prepare_text([tmp_path / "corpus.txt"], tmp_path / "out", valid=tmp_path / "none.txt")
     with pytest.raises(Refused, match="no source"):
         prepare_text([], tmp_path / "out")
+
+
+class Hub:
+    """A data set of the Hub without the network: rows by split, at a revision."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, rows: Mapping[str, Sequence[str]]) -> None:
+        self.rows = rows
+        self.revision = "abc"
+        self.asked: list[tuple[object, ...]] = []
+        monkeypatch.setattr("huggingface_hub.HfApi", lambda: self)
+        monkeypatch.setattr("datasets.load_dataset", self.load)
+        monkeypatch.setattr("datasets.get_dataset_split_names", self.split_names)
+
+    def dataset_info(self, path: str, timeout: float) -> SimpleNamespace:
+        return SimpleNamespace(sha=self.revision)
+
+    def split_names(self, path: str, config: str | None, revision: str) -> list[str]:
+        if config == "none":
+            raise ValueError("BuilderConfig 'none' not found. Available: ['small']")
+        return list(self.rows)
+
+    def load(self, *names: object, split: str, **options: object) -> list[dict[str, object]]:
+        self.asked.append((*names, split, options["revision"], options["streaming"]))
+        return [{"sentence": text, "label": i % 2} for i, text in enumerate(self.rows[split])]
+
+
+def numbered(word: str, n: int) -> list[str]:
+    return [f"{word}{i} and {word}{i + 1}" for i in range(n)]
 
 
 def test_an_unreachable_hub_is_said_in_a_sentence(
@@ -384,26 +437,53 @@ def test_an_unreachable_hub_is_said_in_a_sentence(
             raise ConnectionError("no route")
 
     monkeypatch.setattr("huggingface_hub.HfApi", NoNetwork)
-    with pytest.raises(Refused, match=r"cannot be reached on the Hub \(ConnectionError\)"):
-        prepare_text(["hf://owner/name"], tmp_path / "out")
+    for name in ("hf://owner/name", "hf://owner/name#train"):
+        with pytest.raises(Refused, match=r"reached on the Hub \(ConnectionError: no route\)"):
+            prepare_text([name], tmp_path / "out")
 
 
 def test_a_data_set_of_the_hub_is_streamed_at_one_revision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
-
-    def load_dataset(*names: str, **options: Any) -> list[dict[str, object]]:
-        asked.append((*names, options["revision"], options["streaming"]))
-        return [{"sentence": f"w{i} and w{i + 1}", "label": i % 2} for i in range(30)]
-
-    monkeypatch.setattr("datasets.load_dataset", load_dataset)
-    monkeypatch.setattr(source_module, "_hub", lambda name: ("owner/name", "small", "abc"))
+    hub = Hub(monkeypatch, {"train": numbered("w", 30)})
     name = "hf://owner/name:small"
-    corpus = prepare_text([name], tmp_path / "out", label="label", codec="word").open()
-    assert asked == [("owner/name", "small", "abc", True)] * 2
+    prepared = prepare_text([name], tmp_path / "out", label="label", codec="word")
+    corpus = open_corpus(tmp_path / "out")
+    assert hub.asked == [("owner/name", "small", "train", "abc", True)] * 2
     assert corpus.labels == ["0", "1"] and len(corpus.split("train")) == 28
     assert corpus.manifest["sources"][0]["revision"] == "abc"
+    assert f"read from the Hub: {name}#train; no other split" in str(prepared)
+    with pytest.raises(Refused, match=r"'none' not found.*OWNER/NAME:CONFIG#SPLIT"):
+        prepare_text(["hf://owner/name:none"], tmp_path / "none")
+
+
+def test_splits_of_the_hub_stay_what_they_are_unless_others_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("train", "validation", "test", "extra")
+    Hub(monkeypatch, {name: numbered(name, 40) for name in names})
+    name = "hf://owner/name"
+    prepared = prepare_text([name], tmp_path / "own", codec="word")
+    assert f"the Hub: {name}#train, {name}#validation, {name}#test; no other" in str(prepared)
+    assert {split: counts.kept for split, counts in prepared.splits.items()} == {
+        "train": 40,
+        "valid": 40,
+        "test": 40,
+    }
+    cut = prepare_text([name], tmp_path / "cut", codec="word", valid_fraction=0.1)
+    assert cut.hub == (f"{name}#train",) and cut.splits["valid"].kept == 4
+    one = prepare_text([f"{name}#extra"], tmp_path / "one", codec="word")
+    assert one.hub == (f"{name}#extra",)
+    two = prepare_text([name], tmp_path / "two", codec="word", valid=f"{name}#extra")
+    assert two.hub == (f"{name}#train", f"{name}#extra") and two.splits["valid"].kept == 40
+
+
+def test_a_hub_without_validation_has_it_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Hub(monkeypatch, {"train": numbered("train", 40), "test": numbered("test", 10)})
+    prepared = prepare_text(["hf://owner/name"], tmp_path / "out", codec="word")
+    assert [prepared.splits[name].kept for name in ("train", "valid", "test")] == [38, 2, 10]
 
 
 @pytest.mark.parametrize(
@@ -426,7 +506,7 @@ def test_what_nobody_can_learn_from_is_refused_before_anything_is_written(
 
 
 def test_a_vocabulary_the_corpus_does_not_allow_is_refused(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="this corpus allows"):
+    with pytest.raises(Refused, match=r"this corpus allows.*--vocab N .*--set data\.vocab=N"):
         prepare_text([source], tmp_path / "out", vocab=30_000)
     with pytest.raises(Refused, match="byte fallback takes 256 ids"):
         prepare_text([source], tmp_path / "out", vocab=100)
@@ -465,10 +545,22 @@ def test_damaged_and_foreign_files_are_refused_by_name(tmp_path: Path) -> None:
         prepare_text([tmp_path / "a.txt"], tmp_path / "out")
 
 
-def test_nothing_left_after_encoding_is_refused_with_the_counts(tmp_path: Path) -> None:
+def test_nothing_left_after_encoding_is_refused_and_stands_in_nobodys_way(tmp_path: Path) -> None:
     source = text_file(tmp_path / "a.txt", ["one two three", "four five six"])
-    with pytest.raises(Refused, match=r"nothing is left in train \(too long 1.*--max-tokens"):
-        prepare_text([source], tmp_path / "out", codec="word", max_tokens=3)
+    out = tmp_path / "out"
+    says = r"nothing is left in train \(too long 1.*--max-tokens N .*data\.max_tokens=N"
+    with pytest.raises(Refused, match=says):
+        prepare_text([source], out, codec="word", max_tokens=3)
+    assert not list(out.iterdir())
+    assert prepare_text([source], out, codec="word", max_tokens=4).finished
+
+
+def test_a_plan_of_another_version_is_refused(source: Path, tmp_path: Path) -> None:
+    prepare_text([source], tmp_path / "out", codec="word")
+    path = tmp_path / "out" / "plan.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 1}))
+    with pytest.raises(Refused, match=r"has format 1, not 2\. Delete"):
+        prepare_text([source], tmp_path / "out", codec="word")
 
 
 # Killed, shared, run again
@@ -584,7 +676,7 @@ def test_a_folder_begun_otherwise_is_refused(source: Path, tmp_path: Path) -> No
 
 
 def test_the_manifest_says_what_it_was_made_from(source: Path, tmp_path: Path) -> None:
-    manifest = prepare_text([source], tmp_path / "out", **options()).open().manifest
+    manifest = corpus_of([source], tmp_path / "out", **options()).manifest
     [described] = manifest["sources"]
     assert described["items"] == 606 and len(described["sha256"]) == 64
     assert manifest["codec"]["vocab"] == 330 and manifest["options"]["seed"] == 0
@@ -621,11 +713,12 @@ def test_what_cannot_be_read_twice_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_moved_revision_of_the_hub_is_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = Hub(monkeypatch, {})
     source = source_module.Source("hf://owner/name", source_module.Request(None, None))
-    before = {"name": source.name, "revision": "a", "sha256": None}
-    for revision, same in (("a", True), ("b", False)):
-        monkeypatch.setattr(source_module, "_hub", lambda name, r=revision: ("", None, r))
-        assert unchanged(source, before) is same
+    before = {"name": source.name, "revision": "abc", "sha256": None}
+    assert unchanged(source, before)
+    hub.revision = "def"
+    assert not unchanged(source, before)
 
 
 # Real corpora
@@ -635,9 +728,9 @@ def test_a_moved_revision_of_the_hub_is_a_change(monkeypatch: pytest.MonkeyPatch
 def test_ptb_comes_out_as_published(tmp_path: Path) -> None:
     """10,000 words with EOS; 42,068 / 3,370 / 3,761 sentences; 21.917 tokens a test sentence."""
     train, valid, test = (SHARED / "ptb" / f"{s}.txt.gz" for s in ("train", "valid", "test"))
-    corpus = prepare_text(
+    corpus = corpus_of(
         [train], tmp_path / "ptb", valid=valid, test=test, codec="word", keep_duplicates=True
-    ).open()
+    )
     splits = corpus.manifest["splits"]
     assert [splits[s]["rows"] for s in ("train", "valid", "test")] == [42_068, 3_370, 3_761]
     assert splits["test"]["mean_length"] == pytest.approx(21.917, abs=5e-4)
@@ -647,7 +740,7 @@ def test_ptb_comes_out_as_published(tmp_path: Path) -> None:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared corpora are not here")
 def test_snips_has_seven_intents(tmp_path: Path) -> None:
     train, valid, test = (SHARED / "snips" / f"{s}.txt.gz" for s in ("train", "valid", "test"))
-    corpus = prepare_text([train], tmp_path / "snips", valid=valid, test=test, label="name").open()
+    corpus = corpus_of([train], tmp_path / "snips", valid=valid, test=test, label="name")
     assert corpus.labels is not None and len(corpus.labels) == 7
     valid_labels = [corpus.split("valid").label(i) for i in range(700)]
     assert Counter(valid_labels) == dict.fromkeys(range(7), 100)

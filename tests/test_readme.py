@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from data_prep.toy import english
+from seqvae import recipe
 from seqvae.__main__ import main
+from seqvae.build import build
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 # The one liberty taken: what is trained is trained for a moment.
@@ -65,8 +67,16 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> No
         assert capsys.readouterr().out
 
 
+def test_the_recipes_of_the_readme_build(tmp_path: Path) -> None:
+    found = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert found
+    for text in found:
+        (tmp_path / "mine.toml").write_text(text, "utf-8")
+        build(recipe.read(tmp_path / "mine.toml"), vocab=50, steps=100)
+
+
 def test_every_file_the_tree_names_is_there() -> None:
     tree = README.split("## The tree")[1].split("## ")[0]
     root = Path(__file__).parents[1]
-    for name in re.findall(r"(?:seqvae|data_prep|scripts)/[\w.]*", tree):
+    for name in re.findall(r"(?:seqvae|data_prep|scripts|docs)/[\w./]*", tree):
         assert (root / name).exists(), name

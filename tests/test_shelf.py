@@ -32,7 +32,7 @@ def test_only_a_run_of_the_same_name_goes_first(
 
 def test_a_folder_is_taken_as_it_is_and_a_mistyped_name_is_guessed(tmp_path: Path) -> None:
     assert shelf.find(tmp_path) == tmp_path
-    with pytest.raises(Refused, match="no run at 'tatoba'. Did you mean tatoeba"):
+    with pytest.raises(Refused, match=r"no run at 'tatoba'\. Did you mean tatoeba"):
         shelf.find("tatoba")
     with pytest.raises(Refused, match=r"no run at 'runs/x'. A run is .*come: tatoeba"):
         shelf.find("runs/x")
