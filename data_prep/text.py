@@ -15,7 +15,7 @@ from typing import Any
 
 from seqvae import __version__
 from seqvae.codecs import TextCodec
-from seqvae.corpus import SPLITS, Block, Corpus, open_corpus, write_manifest
+from seqvae.corpus import SPLITS, Block, write_manifest
 from seqvae.errors import Refused
 
 from .blocks import BlockWriter, finished_blocks, write_drops
@@ -50,10 +50,6 @@ class Prepared:
     def finished(self) -> bool:
         """Whether the manifest is written; if not, other shards still have blocks to do."""
         return self.done == self.blocks
-
-    def open(self) -> Corpus:
-        """The corpus. Raises `Refused` while blocks are missing."""
-        return open_corpus(self.folder)
 
     def table(self) -> list[tuple[str, ...]]:
         """A header and one row a split: lines read = kept + dropped; length in tokens with EOS."""

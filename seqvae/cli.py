@@ -106,7 +106,9 @@ def train(
     changes = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
     recipe = recipes.override(recipe, changes)
     if print_recipe:
-        print(recipes.to_toml(recipe), end="")
+        from .build import complete
+
+        print(recipes.to_toml(complete(recipe)), end="")
         return
     folder = _plain(out or Path("runs") / str(recipe["name"]))
     if resume:
@@ -278,8 +280,8 @@ def prepare_text(
         typer.Argument(help="Files (.txt .csv .jsonl .parquet, .gz), folders, or hf://NAME."),
     ],
     out: Annotated[Path, typer.Option(help="The folder to make.")],
-    valid: Annotated[Path | None, typer.Option(help="A file of validation sentences.")] = None,
-    test: Annotated[Path | None, typer.Option(help="A file of test sentences.")] = None,
+    valid: Annotated[str | None, typer.Option(help="A file of validation sentences.")] = None,
+    test: Annotated[str | None, typer.Option(help="A file of test sentences.")] = None,
     column: Annotated[str | None, typer.Option(help="The column that holds the text.")] = None,
     label: Annotated[str | None, typer.Option(help="The column that holds a label.")] = None,
     codec: Annotated[

@@ -310,7 +310,7 @@ def describe(figures: Mapping[str, Any]) -> str:
     if "active_units" in figures:
         parts.append(f"{figures['active_units']} of {figures['latent']} units active")
     if "shuffle_delta_nll" in figures:
-        parts.append(f"another's code costs {figures['shuffle_delta_nll']:.1f}")
+        parts.append(f"z-shuffle ΔNLL {figures['shuffle_delta_nll']:.1f}")
     return ", ".join(parts)
 
 

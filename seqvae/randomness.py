@@ -17,7 +17,8 @@ def seeded(seed: int) -> Iterator[None]:
     ...     print(bool((torch.rand(2) == first).all()))
     True
     """
-    with torch.random.fork_rng():
+    # Every GPU is meant, said outright: torch warns where it has to guess that of several.
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
 

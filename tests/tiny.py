@@ -17,7 +17,7 @@ from data_prep.text import prepare_text
 from seqvae import fit as fitting
 from seqvae import recipe as recipes
 from seqvae import runs
-from seqvae.corpus import Corpus
+from seqvae.corpus import Corpus, open_corpus
 
 SMALL: dict[str, dict[str, Any]] = {
     "LSTM": {
@@ -80,7 +80,7 @@ def write_text(path: Path, count: int = 200) -> Path:
 def prepared(folder: Path, count: int = 200) -> Corpus:
     """A corpus of words, prepared beside its text."""
     text = write_text(folder / "text.txt", count)
-    return prepare_text([text], folder / "corpus", codec="word").open()
+    return open_corpus(prepare_text([text], folder / "corpus", codec="word").folder)
 
 
 def settings(network: str = "LSTM", **other: Any) -> list[str]:
