@@ -59,7 +59,8 @@ class Order:
 
     Rows are shuffled, cut into pools of 64 batches, sorted by length inside a pool, cut into
     batches, and the batches of a pool are shuffled: hardly any padding, and who meets whom in a
-    batch changes every epoch. No row is ever left out.
+    batch changes every epoch. No row is ever left out. By tokens, a batch of long sentences holds
+    fewer of them, and as a step descends the mean of its batch, each of those weighs more.
 
     Arguments:
         lengths: tokens of every row (N,).

@@ -120,7 +120,7 @@ def cautions(plan: Plan, built: Built) -> list[str]:
 
 
 class _Fitting:
-    """The walk from a trainer to the last step: log, validate, choose, save, leave when told."""
+    """The way from where a run stands to its last step: log, validate, choose, save, stop."""
 
     def __init__(
         self,
@@ -240,7 +240,7 @@ class _Fitting:
     def _decay_or_stop(self) -> bool:
         """Validation stands still: go back to the best and lower the rate, or end."""
         trainer, stepper = self.trainer, self.stepper
-        if stepper.decays >= stepper.max_decays:
+        if stepper.decays >= stepper.max_decays or trainer.best is None:
             self.say(f"validation has not improved for {trainer.stalled} times: done")
             return True
         trainer.stalled = 0
