@@ -11,7 +11,7 @@ from tiny import prepared, recipe, sentences, train
 
 import seqvae
 from seqvae.errors import Refused
-from seqvae.explore import Decoding, Explorer
+from seqvae.explore import Decoding, Explorer, show
 from seqvae.explore.decoding import AT_ONCE, LONGEST
 
 TEXTS = sentences(20)
@@ -174,3 +174,15 @@ def test_import_seqvae_loads_nothing_heavy_until_it_is_asked() -> None:
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
     with pytest.raises(AttributeError, match="no attribute 'nosuch'"):
         _ = seqvae.nosuch
+
+
+def test_a_page_shows_items_with_reconstructions_and_as_many_samples(
+    m: Explorer, language_model: Explorer
+) -> None:
+    lines = show(m, TEXTS[:3]).splitlines()
+    assert lines[0::2][:3] == TEXTS[:3] and lines[6] == ""
+    assert [line.removeprefix("  -> ") for line in lines[1:6:2]] == m.reconstruct(
+        TEXTS[:3], Decoding(length=2 * max(len(text.split()) + 1 for text in TEXTS[:3]))
+    )
+    assert len(lines) == 6 + 1 + 3
+    assert len(show(language_model, TEXTS[:3]).splitlines()) == 3

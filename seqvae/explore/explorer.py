@@ -202,15 +202,18 @@ def load(run: str | Path, *, device: str = "cpu", warn: Warn | None = None) -> E
 def show(explorer: Explorer, given: Sequence[Any]) -> str:
     """Items with their reconstructions, then as many samples: a page of text.
 
-    A language model has no code to reconstruct from, and draws instead.
+    Nothing is written much longer than the items, for an untrained model finds no end. A language
+    model has no code to reconstruct from, and draws instead.
     """
+    length = 2 * max(len(explorer.codec.encode(item).ids) for item in given)
     if explorer.latent == 0:
-        return "".join(
-            f"{item}\n" for item in explorer.sample(len(given), Decoding(temperature=1))
-        )
-    pairs = zip(given, explorer.reconstruct(given), strict=True)
+        drawn = explorer.sample(len(given), Decoding(temperature=1, length=length))
+        return "".join(f"{item}\n" for item in drawn)
+    greedy = Decoding(length=length)
+    pairs = zip(given, explorer.reconstruct(given, greedy), strict=True)
     reconstructed = "".join(f"{item}\n  -> {again}\n" for item, again in pairs)
-    return reconstructed + "\n" + "".join(f"{item}\n" for item in explorer.sample(len(given)))
+    samples = "".join(f"{item}\n" for item in explorer.sample(len(given), greedy))
+    return f"{reconstructed}\n{samples}"
 
 
 def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:
