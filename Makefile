@@ -21,7 +21,7 @@ demo: $(READY)
 	@echo; echo "== a walk between two sentences"
 	$(BIN)/seqvae interpolate $(RUN) "Return the name of the file." "This method is not thread safe."
 	@echo; echo "== sentences from nowhere: codes drawn from the prior"
-	$(BIN)/seqvae sample $(RUN) --top-p 0.9
+	$(BIN)/seqvae sample $(RUN)
 	@echo; echo "== what was measured"
 	$(BIN)/seqvae evaluate $(RUN)
 	@echo; echo "curves: $(RUN)/figures/curves.png   all figures: $(RUN)/report.json   card: $(RUN)/card.md"
