@@ -8,8 +8,11 @@ al., 2016). It says that the *encoder* uses a unit, not that the decoder reads i
 """
 
 import argparse
+import sys
 from pathlib import Path
 
+from seqvae import Refused
+from seqvae.corpus import open_corpus
 from seqvae.data import in_order
 from seqvae.evaluate import encode_all, shuffled
 from seqvae.fit import find_corpus
@@ -21,14 +24,18 @@ from seqvae.runs import open_run
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="a run's folder")
+    parser.add_argument("--corpus", type=Path, help="a prepared corpus; else the run's own")
     parser.add_argument("--split", default="valid", help="of the corpus it was trained on")
     parser.add_argument("--threshold", type=float, default=0.01, help="variance of the means")
     arguments = parser.parse_args()
 
     vae = open_run(arguments.run).built.vae
-    items = find_corpus(arguments.run).split(arguments.split)
+    corpus = open_corpus(arguments.corpus) if arguments.corpus else find_corpus(arguments.run)
+    items = corpus.split(arguments.split)
     codes = encode_all(vae, in_order(items, 64))
     variances = spectrum(codes.mu)
+    if len(variances) == 0:
+        raise Refused(f"{arguments.run} is a language model: it has no units.")
     cost = shuffled(vae, items, codes)
 
     active = active_units(codes.mu, arguments.threshold)
@@ -46,4 +53,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Refused as refusal:
+        sys.exit(str(refusal))

@@ -10,6 +10,7 @@ mapped files) and the seconds from its start to its first step. Linux only.
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -89,7 +90,11 @@ def main() -> None:
     began = time.monotonic()
     prepare = [sys.executable, "-m", "seqvae", "prepare", "text"]
     subprocess.run([*prepare, text, "--out", corpus], check=True)
-    print(f"prepared {text.stat().st_size / 1e9:.2f} GB in {time.monotonic() - began:.0f} s")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(
+        f"prepared {text.stat().st_size / 1e9:.2f} GB in {time.monotonic() - began:.0f} s, "
+        f"{used.ru_utime + used.ru_stime:.0f} s of processor time"
+    )
     again = [sys.executable, __file__, str(arguments.folder), "--train-only"]
     subprocess.run(again, check=True)
 

@@ -7,10 +7,11 @@ The corpus has one sentence a line. What is left in the run's folder opens with
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from data_prep.text import prepare_text
-from seqvae import load, recipe
+from seqvae import Refused, load, recipe
 from seqvae.corpus import open_corpus
 from seqvae.fit import fit
 from seqvae.progress import Progress
@@ -40,4 +41,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Refused as refusal:
+        sys.exit(str(refusal))

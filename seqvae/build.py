@@ -112,7 +112,8 @@ def construct(
     """
     values = dict(sections[section])
     if "kind" not in values:
-        raise Refused(f"[{section}] does not say its kind; add kind = one of {_names(package)}.")
+        names = ", ".join(_names(package))
+        raise Refused(f"[{section}] does not say its kind; add kind = one of: {names}.")
     maker = _export(package, values.pop("kind"), section)
     parameters = _parameters(maker)
     arguments = {}
@@ -220,7 +221,8 @@ def _schedule(where: str, weight: Any, steps: int) -> Schedule:
     section = dict(weight)
     if "share" in section:  # of the run, for recipes that do not know how long it will be
         share = coerce(f"{where}.share", section.pop("share"), float)
-        section["steps"] = max(round(share * steps), 1)
+        name = "middle" if section.get("kind") == "sigmoid" else "steps"
+        section[name] = max(round(share * steps), 1)
     return construct({where: section}, where, schedules)
 
 

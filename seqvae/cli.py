@@ -172,6 +172,11 @@ def _find_corpus(named: str | None, folder: Path) -> "Corpus":
     from .corpus import open_corpus
     from .fit import find_corpus
 
+    if named is not None and Path(named).is_file():
+        raise Refused(
+            f"{named} is a text, and a run goes on with the corpus it began with: leave it out, "
+            f"seqvae train --resume --out {folder}"
+        )
     return find_corpus(folder) if named is None else open_corpus(Path(named))
 
 
@@ -351,12 +356,14 @@ def _shard(text: str | None) -> tuple[int, int] | None:
 @prepare.command("docstrings")
 def prepare_docstrings(
     out: Annotated[Path, typer.Argument(help="The text file to write.")],
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many sentences.")] = None,
+    seed: Seed = 0,
 ) -> None:
     """A real corpus without a download: sentences from this Python's own documentation."""
     from data_prep.toy import write_docstrings
 
     _check_free(out)
-    print(f"{write_docstrings(out)} sentences in {out}")
+    print(f"{write_docstrings(out, limit, seed)} sentences in {out}")
 
 
 def _check_free(out: Path) -> None:
@@ -418,7 +425,7 @@ def evaluate(
             progress=progress.count,
             warn=_warn,
         )
-    table(report.rows())
+    print(table(report.rows()))
     for note in report.notes:
         print(note)
     print(f"written: {', '.join(str(path) for path in written)}")
@@ -598,7 +605,11 @@ def info(run: Run, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps(facts, ensure_ascii=False))
     else:
-        table([(name, str(value)) for name, value in facts.items()])
+        print(table((name, _short(value)) for name, value in facts.items()))
+
+
+def _short(value: Any) -> str:
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 @app.command()

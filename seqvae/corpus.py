@@ -264,6 +264,8 @@ def _views(chunk: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray | 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
+    if folder.is_file():
+        raise Refused(f"{folder} is a file, not a prepared corpus: seqvae prepare text {folder}")
     if not folder.is_dir():
         raise Refused(f"{folder} does not exist. Make a corpus: {_command(folder)}")
     if not path.is_file():

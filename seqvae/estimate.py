@@ -22,7 +22,7 @@ def estimate(plan: Plan, built: Built, start: int = 0) -> str:
     _, rows = next(iter(plan.order.batches(start)))
     batch = collate(plan.corpus.split("train"), rows)._replace(step=FAR).to(plan.device)
     seconds = min(_trial(plan, built, batch) for _ in range(TRIALS))
-    for parameter in built.vae.parameters():
+    for parameter in (*built.vae.parameters(), *built.objective.parameters()):
         parameter.grad = None
     left = plan.steps - start
     a_token = seconds / max(int(batch.length.sum()), 1)
@@ -32,7 +32,7 @@ def estimate(plan: Plan, built: Built, start: int = 0) -> str:
     needs = f" and {memory} MiB of memory" if memory else ""
     return (
         f"{weights / 1e6:.2f} million weights; {left} steps of about {len(rows)} sentences; "
-        f"roughly {duration(a_token * tokens * 1.1)}{needs} "
+        f"roughly {duration(a_token * tokens * 1.1)}, validations aside,{needs} "
         f"({'bfloat16' if plan.bf16 else 'float32'}, {plan.device})"
     )
 

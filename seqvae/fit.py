@@ -342,7 +342,10 @@ def find_corpus(folder: Path) -> Corpus:
     """The corpus a run was trained on. Raises `Refused` where it is gone or has changed."""
     note = folder / "corpus.json"
     if not note.is_file():
-        raise Refused(f"{folder} does not say which corpus it was trained on; name a corpus.")
+        raise Refused(
+            f"{folder} does not say which corpus it was trained on, as an export does not. To "
+            "measure it, name one: --corpus FOLDER; to train, begin a new run."
+        )
     try:
         said = json.loads(note.read_bytes())
         place, checksum = folder / said["path"], str(said["checksum"])  # or an absolute path
@@ -392,6 +395,11 @@ def _begin(plan: Plan) -> TrainerState:
 def _restore(plan: Plan, built: Built, stepper: Stepper, say: Say) -> TrainerState:
     runs.sweep(plan.folder / "checkpoints")
     if not runs.checkpoints(plan.folder / "checkpoints"):
+        if not (plan.folder / "corpus.json").is_file():  # what `seqvae export` leaves out
+            raise Refused(
+                f"{plan.folder} holds weights only, as an export does: training cannot go on from "
+                "them. Begin a new run: seqvae train CORPUS --out OTHER"
+            )
         say("there is no checkpoint yet: beginning at the first step")
         return TrainerState()
     place = runs.newest(plan.folder / "checkpoints", warn=say)
@@ -402,11 +410,23 @@ def _restore(plan: Plan, built: Built, stepper: Stepper, say: Say) -> TrainerSta
             f"{plan.corpus.folder} is not the corpus that {plan.folder} began with; leave it out "
             "to use that one, or begin a new run."
         )
+    _check_same(plan)
     runs.load_state(built, checkpoint.weights, place)
     _restore_optimizer(plan, stepper.optimizer, checkpoint.optimizer, place)
     runs.forget_after(plan.folder / "best", place.name)
     say(f"going on from step {trainer.step}")
     return trainer
+
+
+def _check_same(plan: Plan) -> None:
+    """Refuse a resume with other networks, or with a seed that would begin another course."""
+    before = complete(runs.read_recipe(plan.folder))
+    for key in ("latent", "seed", "encoder", "posterior", "prior", "decoder"):
+        if plan.recipe[key] != before[key]:
+            raise Refused(
+                f"--set changed {key}, which {plan.folder} was begun with: {before[key]!r}. Leave "
+                "it, or begin a new run with another --out."
+            )
 
 
 def _trainer_state(saved: Mapping[str, Any], place: Path) -> TrainerState:

@@ -15,7 +15,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as Bar
-from rich.table import Table
 
 LINE_EVERY = 10.0  # seconds between plain lines where there is no terminal
 
@@ -92,9 +91,14 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def table(rows: Iterable[tuple[str, ...]], console: Console | None = None) -> None:
-    """Rows of text as a table on standard output."""
-    drawn = Table(show_header=False, box=None, pad_edge=False)
-    for row in rows:
-        drawn.add_row(*row)
-    (console or Console(highlight=False, soft_wrap=True)).print(drawn)
+def table(rows: Iterable[tuple[str, ...]]) -> str:
+    """Rows of text as lines with aligned columns.
+
+    >>> print(table([("KL", "3.5", "nats"), ("active units", "8 of 32", "")]))
+    KL            3.5      nats
+    active units  8 of 32
+    """
+    cells = list(rows)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    padded = ("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells)
+    return "\n".join(line.rstrip() for line in padded)

@@ -81,6 +81,12 @@ LEAST = {
     "training.save_every": 1,
     "training.keep": 1,
 }
+# What a run reads without asking whether it is there.
+ALWAYS = {f"training.{key}" for key in SECTIONS["training"] or {}} - {
+    "training.steps",
+    "training.validate_every",
+    "training.save_every",
+}
 MOST = 2**63 - 1  # what a seed, and a number of anything, may be
 
 
@@ -173,12 +179,16 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
 
 def _without(recipe: Recipe, keys: list[str]) -> Recipe:
     """The recipe less one value, so that its default holds; refused where there is none."""
+    path = ".".join(keys)
+    needed = len(keys) == 1 or keys[-1] == "kind" or path in ALWAYS
+    if needed and path not in ("about", "licence"):
+        raise Refused(f"--set {path}=none: a recipe cannot do without it; set it to a value.")
     less = deepcopy(recipe)
     section: Any = less
     for key in keys[:-1]:
         section = section.get(key) if isinstance(section, dict) else None
     if not isinstance(section, dict) or keys[-1] not in section:
-        raise Refused(f"--set {'.'.join(keys)}=none: the recipe does not set it; leave it out.")
+        raise Refused(f"--set {path}=none: the recipe does not set it; leave it out.")
     del section[keys[-1]]
     return less
 
@@ -209,8 +219,8 @@ def unknown(name: str, known: Iterable[str], where: str, what: str = "name") -> 
     """
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f' did you mean "{near[0]}"?' if near else ""
-    return f"{where} has no {what} {name!r};{hint} It has: {', '.join(known)}."
+    hint = f'; did you mean "{near[0]}"?' if near else "."
+    return f"{where} has no {what} {name!r}{hint} It has: {', '.join(known)}."
 
 
 def check_type(where: str, value: Any, example: Any) -> None:
@@ -223,8 +233,10 @@ def check_type(where: str, value: Any, example: Any) -> None:
         )
     if wanted is float and not 0 < value < math.inf:
         raise Refused(f"{where} = {value!r}: it must be above 0, such as {example!r}.")
-    if wanted is int and not LEAST[where] <= value <= MOST:
+    if wanted is int and value < LEAST[where]:
         raise Refused(f"{where} = {value!r}: it must be at least {LEAST[where]}.")
+    if wanted is int and value > MOST:
+        raise Refused(f"{where} = {value!r}: it must be at most {MOST}.")
 
 
 def _check_section(section: str, values: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The runs that come with the package, and finding a run by its path or its name."""
 
 import difflib
+import json
 from importlib import resources
 from pathlib import Path
 
@@ -23,6 +24,8 @@ def find(run: str | Path) -> Path:
     if not folder.exists():
         near = difflib.get_close_matches(name, shipped(), n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
+        if " " in name:  # a sentence, of somebody who forgot the run
+            hint = f" Name the run before the sentence: {DEFAULT} {json.dumps(name)}."
         raise Refused(
             f"no run at {name!r}.{hint} A run is a folder made by `seqvae train CORPUS --out "
             f"FOLDER`; with the package come: {', '.join(shipped())}."

@@ -555,6 +555,14 @@ WRONG = {
     ),
     "resume without its flag": Wrong("train --resume {run}", r"name it with --out .*/run,"),
     "resume of no run": Wrong("train --resume --out {tmp}", "is no run: it has no recipe.toml"),
+    "resume with its text": Wrong(
+        "train {tmp}/s.txt --resume --out {run}",
+        "is a text.*leave it out, seqvae train --resume --out",
+        {"s.txt": b"one two\n"},
+    ),
+    "a value no recipe can miss": Wrong(
+        "train {home}/corpus --out {tmp}/new --set training.clip=none", "cannot do without it"
+    ),
     "resume with a recipe": Wrong("train text --resume --out {run}", "only with --set"),
     "resume with another corpus": Wrong(
         "train {home}/other --resume --out {run}", "do not fit|not the corpus"

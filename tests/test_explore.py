@@ -134,9 +134,14 @@ def test_a_long_list_of_samples_does_not_repeat_itself(language_model: Explorer)
 
 def test_a_language_model_samples_and_has_no_way_to_walk(language_model: Explorer) -> None:
     assert len(set(language_model.sample(8, DRAW))) > 1
-    assert language_model.encode(TEXTS).shape == (20, 0)
+    assert len(set(language_model.sample(8, Decoding(length=12)))) > 1
+    for verb in (language_model.encode, language_model.reconstruct):
+        with pytest.raises(Refused, match="is a language model"):
+            verb(TEXTS)
+    with pytest.raises(Refused, match="is a language model"):
+        language_model.neighbours(TEXTS[0], TEXTS)
     assert language_model.info()["latent"] == 0
-    with pytest.raises(Refused, match="no code to walk"):
+    with pytest.raises(Refused, match="is a language model"):
         language_model.interpolate(*TEXTS[:2])
 
 

@@ -25,9 +25,4 @@ def test_what_is_said_is_printed_as_it_is() -> None:
 
 
 def test_a_table_holds_every_cell() -> None:
-    out = io.StringIO()
-    table([("KL", "3.5"), ("active units", "8 of 32")], Console(file=out, width=80))
-    assert [line.split() for line in out.getvalue().splitlines()] == [
-        ["KL", "3.5"],
-        ["active", "units", "8", "of", "32"],
-    ]
+    assert table([("KL", "3.5"), ("active units", "")]) == "KL            3.5\nactive units"

@@ -51,7 +51,7 @@ def test_every_command_of_the_readme_runs(
     found = commands()
     assert {"train", "evaluate", "interpolate", "prepare"} <= {c[1] for c in found}
     for command in found:
-        if command[0] == "make":  # CI runs those
+        if command[0] in ("make", "."):  # CI runs the one; the other readies a shell
             continue
         assert command[0] == "seqvae"
         status = main(small(command))

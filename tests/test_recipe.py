@@ -128,6 +128,9 @@ def test_a_setting_of_none_takes_a_value_away_and_braces_empty_a_section() -> No
     }
     with pytest.raises(Refused, match="does not set it"):
         override(given, ["optimizer.rate=none"])
+    for needed in ("latent", "name", "training.clip", "training.epochs", "optimizer.kind"):
+        with pytest.raises(Refused, match="cannot do without it"):
+            override(read(DEFAULT), [f"{needed}=none"])
 
 
 def test_settings_are_applied_in_their_order() -> None:

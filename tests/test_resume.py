@@ -317,8 +317,9 @@ def test_resume_falls_back_from_a_damaged_checkpoint_loudly(
     ("other", "words"),
     [
         ({"optimizer_kind": "SGD"}, r"optimizer.pt does not fit.*SGD.*began with AdamW"),
-        ({"encoder_hidden": 9}, r"do not fit the run's recipe"),
-        ({"latent": 3}, r"do not fit the run's recipe"),
+        ({"encoder_hidden": 9}, r"--set changed encoder.*begin a new run"),
+        ({"latent": 3}, r"--set changed latent.*begin a new run"),
+        ({"seed": 3}, r"--set changed seed.*begin a new run"),
     ],
 )
 def test_a_recipe_that_does_not_fit_the_checkpoint_is_refused_and_not_kept(
@@ -406,3 +407,13 @@ def test_what_accumulation_changes_of_a_penalty_is_said(corpus: Path, tmp_path: 
     parts = recipe(training_accumulate=2, training_steps=1)
     train(parts, corpus, tmp_path / "run", say=said.append)
     assert any(line.startswith("kl: a penalty on the batch as a whole") for line in said)
+
+
+def test_an_export_cannot_be_resumed_and_keeps_its_weights(
+    corpus: Path, whole: Mapping[str, Path], tmp_path: Path
+) -> None:
+    runs.export(whole["LSTM"], tmp_path / "small")
+    before = weights_sum(tmp_path / "small", "best")
+    with pytest.raises(Refused, match=r"holds weights only.*Begin a new run"):
+        train(recipe(), corpus, tmp_path / "small", resume=True)
+    assert weights_sum(tmp_path / "small", "best") == before

@@ -170,6 +170,10 @@ def test_adamw_rises_and_then_falls_along_half_a_cosine() -> None:
     assert [level.set_rate(step) for step in (0, 1, 3, 4, 999)] == pytest.approx(
         [0.02, 0.04, 0.08, 0.1, 0.1]
     )
+    short = AdamW(parameter, 20, rate=0.1, warm_up=400, final=0.05)
+    assert max(short.set_rate(step) for step in range(20)) == pytest.approx(0.1)
+    with pytest.raises(Refused, match="how many steps"):
+        AdamW(parameter, rate=0.1, final=0.5)
     fall = AdamW(parameter, 100, rate=0.1, final=0.2)
     assert [fall.set_rate(step) for step in (0, 50, 100, 500)] == pytest.approx(
         [0.1, 0.06, 0.02, 0.02]

@@ -42,6 +42,11 @@ class Decoding:
             raise Refused(f"length = {self.length}: write at least 1 token.")
 
     @property
+    def greedy(self) -> bool:
+        """Whether always the likeliest token is written."""
+        return self.beam is None and not self.drawn
+
+    @property
     def drawn(self) -> bool:
         return not (self.temperature is None and self.top_k is None and self.top_p is None)
 

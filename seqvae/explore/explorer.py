@@ -1,6 +1,7 @@
 """What people do with a trained model: encode, decode, sample, reconstruct, interpolate, find."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice, tee
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,8 +70,14 @@ class Explorer:
     def encode(self, items: Sequence[Any], *, sample: bool = False, seed: int = 0) -> Tensor:
         """Items -> their codes (N, D): posterior means, or one draw from each posterior.
 
-        Raises `Refused` for an item the codec cannot express, with the reason.
+        Raises `Refused` for an item the codec cannot express, with the reason, and for a language
+        model, whose code has no dimensions.
         """
+        if self.latent == 0:
+            raise Refused(
+                "this run is a language model (latent = 0): sentences have no code in it. It can "
+                "be sampled and evaluated."
+            )
         with seeded(seed):
             codes = [self._codes(part, sample) for part in _parts(items)]
         return torch.cat(codes) if codes else torch.zeros(0, self.latent)
@@ -94,9 +101,14 @@ class Explorer:
         return list(self._written(torch.split(z, AT_ONCE), decoding))
 
     def sample(self, count: int = 1, decoding: Decoding = GREEDY) -> list[Any]:
-        """Items from codes drawn from the prior, by `decoding.seed`."""
+        """Items from codes drawn from the prior, by `decoding.seed`.
+
+        A language model has no code to differ by, so where nothing else is asked it draws tokens.
+        """
         if count < 1:
             raise Refused(f"{count} samples: ask for 1 or more.")
+        if self.latent == 0 and decoding.greedy:
+            decoding = replace(decoding, temperature=1.0)
         with seeded(decoding.seed):
             z = self.vae.prior().sample((count,))
         return self.decode(z, decoding)
@@ -127,8 +139,6 @@ class Explorer:
             raise Refused(f"steps = {steps}: a path has at least its 2 ends.")
         if kind not in PATHS:
             raise Refused(unknown(kind, PATHS, "interpolation", "kind"))
-        if self.latent == 0:
-            raise Refused("this run is a language model (latent = 0): there is no code to walk.")
         start, end = self.encode([a, b])
         return self.decode(path(start, end, steps, kind=kind), decoding)
 
@@ -206,13 +216,12 @@ def show(explorer: Explorer, given: Sequence[Any]) -> str:
     model has no code to reconstruct from, and draws instead.
     """
     length = 2 * max(len(explorer.codec.encode(item).ids) for item in given)
-    if explorer.latent == 0:
-        drawn = explorer.sample(len(given), Decoding(temperature=1, length=length))
-        return "".join(f"{item}\n" for item in drawn)
     greedy = Decoding(length=length)
+    samples = "".join(f"{item}\n" for item in explorer.sample(len(given), greedy))
+    if explorer.latent == 0:
+        return samples
     pairs = zip(given, explorer.reconstruct(given, greedy), strict=True)
     reconstructed = "".join(f"{item}\n  -> {again}\n" for item, again in pairs)
-    samples = "".join(f"{item}\n" for item in explorer.sample(len(given), greedy))
     return f"{reconstructed}\n{samples}"
 
 

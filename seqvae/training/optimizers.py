@@ -53,7 +53,8 @@ class Stepper:
 class AdamW(Stepper):
     """AdamW   (Loshchilov and Hutter, 2019), fused into one pass over the parameters.
 
-    Arguments: `rate`, `betas`, `weight_decay`; `warm_up` steps of linear rise, then half a cosine
+    Arguments: `rate`, `betas`, `weight_decay`; `warm_up` steps of linear rise, at most a tenth of
+    the run's `steps`, then half a cosine
     down to `final` times the rate at the run's last step (1: no fall); `patience` validations
     without improvement after which the run ends (None: never).
     """
@@ -61,7 +62,7 @@ class AdamW(Stepper):
     def __init__(
         self,
         parameters: Iterable[nn.Parameter],
-        steps: int = 1,
+        steps: int | None = None,
         *,
         rate: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
@@ -78,10 +79,16 @@ class AdamW(Stepper):
             parameters, lr=rate, betas=betas, weight_decay=weight_decay, fused=True
         )
 
+        if steps is None and final < 1:
+            raise Refused(f"final = {final}: say over how many steps the rate falls: steps=1000.")
+        # A short run has to arrive too.
+        rise = warm_up if steps is None else min(warm_up, steps // 10)
+
         def schedule(step: int) -> float:
-            rise = min((step + 1) / (warm_up + 1), 1.0)
-            fall = cosine(step - warm_up, start=1.0, end=final, steps=steps - warm_up)
-            return rise * fall
+            reached = min((step + 1) / (rise + 1), 1.0)
+            if steps is None:
+                return reached
+            return reached * cosine(step - rise, start=1.0, end=final, steps=steps - rise)
 
         super().__init__(
             optimizer, rate=rate, schedule=schedule, patience=patience, decay=1.0, max_decays=0
