@@ -52,7 +52,7 @@ def bars_of_dimensions(
     axis.set_yscale("log")
     if threshold is not None:
         axis.axhline(threshold, color=RED, linewidth=1, label=f"threshold {threshold:g}")
-        axis.legend(frameon=False)
+        axis.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.2)
     axis.set_title(title, loc="left")
     axis.set_xlabel("latent dimension, sorted")
     axis.set_ylabel(unit)
