@@ -82,10 +82,9 @@ def complete(recipe: Recipe) -> Recipe:
     whole = deepcopy(recipe)
     for section, package in NETWORKS.items():
         whole[section] = _filled(whole[section], package, section)
-    terms = whole["objective"].get("terms")
-    if terms is None:
-        whole["objective"] = _filled(whole["objective"], objectives, "objective")
-    for name, term in (terms or {}).items():
+    whole["objective"] = _filled(whole["objective"], objectives, "objective")
+    terms = whole["objective"].get("terms", {})
+    for name, term in terms.items():
         terms[name] = _filled(_section(name, term), regularizers, f"objective.terms.{name}")
     return whole
 
@@ -193,17 +192,15 @@ def _objective(recipe: Recipe, steps: int) -> Objective:
     terms = section.pop("terms", None)
     if terms is None:
         return construct({"objective": section}, "objective", objectives)
-    kind = section.pop("kind", None)
-    if kind != "Elbo":
-        raise Refused(f"[objective] {kind} has its own terms; only Elbo takes any.")
-    for key in section:
-        raise Refused(unknown(key, ["kind", "terms"], "[objective] Elbo", "argument"))
+    kind = str(section.get("kind"))
+    if "terms" not in _parameters(_export(objectives, kind, "objective")):
+        raise Refused(f"[objective] {kind} has its own terms; name one that takes any, as Elbo.")
     named = {
         name: _term(f"objective.terms.{name}", term, steps)
         for name, term in _section("objective.terms", terms).items()
     }
     try:
-        return objectives.Elbo(named)
+        return construct({"objective": section}, "objective", objectives, terms=named)
     except KeyError as error:  # torch will not have every word as a module's name
         raise Refused(f"[objective.terms]: {error.args[0]}; name the term otherwise.") from error
 

@@ -8,7 +8,7 @@ import torch
 
 from . import __version__
 from .plan import Plan
-from .progress import duration
+from .progress import duration, short
 from .recipe import to_toml
 
 
@@ -21,7 +21,7 @@ def card(plan: Plan, weights: int, trainer: Mapping[str, Any]) -> str:
     licence = recipe.get("licence", "not said; it follows from the corpus")
     sources = ", ".join(source_names(corpus.manifest))
     time = duration(trainer["seconds"])
-    rows = "\n".join(f"| {name} | {_short(value)} |" for name, value in trainer["figures"].items())
+    rows = "\n".join(f"| {name} | {short(value)} |" for name, value in trainer["figures"].items())
     return f"""# {recipe["name"]}
 
 {recipe.get("about", "A sequence VAE.")}
@@ -51,7 +51,3 @@ seed {recipe["seed"]}
 def source_names(manifest: Mapping[str, Any]) -> list[str]:
     """The file names a corpus was prepared from."""
     return [Path(str(source["name"])).name for source in manifest.get("sources", [])]
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

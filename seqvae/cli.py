@@ -599,17 +599,13 @@ def neighbours(
 @app.command()
 def info(run: Run, as_json: AsJson = False) -> None:
     """Say what a run is."""
-    from .progress import table
+    from .progress import short, table
 
     facts = _load(run, "cpu").info()
     if as_json:
         print(json.dumps(facts, ensure_ascii=False))
     else:
-        print(table((name, _short(value)) for name, value in facts.items()))
-
-
-def _short(value: Any) -> str:
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
+        print(table((name, short(value)) for name, value in facts.items()))
 
 
 @app.command()

@@ -49,15 +49,15 @@ class Delta(Distribution):
         raise Refused("a Delta posterior has no density, so its log-probability is undefined")
 
 
-def has_density(q: Distribution) -> bool:
-    """Whether `q.log_prob` is defined, so that KL and importance weights are."""
-    return not isinstance(q, Delta)
+def has_density(distribution: Distribution) -> bool:
+    """Whether its `log_prob` is defined, so that KL and importance weights are.
 
-
-NO_DENSITY = (
-    "KL(q || p) needs a prior with a density; this one can only be sampled. Use a penalty on "
-    "samples such as MMD."
-)
+    Not so for a `Delta`, nor for a prior that only knows how to sample.
+    """
+    if isinstance(distribution, Independent):
+        return has_density(distribution.base_dist)
+    inherited = type(distribution).log_prob is Distribution.log_prob
+    return not (inherited or isinstance(distribution, Delta))
 
 
 def kl(q: Distribution, p: Distribution, z: Tensor) -> Tensor:
@@ -75,12 +75,8 @@ def kl(q: Distribution, p: Distribution, z: Tensor) -> Tensor:
     _check_densities(q, p)
     try:
         return kl_divergence(q, p)
-    except NotImplementedError:
-        pass  # torch has no closed form for the pair
-    try:
+    except NotImplementedError:  # torch has no closed form for the pair
         return q.log_prob(z) - p.log_prob(z)
-    except NotImplementedError as missing:
-        raise Refused(NO_DENSITY) from missing
 
 
 def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
@@ -110,7 +106,10 @@ def _check_densities(q: Distribution, p: Distribution) -> None:
             "GaussianPosterior, or a penalty on samples such as MMD (weight of KL 0 is no cure)."
         )
     if not has_density(p):
-        raise Refused(NO_DENSITY)
+        raise Refused(
+            "KL(q || p) needs a prior with a density; this one can only be sampled. Use a penalty "
+            "on samples such as MMD."
+        )
 
 
 def _name(distribution: Distribution) -> str:

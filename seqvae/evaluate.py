@@ -22,7 +22,7 @@ from .metrics import (
 from .randomness import seeded
 from .vae import VAE, Batch
 
-Progress = Callable[[str, int, int], None]
+Tell = Callable[[str, int, int], None]  # what, done, of how many
 
 
 @dataclass
@@ -118,7 +118,7 @@ def importance(
     *,
     seed: int = 0,
     at_once: int = 640,
-    progress: Progress | None = None,
+    progress: Tell | None = None,
     total: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Importance-weighted -log p(x) and effective samples per item (N,), and the items.
@@ -154,7 +154,7 @@ def measure(
     size: int = 64,
     seed: int = 0,
     words: Callable[[int], int] | None = None,
-    progress: Progress | None = None,
+    progress: Tell | None = None,
 ) -> Measured:
     """All figures of a model on a split: nats a sentence unless named otherwise.
 

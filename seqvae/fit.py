@@ -214,7 +214,7 @@ class _Fitting:
         self.log.write("valid", step, figures)
         save(curves(read_log(self.plan.folder)), self.plan.folder / "figures" / "curves.png")
         self._write_samples()
-        self.say(f"step {step}: {describe(figures)}")
+        self.say(f"step {step}, validation: {describe(figures)}")
         select = self.plan.recipe["training"]["select"]
         if select == "last" or not self.built.objective.settled(step):
             return False

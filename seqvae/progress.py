@@ -91,6 +91,15 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def short(value: object) -> str:
+    """A value for a table: numbers to five figures.
+
+    >>> short(3.14159265), short(7), short("LSTM")
+    ('3.1416', '7', 'LSTM')
+    """
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
 def table(rows: Iterable[tuple[str, ...]]) -> str:
     """Rows of text as lines with aligned columns.
 

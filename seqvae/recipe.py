@@ -220,7 +220,7 @@ def unknown(name: str, known: Iterable[str], where: str, what: str = "name") -> 
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f'; did you mean "{near[0]}"?' if near else "."
-    return f"{where} has no {what} {name!r}{hint} It has: {', '.join(known)}."
+    return f"{where} has no {what} {name!r}{hint} It has: {', '.join(known) or 'none'}."
 
 
 def check_type(where: str, value: Any, example: Any) -> None:

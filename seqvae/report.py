@@ -11,7 +11,7 @@ from . import __version__, runs, shelf
 from .codecs.codec import Codec
 from .corpus import Corpus, Split, open_corpus
 from .errors import Refused
-from .evaluate import Measured, Progress, measure
+from .evaluate import Measured, Tell, measure
 from .fit import find_corpus
 from .metrics import ACTIVE
 from .plots import bars_of_dimensions, save
@@ -44,7 +44,13 @@ class EvaluationReport:
     def rows(self) -> list[tuple[str, str, str]]:
         """A table for people: name, figure with its standard error, unit."""
         figures = self.measured.figures
-        drawn = [(f"{self.about['split']} split", f"{figures['items']:,} items", "")]
+        drawn = [
+            (
+                f"{self.about['split']} split",
+                f"{figures['items']:,} items",
+                f"seed {self.about['seed']}",
+            )
+        ]
         for key, name, unit, error in ROWS:
             if key in figures:
                 from_ = figures["perplexity_from"] if key.startswith("perplexity") else None
@@ -92,7 +98,7 @@ def evaluate_run(
     sample_items: int = 1000,
     seed: int = 0,
     device: str = "auto",
-    progress: Progress | None = None,
+    progress: Tell | None = None,
     warn: runs.Warn | None = None,
 ) -> tuple[EvaluationReport, list[Path]]:
     """Measure the run's chosen weights; write report.json and figures into `out` or the run.

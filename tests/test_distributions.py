@@ -1,12 +1,14 @@
 """Divergences against torch's closed forms, Monte Carlo, and hand calculation."""
 
 import math
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from small import same
 from torch.distributions import (
     Categorical,
+    Distribution,
     Independent,
     Laplace,
     MixtureSameFamily,
@@ -15,8 +17,18 @@ from torch.distributions import (
     kl_divergence,
 )
 
+from seqvae.data import InMemory, collate
+from seqvae.decoders import LSTMDecoder
 from seqvae.distributions import Delta, gaussian, has_density, kl, kl_per_dimension
+from seqvae.encoders import LSTMEncoder
 from seqvae.errors import Refused
+from seqvae.evaluate import measure
+from seqvae.objectives import Elbo
+from seqvae.posteriors import GaussianPosterior
+from seqvae.priors import Fixed
+from seqvae.regularizers import MMD
+from seqvae.schedules import constant
+from seqvae.vae import VAE
 
 MU, SIGMA = torch.tensor([[0.5, -1.0, 0.0], [2.0, 0.0, 0.3]]), torch.tensor([0.5, 2.0, 1.0])
 Q = gaussian(MU, SIGMA.expand(2, 3))
@@ -82,3 +94,34 @@ def test_a_code_of_no_dimensions_costs_nothing() -> None:
     q, p = gaussian(torch.zeros(4, 0), torch.zeros(4, 0)), gaussian(torch.zeros(0), torch.zeros(0))
     assert kl(q, p, q.rsample()).tolist() == [0.0] * 4
     assert p.log_prob(q.rsample()).tolist() == [0.0] * 4
+
+
+class Ring(Distribution):
+    """A distribution over the plane that only knows how to sample."""
+
+    arg_constraints: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self) -> None:
+        super().__init__(event_shape=torch.Size([2]), validate_args=False)
+
+    def sample(self, sample_shape: Any = ()) -> torch.Tensor:
+        angle = 6.28 * torch.rand(*sample_shape, 1)
+        return torch.cat([angle.cos(), angle.sin()], -1)
+
+
+def test_a_prior_known_only_by_sampling_has_no_kl_and_can_still_be_matched() -> None:
+    q = gaussian(torch.zeros(4, 2), torch.ones(4, 2))
+    assert not has_density(Ring())
+    with pytest.raises(Refused, match=r"can only be sampled.*MMD"):
+        kl(q, Ring(), q.rsample())
+    model = VAE(
+        LSTMEncoder(9, GaussianPosterior(2), embed=4, hidden=4),
+        Fixed(Ring()),
+        LSTMDecoder(9, 2, embed=4, hidden=4),
+    )
+    items = InMemory([[5, 6, 3], [7, 8, 3], [4, 3], [8, 3]])
+    loss, report = Elbo({"mmd": (MMD(), constant)})(model, collate(items, range(4)))
+    assert bool(loss.isfinite()) and "kl" not in report and "penalty/mmd" in report
+    measured = measure(model, items)
+    assert "iw_nll" not in measured.figures and "reconstruction" in measured.figures
+    assert any(note.startswith("KL, -ELBO and NLL: —") for note in measured.notes)
