@@ -17,7 +17,7 @@ from seqvae.codecs import TextCodec
 from seqvae.corpus import SPLITS, Packed, Replacing, write_block, write_json
 from seqvae.errors import Refused
 
-from .plan import Origin, Plan, Tell, item_fault, line_hash
+from .plan import TOO_LONG, Origin, Plan, Tell, item_fault, line_hash
 from .sources import Item
 
 GROUP_LINES = 10_000  # encoded at once: large enough for speed, small enough for memory
@@ -141,7 +141,7 @@ class _Draft:
 
     def _fits(self, located: Located, split: str, length: int) -> bool:
         if length > self.options.max_tokens:
-            self._drop(located, split, "too long")
+            self._drop(located, split, TOO_LONG)
         elif length < self.options.min_tokens:
             self._drop(located, split, "too short")
         else:

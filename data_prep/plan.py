@@ -15,6 +15,7 @@ from .sources import Item, Source
 
 Tell = Callable[[str, int, int | None], None]  # stage, lines done, lines in all if known
 
+TOO_LONG = "too long"  # the reason both passes give
 FORMAT = 2  # 1 did not drop from valid what stands in test
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from seqvae.codecs import SentencePieceCodec, TextCodec, WordCodec, load_codec
 from seqvae.errors import Refused
 
-from .plan import Options, Origin, Plan, Tell, item_fault, line_hash
+from .plan import TOO_LONG, Options, Origin, Plan, Tell, item_fault, line_hash
 from .sources import Item, option
 
 TELL_LINES = 10_000  # how often somebody is told
@@ -104,6 +104,10 @@ class Scan:
             return
         if item.label is not None:
             self._take_label(item.label)
+        if self.codec.fewest(item.text) > self.options.max_tokens:
+            # Pass 2 will drop it; one line of a megabyte would have shaped the whole alphabet.
+            self.faults[TOO_LONG] += split == "train"
+            return
         key = line_hash(item.text, self.options.seed)
         if split == "train":
             self._take_train(key, item.text)
@@ -128,9 +132,10 @@ class Scan:
         """Refuse what nobody can learn from, with the counts."""
         counts = ", ".join(f"{reason} {n}" for reason, n in sorted(self.faults.items()) if n)
         if self.usable == 0:
+            longer = f", or allow more: {option('max_tokens', 'N')}" * (TOO_LONG in self.faults)
             raise Refused(
                 f"no usable line in the source ({counts or 'it is empty'}). "
-                "Give a file with one sentence a line."
+                f"Give a file with one sentence a line{longer}."
             )
         if self.usable <= len(self.hashes) and len(set(self.hashes)) == 1:
             raise Refused(

@@ -122,6 +122,23 @@ def test_a_megabyte_in_one_line_is_one_dropped_line(tmp_path: Path) -> None:
         assert count(prepare_text([source], tmp_path / name), "too long") == 1
 
 
+def test_a_line_that_will_be_dropped_for_its_length_teaches_the_codec_nothing(
+    tmp_path: Path,
+) -> None:
+    for kind in ("bpe", "word"):
+        learnt = []
+        for name, lines in (("plain", []), ("long", ["zq " * 300_000])):
+            source = text_file(tmp_path / f"{name}.txt", [*sentences(100), *lines])
+            prepare_text(
+                [source], tmp_path / kind / name, codec=kind, valid_fraction=0.05, test_fraction=0
+            )
+            learnt.append(open_corpus(tmp_path / kind / name).codec.vocab)
+        assert learnt[0] == learnt[1]
+    only = text_file(tmp_path / "only.txt", ["zq " * 300_000])
+    with pytest.raises(Refused, match=r"no usable line.*too long 1.*allow more: --max-tokens"):
+        prepare_text([only], tmp_path / "only")
+
+
 def test_short_sentences_are_dropped_on_request(tmp_path: Path) -> None:
     source = text_file(tmp_path / "a.txt", ["one", "one two", "one two three", "four five six"])
     prepared = prepare_text([source], tmp_path / "out", codec="word", min_tokens=3)
@@ -550,9 +567,9 @@ def test_nothing_left_after_encoding_is_refused_and_stands_in_nobodys_way(tmp_pa
     out = tmp_path / "out"
     says = r"nothing is left in train \(too long 1.*--max-tokens N .*data\.max_tokens=N"
     with pytest.raises(Refused, match=says):
-        prepare_text([source], out, codec="word", max_tokens=3)
+        prepare_text([source], out, codec="char", max_tokens=3)
     assert not list(out.iterdir())
-    assert prepare_text([source], out, codec="word", max_tokens=4).finished
+    assert prepare_text([source], out, codec="char", max_tokens=20).finished
 
 
 def test_a_plan_of_another_version_is_refused(source: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ DEFAULT_VOCAB = 8000  # shrinks in silence to what the corpus allows; a number a
 FIXED_IDS = SPECIAL + 256  # the special ids and one id a byte come before any piece
 COVERAGE = 0.9999  # characters rarer than the last 1 in 10,000 are spelt in bytes
 LEAST_COVERAGE = 0.98  # the trainer takes no less
+LONGEST_PIECE = 16  # characters, which is what the trainer allows
 LONGEST_LINE = 16_000  # characters; the trainer drops longer lines without a word, so we split
 NAMES = ("<pad>", "<unk>", "<s>", "</s>")
 
@@ -79,6 +80,11 @@ class TextCodec(Codec, ABC):
         _refuse_fault(type(self), item)
         [ids] = self.encode_batch([item])
         return Encoded(ids, self.loss(item, ids))
+
+    @classmethod
+    @abstractmethod
+    def fewest(cls, text: str) -> int:
+        """The fewest tokens, EOS included, that any codec of this kind could make of a text."""
 
     @abstractmethod
     def encode_batch(self, lines: Sequence[str]) -> list[list[int]]:
@@ -153,6 +159,10 @@ class SentencePieceCodec(TextCodec):
     def fault(cls, text: str) -> str | None:
         return super().fault(text) or ("U+2581" if "\u2581" in text else None)
 
+    @classmethod
+    def fewest(cls, text: str) -> int:
+        return -(-len(text) // LONGEST_PIECE) + 1
+
     def encode_batch(self, lines: Sequence[str]) -> list[list[int]]:
         return self.processor.encode(list(lines), add_eos=True, num_threads=1)
 
@@ -225,6 +235,10 @@ class WordCodec(TextCodec):
                 f"Set vocab to 1 … {len(ranked)}, or leave it out to keep them all."
             )
         return cls(ranked[:vocab])
+
+    @classmethod
+    def fewest(cls, text: str) -> int:
+        return len(text.split()) + 1
 
     def encode_batch(self, lines: Sequence[str]) -> list[list[int]]:
         get = self.ids.get
