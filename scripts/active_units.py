@@ -14,8 +14,8 @@ from pathlib import Path
 from seqvae import Refused
 from seqvae.corpus import open_corpus
 from seqvae.data import in_order
-from seqvae.evaluate import encode_all, shuffled
 from seqvae.fit import find_corpus
+from seqvae.measures import encode_all, shuffled
 from seqvae.metrics import active_units, spectrum, standard_error
 from seqvae.plots import bars_of_dimensions, save
 from seqvae.runs import open_run
@@ -36,7 +36,7 @@ def main() -> None:
     variances = spectrum(codes.mu)
     if len(variances) == 0:
         raise Refused(f"{arguments.run} is a language model: it has no units.")
-    cost = shuffled(vae, items, codes)
+    cost = shuffled(vae, items, codes).worse
 
     active = active_units(codes.mu, arguments.threshold)
     print(f"{active} of {len(variances)} units active at {arguments.threshold:g}")

@@ -5,6 +5,7 @@ import functools
 import inspect
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -398,28 +399,48 @@ def evaluate(
     corpus: Annotated[Path | None, typer.Option(help="Another prepared corpus.")] = None,
     split: Annotated[str, typer.Option(help="valid, or at the very end test.")] = "valid",
     out: Annotated[Path | None, typer.Option(help="Where to write; else into the run.")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="The run of a language model, the same decoder without a code."),
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Importance-sample every item, 500 times.")
+    ] = False,
     samples: Annotated[
         int, typer.Option(min=0, help="Importance samples an item; 0: none.")
     ] = 100,
     items: Annotated[
         int, typer.Option(min=1, help="Items for importance sampling, at most.")
     ] = 1000,
+    fitted: Annotated[
+        int, typer.Option(min=0, help="Items whose posterior is fitted one by one; 0: none.")
+    ] = 200,
+    written: Annotated[
+        int, typer.Option(min=0, help="Items to reconstruct, and samples to draw; 0: none.")
+    ] = 1000,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="Also feed the decoder noise in place of its code.")
+    ] = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Measure a run: reconstruction, KL, bounds, perplexity, active units, is the code read."""
+    """Measure a run: what it costs, what its code holds, whether the decoder reads it."""
     from .progress import Progress, table
     from .report import evaluate_run
     from .shelf import find
 
     with Progress() as progress:
-        report, written = evaluate_run(
+        report, files = evaluate_run(
             find(run),
             corpus,
+            baseline=None if baseline is None else find(baseline),
             out=out,
             split=split,
-            samples=samples,
-            sample_items=items,
+            samples=500 if exact else samples,
+            sample_items=None if exact else items,
+            fitted_items=fitted,
+            written=written,
+            noise=noise,
             seed=seed,
             device=device,
             progress=progress.count,
@@ -428,7 +449,78 @@ def evaluate(
     print(table(report.rows()))
     for note in report.notes:
         print(note)
+    print(f"written: {', '.join(str(path) for path in files)}")
+
+
+@app.command()
+def rate(
+    corpus: Annotated[
+        str, typer.Argument(help="A text file, one sentence a line, or a prepared folder.")
+    ],
+    named: Annotated[
+        str | None, typer.Option("--recipe", help="Whose models: a recipe's name, or a .toml.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where runs and figure go; runs/NAME-rate if left out.")
+    ] = None,
+    floors: Annotated[
+        str, typer.Option(help="Sizes of code to try, in nats a sentence; one run each.")
+    ] = "1,2,4,8,16",
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes over the corpus a run; if left out at most 3.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change the recipe: latent=16.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**63 - 1, help="The same as --set seed=N.")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Find how large a code may be before it costs more than it gives back.
+
+    A nat is a unit of information, about 1.44 bits. Trains one model without a code and some with
+    ever larger ones, briefly, and compares: of each further nat in the code, how much is saved in
+    writing the sentence? A second start trains nothing that is there, and goes on where one was
+    stopped.
+    """
+    from . import recipe as recipes
+    from .frontier import check_floors, frontier, settings_at, write
+    from .progress import Progress, table
+
+    tried = _numbers(floors, "--floors", "1,2,4,8,16")
+    check_floors(tried)
+    changes = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
+    recipe = recipes.override(recipes.read(named or recipes.DEFAULT), changes)
+    folder = _plain(out or Path("runs") / f"{recipe['name']}-rate")
+    prepared = _make_corpus(corpus, recipe, folder, device)
+    with Progress() as progress:
+        found = frontier(
+            recipe,
+            prepared,
+            folder,
+            floors=tried,
+            epochs=epochs,
+            device=device,
+            say=progress.say,
+            tick=progress.count,
+        )
+    written = write(found, folder)
+    print(table(found.rows()))
+    print(*found.notes(), found.reading(), sep="\n")
+    floor = found.floors.get(found.free.name)
+    if floor is not None:
+        changes += settings_at(recipe, floor)
+        words = [*([named] if named else []), corpus, *(w for c in changes for w in ("--set", c))]
+        print(f"To train at it: {shlex.join(['seqvae', 'train', *words])}")
     print(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _numbers(text: str, option: str, example: str) -> list[float]:
+    try:
+        return [float(word) for word in text.split(",") if word.strip()]
+    except ValueError as error:
+        raise Refused(f"{option} {text}: write numbers with commas, as in {example}.") from error
 
 
 # --- exploring ----------------------------------------------------------------------------------

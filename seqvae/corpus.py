@@ -116,6 +116,10 @@ class Corpus:
         blocks = [Block(**block) for block in present[name]["files"]]
         return Split(self.folder / name, blocks)
 
+    def has(self, name: str) -> bool:
+        """Whether there is a split of that name with items in it."""
+        return bool(self.manifest["splits"].get(name, {"rows": 0})["rows"])
+
     def sentences(self, name: str) -> Iterator[Any]:
         """The items of a split, decoded, in order. Raises `Refused` as `split` does."""
         items = self.split(name)

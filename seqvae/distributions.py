@@ -1,6 +1,7 @@
 """The distributions torch lacks, and the divergence between any two: nats, never averaged."""
 
 import math
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
@@ -97,6 +98,32 @@ def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
             f"torch has no closed-form KL of {_name(q.base_dist)} from {_name(p.base_dist)}. "
             "Use the penalty KL, which then estimates the total from samples."
         ) from missing
+
+
+def log_prob_pairs(posteriors: Sequence[Distribution], z: Tensor) -> Tensor:
+    """log q_j(z_i) of codes z (M, D) under every item of some batches of posteriors: (M, N).
+
+    Diagonal Gaussians take two matrix products in float64 instead of M N D densities.
+
+    >>> q = gaussian(torch.zeros(3, 2), torch.ones(3, 2))
+    >>> pairs = log_prob_pairs([q, q], torch.randn(4, 2))
+    >>> pairs.shape, torch.allclose(pairs[:, 0], pairs[:, 5])
+    (torch.Size([4, 6]), True)
+    """
+    if all(_is_gaussian(q) for q in posteriors):
+        mu = torch.cat([q.mean for q in posteriors]).double()
+        precision = torch.cat([q.variance for q in posteriors]).double().reciprocal()
+        z = z.double()
+        # sum_d (z - mu)^2 / sigma^2, multiplied out
+        distance = z.square() @ precision.T - 2 * z @ (mu * precision).T
+        distance = distance + (mu.square() * precision).sum(-1)
+        log_volume = math.log(2 * math.pi) * z.shape[-1] - precision.log().sum(-1)
+        return -(distance + log_volume) / 2
+    return torch.cat([q.log_prob(z.unsqueeze(1)) for q in posteriors], dim=1)
+
+
+def _is_gaussian(q: Distribution) -> bool:
+    return isinstance(q, Independent) and isinstance(q.base_dist, Normal)
 
 
 def _check_densities(q: Distribution, p: Distribution) -> None:

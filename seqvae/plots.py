@@ -59,6 +59,35 @@ def bars_of_dimensions(
     return figure
 
 
+def positions(named: Mapping[str, Sequence[float]]) -> Figure:
+    """Nats that the code saves at every position of a sequence, a line a name."""
+    figure, (axis,) = _canvas(1, 1, (6, 3.2))
+    for (name, values), color in zip(named.items(), (BLUE, RED, GREY), strict=False):
+        axis.plot(range(1, len(values) + 1), values, color=color, linewidth=1.4, label=name)
+    axis.axhline(0, color=INK, linewidth=0.8)
+    axis.legend(frameon=False)
+    axis.set_title("Where the code helps", loc="left")
+    axis.set_xlabel("position in the sequence")
+    axis.set_ylabel("nats a token")
+    return figure
+
+
+def convergence(named: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Importance-weighted bounds over the number of samples: level where they have converged."""
+    figure, (axis,) = _canvas(1, 1, (6, 3.2))
+    for (name, bound), color in zip(named.items(), (BLUE, RED, GREY), strict=False):
+        samples = [int(count) for count in bound]
+        axis.plot(
+            samples, list(bound.values()), color=color, marker="o", markersize=3.5, label=name
+        )
+    axis.set_xscale("log")
+    axis.legend(frameon=False)
+    axis.set_title("Bounds of -log p(x)", loc="left")
+    axis.set_xlabel("samples an item")
+    axis.set_ylabel("nats a sentence")
+    return figure
+
+
 def _line(axis: Axes, rows: Sequence[Mapping[str, Any]], name: str, **style: Any) -> None:
     points = [(row["step"], row[name]) for row in rows if name in row]
     if points:
@@ -75,3 +104,56 @@ def _canvas(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure,
         axis.grid(color="#eeeeee")
         axis.set_axisbelow(True)
     return figure, axes
+
+
+def rate_distortion(
+    points: Sequence[tuple[str, float, float]],
+    language_model: float | None = None,
+    title: str = "Rate and distortion",
+) -> Figure:
+    """Distortion over rate of named points (name, R, D), joined in the order of their rates.
+
+    With the NLL of a language model, the same decoder without a code, two lines say what a point
+    is worth: D = NLL - R, where every nat of the code is repaid, and D = NLL, where none is.
+    Nats a sentence.
+    """
+    figure, (axis,) = _canvas(1, 1, (6.4, 4.2))
+    ordered = sorted(points, key=lambda point: point[1])
+    rates, distortions = [rate for _, rate, _ in ordered], [d for _, _, d in ordered]
+    if language_model is not None:
+        _worth(axis, language_model, max([1.0, *rates]))
+    axis.plot(rates, distortions, color=BLUE, marker="o", markersize=4, linewidth=1.4)
+    for place, point in enumerate(ordered):
+        _name(axis, *point, above=place % 2 == 0)  # in turn: neighbours may lie near each other
+    axis.set_title(title, loc="left")
+    axis.set_xlabel("rate R, nats a sentence in the code")
+    axis.set_ylabel("distortion D, nats a sentence")
+    return figure
+
+
+def _name(axis: Axes, name: str, x: float, y: float, *, above: bool) -> None:
+    """A point's name: above right or below left of it, where a falling curve leaves room."""
+    axis.annotate(
+        name,
+        (x, y),
+        xytext=(5, 4) if above else (-5, -4),
+        textcoords="offset points",
+        ha="left" if above else "right",
+        va="bottom" if above else "top",
+        fontsize="small",
+        color=INK,
+    )
+
+
+def _worth(axis: Axes, nll: float, farthest: float) -> None:
+    """The two lines between which a code that helps at all, and no more than it holds, lies."""
+    axis.axhline(nll, color=GREY, linewidth=1, linestyle="--", label="no code: D = NLL")
+    repaid = min(farthest, nll)  # no distortion lies below 0
+    axis.plot(
+        [0, repaid],
+        [nll, nll - repaid],
+        color=RED,
+        linewidth=1,
+        label="every nat repaid: D = NLL - R",
+    )
+    axis.legend(frameon=False)

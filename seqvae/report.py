@@ -3,34 +3,26 @@
 import json
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+from matplotlib.figure import Figure
+
 from . import __version__, runs, shelf
 from .codecs.codec import Codec
-from .corpus import Corpus, Split, open_corpus
+from .corpus import Corpus, open_corpus
 from .errors import Refused
 from .evaluate import Measured, Tell, measure
 from .fit import find_corpus
 from .metrics import ACTIVE
-from .plots import bars_of_dimensions, save
+from .plots import bars_of_dimensions, convergence, positions, save
+from .rows import rows
+from .vae import VAE
 
-DEAF = 0.1  # nats: a decoder that loses no more with another's code does not read it
-NATS = "nats a sentence"
-SHUFFLED = "nats: what another's code costs"  # as long as fits beside the others
-ROWS = (  # figure, what it is called, its unit, its standard error
-    ("reconstruction", "reconstruction (z ~ q)", NATS, None),
-    ("kl", "KL", NATS, None),
-    ("negative_elbo", "-ELBO (weight 1, no free bits)", NATS, None),
-    ("iw_nll", "importance-weighted NLL", NATS, "iw_standard_error"),
-    ("iw_elbo_same_items", "-ELBO of the same items", NATS, None),
-    ("iw_effective_samples", "effective samples", "", None),
-    ("perplexity_per_token", "perplexity a token", "", None),
-    ("perplexity_per_word", "perplexity a word", "", None),
-    ("active_units", "active units", "", None),
-    ("shuffle_delta_nll", "z-shuffle ΔNLL", SHUFFLED, "shuffle_standard_error"),
-)
+SHOWN = 20  # samples kept in the report, for people to read
 
 
 @dataclass
@@ -39,91 +31,78 @@ class EvaluationReport:
 
     measured: Measured
     about: dict[str, Any]
-    notes: list[str] = field(default_factory=list)
+    samples: list[str] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what is undefined and why, and at the end the verdict."""
+        return self.measured.notes
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """A table for people: name, figure with its standard error, unit."""
+        """A table for people: name, figure, remark."""
         figures = self.measured.figures
-        drawn = [
-            (
-                f"{self.about['split']} split",
-                f"{figures['items']:,} items",
-                f"seed {self.about['seed']}",
-            )
-        ]
-        for key, name, unit, error in ROWS:
-            if key in figures:
-                from_ = figures["perplexity_from"] if key.startswith("perplexity") else None
-                drawn.append(
-                    (name, self._cell(key, error), f"from the {from_}" if from_ else unit)
-                )
-        return drawn
-
-    def _cell(self, key: str, error: str | None) -> str:
-        figures = self.measured.figures
-        if key == "active_units":
-            return f"{figures[key]} of {figures['latent']}"
-        if key == "iw_effective_samples":
-            return f"{figures[key]:.1f} of {figures['iw_samples']}"
-        value = figures[key]
-        spread = figures.get(error, math.nan) if error else math.nan
-        return f"{value:.3f}" if math.isnan(spread) else f"{value:.3f} ± {spread:.3f}"
+        what = f"{figures['items']:,} items"
+        about = f"{figures['tokens']:,} tokens, seed {self.about['seed']}"
+        return [(f"{self.about['split']} split", what, about), *rows(figures)]
 
     def figures(self) -> dict[str, Any]:
         """The figures as JSON has them: what is not finite is null."""
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in self.measured.figures.items()
-        }
+        return {name: _finite(value) for name, value in self.measured.figures.items()}
 
     def as_json(self) -> dict[str, Any]:
         """All of it as plain data; undefined figures are null."""
         return {
             "about": self.about,
             "figures": self.figures(),
-            "active_threshold": ACTIVE,
-            "spectrum": self.measured.spectrum,
-            "kl_per_dimension": self.measured.kl_per_dimension,
+            **{name: list(map(_finite, values)) for name, values in self.measured.vectors.items()},
             "notes": self.notes,
+            "samples": self.samples,
         }
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def evaluate_run(
     folder: Path,
     corpus: Path | None = None,
     *,
+    baseline: Path | None = None,
     out: Path | None = None,
     split: str = "valid",
-    samples: int = 100,
-    sample_items: int = 1000,
     seed: int = 0,
     device: str = "auto",
     progress: Tell | None = None,
     warn: runs.Warn | None = None,
+    **options: Any,
 ) -> tuple[EvaluationReport, list[Path]]:
     """Measure the run's chosen weights; write report.json and figures into `out` or the run.
 
-    A look at the test split is noted in the run's test_ledger.jsonl: it should stay a rare one.
-    A run that came with the package is never written to: its report goes to reports/NAME.
+    `baseline` is the run of a language model: the same decoder without a code. `options` are
+    those of `measure`, samples=100 say. A look at the test split is noted in the run's
+    test_ledger.jsonl: it should stay a rare one. A run that came with the package is never
+    written to: its report goes to reports/NAME.
 
-    Raises `Refused` for what is no run, no corpus, or a corpus of another codec.
+    Raises `Refused` for what is no run, no corpus, or a corpus or baseline of another codec.
     """
     where = runs.find_device(device)
     opened = runs.open_run(folder, device=where, warn=warn)
     data = _corpus(folder, corpus)
-    _check_codec(opened.codec, data)
-    items = data.split(split)
+    _check_codec(opened.codec, data.codec, data.folder)
     measured = measure(
         opened.built.vae,
-        items,
-        samples=samples,
-        sample_items=sample_items,
+        data.split(split),
         seed=seed,
-        words=lambda row: count_words(opened.codec, items, row),
+        codec=opened.codec,
+        train=data.split("train") if data.has("train") else None,
+        baseline=None if baseline is None else _baseline(baseline, opened, where, warn),
         progress=progress,
+        **options,
     )
     about = _about(opened, data, split=split, seed=seed, device=str(where))
-    report = EvaluationReport(measured, about, [*measured.notes, reading(measured)])
+    about |= {"baseline": None if baseline is None else baseline.resolve().name}
+    report = EvaluationReport(measured, about, _readable(opened.codec, measured.samples))
     own = Path("reports") / folder.name if shelf.is_shipped(folder) else folder
     written = _write(report, out or own)
     if split == "test":
@@ -131,25 +110,18 @@ def evaluate_run(
     return report, written
 
 
-def count_words(codec: Codec, items: Split, row: int) -> int:
-    """Words, separated by white space, of an item."""
-    return len(str(codec.decode(items[row].tolist())).split())
+def _baseline(
+    folder: Path, opened: runs.Opened, device: torch.device, warn: runs.Warn | None
+) -> VAE:
+    """The language model beside a run."""
+    other = runs.open_run(folder, device=device, warn=warn)
+    _check_codec(opened.codec, other.codec, folder)
+    return other.built.vae
 
 
-def reading(measured: Measured) -> str:
-    """One sentence on whether the decoder reads its code, from what shuffling codes costs."""
-    figures = measured.figures
-    if "latent" not in figures:
-        return "A language model: there is no code, and the ELBO is the exact log-likelihood."
-    cost, error = figures.get("shuffle_delta_nll"), figures.get("shuffle_standard_error")
-    if cost is None or error is None:
-        return "Whether the decoder reads its code was not measured."
-    if cost <= max(3 * error, DEAF):
-        return (
-            f"The decoder does not read its code: another sentence's code costs {cost:.2f} ± "
-            f"{error:.2f} nats, next to nothing. Raise the floor of free bits, or word dropout."
-        )
-    return f"The decoder reads its code: with another sentence's it loses {cost:.1f} nats."
+def _readable(codec: Codec, ids: list[list[int]]) -> list[str]:
+    texts = [codec.decode(each) for each in ids[:SHOWN]]
+    return [text for text in texts if isinstance(text, str)]
 
 
 def _corpus(folder: Path, corpus: Path | None) -> Corpus:
@@ -182,13 +154,13 @@ def _about(
     }
 
 
-def _check_codec(codec: Codec, data: Corpus) -> None:
+def _check_codec(codec: Codec, other: Codec, folder: Path) -> None:
     ids = range(codec.vocab)  # all of them: the first hundreds are bytes in every subword codec
-    same = data.codec.kind == codec.kind and data.codec.vocab == codec.vocab
-    if not same or data.codec.tokens(ids) != codec.tokens(ids):
+    same = other.kind == codec.kind and other.vocab == codec.vocab
+    if not same or other.tokens(ids) != codec.tokens(ids):
         raise Refused(
-            f"{data.folder} was prepared with another codec than the run's, so its ids mean other "
-            "tokens. Prepare it with --codec RUN/codec."
+            f"{folder} was made with another codec than the run's, so its ids mean other tokens. "
+            "Prepare its corpus with --codec RUN/codec."
         )
 
 
@@ -196,21 +168,33 @@ def _write(report: EvaluationReport, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "report.json"]
     runs.write_text(written[0], json.dumps(report.as_json(), indent=1) + "\n")
-    measured = report.measured
-    if measured.spectrum:
-        figure = bars_of_dimensions(
-            measured.spectrum,
-            title="Variance of posterior means",
-            unit="variance",
-            threshold=ACTIVE,
-        )
-        written.append(save(figure, folder / "figures" / "spectrum.png"))
-    if measured.kl_per_dimension:
-        figure = bars_of_dimensions(
-            measured.kl_per_dimension, title="KL of every dimension", unit="nats a sentence"
-        )
-        written.append(save(figure, folder / "figures" / "kl.png"))
+    for name, figure in _drawn(report.measured):
+        written.append(save(figure, folder / "figures" / f"{name}.png"))
     return written
+
+
+def _drawn(measured: Measured) -> Iterator[tuple[str, Figure]]:
+    """What people would rather look at than read."""
+    vectors, figures = measured.vectors, measured.figures
+    if vectors.get("spectrum"):
+        title = "Variance of posterior means"
+        yield (
+            "spectrum",
+            bars_of_dimensions(
+                vectors["spectrum"], title=title, unit="variance", threshold=ACTIVE
+            ),
+        )
+    if vectors.get("kl_per_dimension"):
+        each = vectors["kl_per_dimension"]
+        yield "kl", bars_of_dimensions(each, title="KL of every dimension", unit="nats a sentence")
+    gains = {"with another's code": "gain_by_position", "without a code": "saved_by_position"}
+    found = {f"against the same decoder {n}": vectors[k] for n, k in gains.items() if k in vectors}
+    if found:
+        yield "positions", positions(found)
+    names = {"posteriors of the encoder": "iw", "posteriors fitted to each item": "fitted"}
+    curves = {n: figures.get(f"{k}_convergence") for n, k in names.items()}
+    if any(curves.values()):
+        yield "convergence", convergence({n: curve for n, curve in curves.items() if curve})
 
 
 def _note_test(report: EvaluationReport, folder: Path) -> Path:

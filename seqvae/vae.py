@@ -89,12 +89,13 @@ class VAE(nn.Module):
         px = self.decoder(z)
         return Pass(batch, q, self.prior(), z, px, px.log_prob(batch.x))
 
-    def log_weights(self, batch: Batch, samples: int) -> Tensor:
+    def log_weights(self, batch: Batch, samples: int, q: Distribution | None = None) -> Tensor:
         """log w_k = log p(x|z_k) + log p(z_k) - log q(z_k|x) for z_k ~ q: (K, B) nats.
 
-        The mean over k estimates the ELBO, and logsumexp - log K is the importance-weighted bound
-        on log p(x), which tightens with K   (Burda et al., 2016, equation 8).
+        q is the encoder's posterior unless another is given. The mean over k estimates the ELBO,
+        and logsumexp - log K is the importance-weighted bound on log p(x), which tightens with K
+        (Burda et al., 2016, equation 8).
         """
-        q = self.encoder(batch)
+        q = self.encoder(batch) if q is None else q
         z = q.rsample((samples,))
         return self.decoder(z).log_prob(batch.x) + self.prior().log_prob(z) - q.log_prob(z)

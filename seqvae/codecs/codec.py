@@ -20,6 +20,7 @@ class Codec(ABC):
     """
 
     kind: ClassVar[str]
+    reversible: ClassVar[bool] = False  # whether decode gives back all that encode was given
     vocab: int
 
     @abstractmethod

@@ -122,6 +122,7 @@ class SentencePieceCodec(TextCodec):
 
     MODELS: ClassVar[tuple[Model, ...]] = ("bpe", "unigram", "char")
     kind: ClassVar[str] = "sentencepiece"
+    reversible: ClassVar[bool] = True
     vocab: int
 
     def __init__(self, proto: bytes, *, model: Model = "bpe") -> None:

@@ -2,4 +2,5 @@
 
 from .empty import EmptyEncoder as EmptyEncoder
 from .lstm import LSTMEncoder as LSTMEncoder
+from .noise import NoiseEncoder as NoiseEncoder
 from .transformer import TransformerEncoder as TransformerEncoder

@@ -1,0 +1,12 @@
+"""What is measured of a model, one question a file: codes in, figures by name out."""
+
+from .aggregate import information as information
+from .aggregate import moments as moments
+from .aggregate import units as units
+from .bounds import weigh as weigh
+from .codes import Codes as Codes
+from .codes import encode_all as encode_all
+from .listening import fed_noise as fed_noise
+from .listening import shuffled as shuffled
+from .pricing import prices as prices
+from .retrieval import retrieval as retrieval

@@ -1,0 +1,162 @@
+"""What the codes of a corpus look like: active units, information, the aggregate posterior."""
+
+import math
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Normal
+
+from ..distributions import log_prob_pairs
+from ..metrics import ACTIVE, active_units, effective_dimension, spectrum, standard_error
+from .codes import Codes, Tell
+
+THRESHOLDS = (0.05, 0.2)  # beside 0.01: published tables use 0.01 or 0.2
+AT_ONCE = 2**22  # densities log q_j(z_i) in memory
+BY_ITEM = ("item", "length", "mu", "z", "reconstruction", "rate", "rates")
+DRAWN = 10_000  # samples of a prior whose moments have no closed form
+
+
+class Moments(NamedTuple):
+    """Mean and variance of every dimension (D,)."""
+
+    mean: Tensor
+    variance: Tensor
+
+
+def prior_moments(p: Distribution) -> Moments:
+    """Those of the prior, from samples where torch knows no closed form or there is none."""
+    try:
+        mean, variance = p.mean, p.variance
+    except NotImplementedError:
+        mean = variance = torch.full(p.event_shape, math.nan)
+    if not bool(mean.isfinite().all() and variance.isfinite().all()):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            z = p.sample((DRAWN,))
+        mean, variance = z.mean(0), z.var(0)
+    return Moments(mean.detach().cpu().double(), variance.detach().cpu().double())
+
+
+def units(codes: Codes) -> dict[str, Any]:
+    """Active units, relative to the prior's variance, at three thresholds; their spectrum."""
+    variance = prior_moments(codes.p).variance
+    return {
+        "latent": codes.latent,
+        "active_units": active_units(codes.mu, ACTIVE, variance),
+        **{
+            f"active_units_at_{threshold:.0%}".replace("%", "_percent"): active_units(
+                codes.mu, threshold, variance
+            )
+            for threshold in THRESHOLDS
+        },
+        "effective_dimension": effective_dimension(codes.mu, variance),
+        "spectrum": spectrum(codes.mu, variance).tolist(),
+    }
+
+
+def moments(codes: Codes) -> dict[str, Any]:
+    """Mean and width of the aggregate posterior per dimension, beside the prior's.
+
+    `moment_kl` is sum_d KL(N(m_d, v_d) || N of the prior's moments): where the prior is a diagonal
+    Gaussian it bounds KL(q(z) || p) from below, since of all distributions with these moments the
+    Gaussian is nearest to it.
+    """
+    prior = prior_moments(codes.p)
+    z = codes.z.double()
+    mean = (z.mean(0) - prior.mean) / prior.variance.sqrt()
+    variance = (z.var(0) if len(z) > 1 else torch.ones_like(mean)) / prior.variance
+    each = (variance + mean.square() - 1 - variance.clamp_min(1e-12).log()) / 2
+    worst = int(each.argmax())
+    return {
+        "aggregate_mean": mean.tolist(),
+        "aggregate_sd": variance.sqrt().tolist(),
+        "moment_kl": float(each.sum()),
+        "worst_dimension": worst,
+        "worst_mean": float(mean[worst]),
+        "worst_sd": float(variance[worst].sqrt()),
+    }
+
+
+class Mixtures(NamedTuple):
+    """log q(z_i | x_i), and log q(z_i) of the mixture over the set with and without item i."""
+
+    own: Tensor
+    everyone: Tensor
+    others: Tensor
+
+
+def mixtures(codes: Codes, progress: Tell | None = None) -> Mixtures:
+    """Every code under the posteriors of the whole set, (N,) each, float64."""
+    device = codes.q[0].mean.device
+    count = len(codes.item)
+    own, everyone, others = [], [], []
+    part = max(AT_ONCE // count, 1)
+    for start in range(0, count, part):
+        pairs = log_prob_pairs(codes.q, codes.z[start : start + part].to(device)).cpu().double()
+        place = torch.arange(start, start + len(pairs)).unsqueeze(1)
+        own.append(pairs.gather(1, place).squeeze(1))
+        everyone.append(pairs.logsumexp(1) - math.log(count))
+        without = pairs.scatter(1, place, -math.inf).logsumexp(1)
+        others.append(without - math.log(max(count - 1, 1)))
+        if progress is not None:
+            progress("aggregate posterior", start + len(pairs), count)
+    return Mixtures(torch.cat(own), torch.cat(everyone), torch.cat(others))
+
+
+def information(codes: Codes, progress: Tell | None = None) -> dict[str, Any]:
+    """Mutual information of item and code, and KL(q(z) || p), each between two bounds; nats.
+
+    With one z_i ~ q(z|x_i) an item and log q(z_i | x_i) - log of a mixture over the whole set:
+
+    - own component included: a lower bound of I(x; z), never above log N   (InfoNCE);
+    - own component left out: an upper bound   (Poole et al., 2019, sections 2.1 and 2.3).
+
+    The rate is their sum, R = I(x; z) + KL(q(z) || p), so it bounds I from above as well and each
+    bound of I gives one of the other   (Hoffman and Johnson, 2016). R is taken in closed form.
+    """
+    if codes.rate is None or len(codes.item) < 2:
+        return {}
+    rate = float(codes.rate.double().mean())
+    found = mixtures(codes, progress)
+    lower, upper = found.own - found.everyone, found.own - found.others
+    low = min(max(float(lower.mean()), 0.0), rate)
+    high = min(max(float(upper.mean()), low), rate)
+    return {
+        "mutual_information_low": low,
+        "mutual_information_high": high,
+        "mutual_information_standard_error": standard_error(lower),
+        "mutual_information_cap": math.log(len(codes.item)),
+        "aggregate_kl_low": max(rate - high, _least_distance(codes, rate)),
+        "aggregate_kl_high": rate - low,
+    }
+
+
+def _least_distance(codes: Codes, rate: float) -> float:
+    """What moments alone say, where they may speak: KL(q(z) || p) is at least so much."""
+    if not (isinstance(codes.p, Independent) and isinstance(codes.p.base_dist, Normal)):
+        return 0.0
+    # Of N codes, each mean and each variance is half a nat / N off by chance alone.
+    noise = codes.latent / len(codes.item)
+    return min(max(moments(codes)["moment_kl"] - noise, 0.0), rate)
+
+
+def kl_per_dimension(codes: Codes) -> list[float]:
+    """KL of every dimension, averaged over items; empty where q or p is no product."""
+    return [] if codes.rates is None else codes.rates.double().mean(0).tolist()
+
+
+def part_of(codes: Codes, limit: int | None) -> Codes:
+    """The codes of at most about `limit` items: every n-th batch, so that lengths stay mixed."""
+    count = len(codes.item)
+    if limit is None or count <= limit:
+        return codes
+    step = -(-count // limit)
+    sizes = [q.batch_shape[0] for q in codes.q]
+    kept = [i % step == 0 for i in range(len(sizes))]
+    chosen = torch.tensor(kept).repeat_interleave(torch.tensor(sizes))
+    columns = {name: getattr(codes, name) for name in BY_ITEM}
+    cut: Any = {name: None if c is None else c[chosen] for name, c in columns.items()}
+    q = [q for q, keep in zip(codes.q, kept, strict=True) if keep]
+    return replace(codes, **cut, tokens=None, q=q)

@@ -1,0 +1,143 @@
+"""Bounds of -log p(x) by importance weights, with the encoder's posteriors or fitted ones."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..infer import infer
+from ..metrics import effective_samples, evidence, evidence_of, standard_error
+from ..randomness import seeded
+from ..vae import VAE, Batch
+from .codes import Tell, device_of
+
+LEAST_SHARE = 0.05  # of the samples must count, or the estimate is none
+COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # how the bound tightens, at these k
+
+
+class Weighed(NamedTuple):
+    """-log p(x) of items, bounded from above with K samples z ~ q an item; nats (N,)."""
+
+    item: Tensor
+    elbo: Tensor  # the mean log-weight: the bound at one sample, K times averaged
+    nll: Tensor  # at all K samples
+    effective: Tensor  # how many of them count
+    counts: list[int]
+    curve: Tensor  # (len(counts), N): the bound at fewer samples
+
+    @property
+    def samples(self) -> int:
+        return self.counts[-1]
+
+    @property
+    def share(self) -> float:
+        """The mean share of samples that count."""
+        return float(self.effective.mean()) / self.samples
+
+    @property
+    def converged(self) -> bool:
+        """Whether enough samples count for the bound to be taken for an estimate."""
+        return self.share >= LEAST_SHARE
+
+
+def weigh(
+    vae: VAE,
+    batches: Iterable[Batch],
+    samples: int,
+    *,
+    seed: int = 0,
+    fitted: bool = False,
+    at_once: int = 640,
+    progress: Tell | None = None,
+    total: int = 0,
+) -> Weighed:
+    """Importance weights of every item under its posterior, or under one `fitted` to it.
+
+    `at_once` sequences are scored together: samples times items.
+    """
+    vae.eval()
+    counts = [count for count in COUNTS if count < samples] + [samples]
+    parts: list[tuple[Tensor, ...]] = []
+    done = 0
+    with seeded(seed):
+        for batch in batches:
+            log_w = _log_weights(vae, batch.to(device_of(vae)), samples, at_once, fitted)
+            curve = torch.stack([-evidence_of(log_w, count) for count in counts])
+            parts.append(
+                (batch.item, -log_w.mean(0), -evidence(log_w), effective_samples(log_w), curve.T)
+            )
+            done += len(batch.x)
+            if progress is not None:
+                progress("fitted posteriors" if fitted else "importance samples", done, total)
+    item, elbo, nll, effective, curves = (torch.cat(part) for part in zip(*parts, strict=True))
+    return Weighed(item, elbo, nll, effective, counts, curves.T)
+
+
+def _log_weights(vae: VAE, batch: Batch, samples: int, at_once: int, fitted: bool) -> Tensor:
+    with torch.no_grad():
+        q = vae.encoder(batch)
+    if fitted:
+        q = infer(vae, batch, q)
+    part = max(at_once // len(batch.x), 1)
+    with torch.no_grad():
+        drawn = [vae.log_weights(batch, count, q) for count in _parts(samples, part)]
+    return torch.cat(drawn).cpu().double()
+
+
+def _parts(total: int, part: int) -> Iterator[int]:
+    return (min(part, total - done) for done in range(0, total, part))
+
+
+def figures(weighed: Weighed, name: str) -> dict[str, Any]:
+    """The bounds as figures, their names beginning with `name`."""
+    return {
+        f"{name}_nll": float(weighed.nll.mean()) if weighed.converged else None,
+        f"{name}_bound": float(weighed.nll.mean()),
+        f"{name}_standard_error": standard_error(weighed.nll),
+        f"{name}_negative_elbo": float(weighed.elbo.mean()),
+        f"{name}_samples": weighed.samples,
+        f"{name}_items": len(weighed.nll),
+        f"{name}_effective_samples": float(weighed.effective.mean()),
+        f"{name}_convergence": convergence(weighed),
+    }
+
+
+def convergence(weighed: Weighed) -> dict[str, float]:
+    """The mean bound at every number of samples."""
+    means: Sequence[float] = weighed.curve.mean(1).tolist()
+    return {str(count): mean for count, mean in zip(weighed.counts, means, strict=True)}
+
+
+def gaps(fitted: Weighed, own: Weighed | None) -> dict[str, float]:
+    """On the same items: what the encoder misses of the best Gaussian, and what that one misses.
+
+    Amortisation gap: -ELBO at q(z|x) minus -ELBO at the fitted posterior. Gap of the family:
+    that -ELBO minus the importance-weighted NLL   (Cremer et al., 2018).
+    """
+    found = {"family_gap": float((fitted.elbo - fitted.nll).mean())}
+    if own is None:
+        return found
+    place = {row: i for i, row in enumerate(own.item.tolist())}
+    same = own.elbo[[place[row] for row in fitted.item.tolist()]]
+    found["amortised_negative_elbo"] = float(same.mean())
+    found["amortisation_gap"] = float((same - fitted.elbo).mean())
+    return found
+
+
+def spread_over(weighed: Weighed, item: Tensor, elbo: Tensor) -> tuple[Tensor, float]:
+    """The bound of all items from that of some: -log p(x) of each (N,), and its error.
+
+    Sentences differ by tens of nats, their gaps between -ELBO and bound by few: the mean gap of
+    the weighed items is known far better than their mean NLL. So every item gets its own -ELBO
+    less that gap, and the error is the standard error of the gap   (difference estimator,
+    Cochran, 1977, section 7.3).
+
+    Arguments:
+        item: of all items (N,).
+        elbo: -ELBO of each (N,), nats.
+    """
+    place = {row: i for i, row in enumerate(item.tolist())}
+    gap = elbo.double()[[place[row] for row in weighed.item.tolist()]] - weighed.nll
+    unseen = 1 - len(gap) / len(item)
+    return elbo.double() - gap.mean(), standard_error(gap) * unseen**0.5

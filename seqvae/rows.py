@@ -1,0 +1,250 @@
+"""A model's figures as rows that people read: what each is called, how it is written, its unit."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+Figures = Mapping[str, Any]
+
+
+class Row(NamedTuple):
+    """A line of the table: `cell` writes the figure, None where it was not measured."""
+
+    title: str
+    cell: Callable[[Figures], str | None]
+    remark: Callable[[Figures], str] = lambda figures: ""
+
+
+def value(key: str, digits: int = 3, *, error: str | None = None, interval: str = "") -> Any:
+    """A cell of one figure, with its standard error or its 95 % interval where there is one.
+
+    >>> value("kl", 1)({"kl": 3.14}), value("kl")({}), value("iw_nll")({"iw_nll": None})
+    ('3.1', None, 'n/a')
+    """
+
+    def cell(figures: Figures) -> str | None:
+        if key not in figures:
+            return None
+        if figures[key] is None:
+            return "n/a"
+        text = f"{figures[key]:,.{digits}f}"
+        if error is not None and figures.get(error) is not None:
+            text += f" ± {figures[error]:.{digits}f}"
+        low, high = figures.get(f"{interval}_low"), figures.get(f"{interval}_high")
+        return text if low is None else f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+
+    return cell
+
+
+def written(form: str) -> Callable[[Figures], str | None]:
+    """A cell or remark made by `str.format`; nothing where a figure of it was not measured.
+
+    >>> written("{active_units} of {latent}")({"active_units": 3, "latent": 8})
+    '3 of 8'
+    """
+
+    def cell(figures: Figures) -> str | None:
+        try:
+            return form.format(**figures)
+        except (KeyError, TypeError):  # absent, or measured and undefined
+            return None
+
+    return cell
+
+
+def remark(form: str) -> Callable[[Figures], str]:
+    """The same as a remark, which is empty where a figure is missing."""
+    cell = written(form)
+    return lambda figures: cell(figures) or ""
+
+
+def _information(figures: Figures) -> str | None:
+    if "mutual_information_low" not in figures:
+        return None
+    low, high = figures["mutual_information_low"], figures["mutual_information_high"]
+    if low > figures["mutual_information_cap"] - 1:
+        return f"≥ {low:.2f}, ≤ {high:.2f}"
+    return f"{low:.2f} to {high:.2f}"
+
+
+def _information_remark(figures: Figures) -> str:
+    if "mutual_information_low" not in figures:
+        return ""
+    cap = figures["mutual_information_cap"]
+    near = figures["mutual_information_low"] > cap - 1
+    return f"the lower bound cannot pass log N = {cap:.2f}" + (", and is near it" if near else "")
+
+
+NATS = "nats a sentence"
+
+
+def _where(name: str, title: str) -> Row:
+    parts = ("first", "end", "rest")
+    shares = " / ".join(f"{{{name}_share_{part}:.0%}}" for part in parts)
+    tokens = " / ".join(f"{{{name}_tokens_{part}:.0%}}" for part in parts)
+    where = "first 3 tokens / end token / rest, which are"
+    return Row(title, written(shares), remark(f"{where} {tokens} of the tokens"))
+
+
+TABLE: Mapping[str, tuple[Row, ...]] = {
+    "what it costs": (
+        Row("reconstruction D (z ~ q)", value("reconstruction"), lambda figures: NATS),
+        Row("rate R: KL(q(z|x) || p)", value("kl"), lambda figures: NATS),
+        Row("-ELBO (weight 1, no free bits)", value("negative_elbo"), lambda figures: NATS),
+        Row("language model, no code", value("baseline_nll"), lambda figures: NATS),
+        Row(
+            "repayment (LM - D) / R",
+            value("repayment", interval="repayment"),
+            lambda figures: "95 % interval, paired over sentences",
+        ),
+    ),
+    "the evidence, -log p(x)": (
+        Row(
+            "-ELBO",
+            value("iw_negative_elbo"),
+            remark("nats, of {iw_items:,} items, {iw_samples} samples each"),
+        ),
+        Row(
+            "importance-weighted NLL",
+            value("iw_nll", error="iw_standard_error"),
+            remark("same items; {iw_effective_samples:.1f} of {iw_samples} samples count"),
+        ),
+        Row("-ELBO", value("amortised_negative_elbo"), remark("nats, of {fitted_items:,} items")),
+        Row(
+            "-ELBO, posteriors fitted",
+            value("fitted_negative_elbo"),
+            remark("same items; amortisation gap {amortisation_gap:.2f}"),
+        ),
+        Row(
+            "importance-weighted, fitted",
+            value("fitted_nll", error="fitted_standard_error"),
+            remark(
+                "same items; gap of the family {family_gap:.2f}; "
+                "{fitted_effective_samples:.1f} of {fitted_samples} samples count"
+            ),
+        ),
+        Row(
+            "NLL of all items",
+            value("nll", error="nll_standard_error"),
+            remark("their -ELBO less the mean gap to the {nll_from}"),
+        ),
+        Row("perplexity a token", value("perplexity_per_token", 2), remark("{perplexity_from}")),
+        Row("perplexity a word", value("perplexity_per_word", 2), remark("{perplexity_from}")),
+        Row(
+            "bits a byte",
+            value("bits_per_byte"),
+            lambda figures: str(
+                figures.get("why_no_bits_per_byte") or figures.get("perplexity_from", "")
+            ),
+        ),
+    ),
+    "what the codes hold": (
+        Row(
+            "active units",
+            written("{active_units} of {latent}"),
+            remark(
+                "at 0.01 of the prior's variance; {active_units_at_5_percent} at 0.05, "
+                "{active_units_at_20_percent} at 0.2"
+            ),
+        ),
+        Row("effective dimension", value("effective_dimension", 1), lambda figures: "of Cov mu"),
+        Row("mutual information I(x; z)", _information, _information_remark),
+        Row(
+            "KL(q(z) || p)",
+            written("{aggregate_kl_low:.2f} to {aggregate_kl_high:.2f}"),
+            lambda figures: "nats between aggregate posterior and prior",
+        ),
+        Row(
+            "farthest from the prior",
+            written("dimension {worst_dimension}"),
+            remark("mean {worst_mean:.2f}, width {worst_sd:.2f} (prior: 0, 1)"),
+        ),
+    ),
+    "whether they are read": (
+        Row(
+            "z-shuffle ΔNLL",
+            value("shuffle_delta_nll", interval="shuffle"),
+            lambda figures: "nats: what another's code of equal length costs",
+        ),
+        Row(
+            "fed noise ΔNLL",
+            value("noise_delta_nll", interval="noise"),
+            lambda figures: "nats: what a code drawn from the prior costs",
+        ),
+        _where("gain", "where z helps"),
+        _where("saved", "… over the language model"),
+    ),
+    "what comes back": (
+        Row(
+            "exact match",
+            written("{exact_match:.1%}"),
+            remark("{reconstruction_items:,} items, greedy from the mean"),
+        ),
+        Row("token accuracy", written("{token_accuracy:.1%}")),
+        Row("BLEU", value("bleu", 1), remark("{bleu_signature}")),
+        Row(
+            "same label nearest",
+            written("{retrieval_at_1:.1%}"),
+            remark(
+                "by cosine of codes, {retrieval_items:,} items; chance {retrieval_chance_at_1:.2%}"
+            ),
+        ),
+        Row(
+            "same label in ten",
+            written("{retrieval_at_10:.1%}"),
+            remark("median rank {retrieval_rank:,.0f}; chance {retrieval_chance_at_10:.2%}"),
+        ),
+    ),
+    "what is written from the prior": (
+        Row(
+            "samples under the LM",
+            value("samples_model_nll", 2),
+            remark("nats a token; held-out sentences {samples_model_nll_held_out:.2f}"),
+        ),
+        Row(
+            "samples under 3-grams",
+            value("samples_nll", 2),
+            remark("nats a token; held-out sentences {samples_nll_held_out:.2f}"),
+        ),
+        Row(
+            "3-grams of the samples",
+            value("samples_reverse_nll", 2),
+            remark(
+                "on held-out sentences; 3-grams of as many real ones "
+                "{samples_reverse_nll_real:.2f}"
+            ),
+        ),
+        Row(
+            "distinct 1-, 2-, 3-grams",
+            written("{distinct_1:.2f}, {distinct_2:.2f}, {distinct_3:.2f}"),
+            remark(
+                "of {samples:,} samples; real: {distinct_1_real:.2f}, {distinct_2_real:.2f}, "
+                "{distinct_3_real:.2f}"
+            ),
+        ),
+        Row(
+            "copied from training",
+            written("{copied:.1%}"),
+            remark("of held-out sentences {copied_real:.1%}"),
+        ),
+    ),
+}
+
+
+def rows(figures: Figures) -> list[tuple[str, str, str]]:
+    """The table of one model: name, figure, remark; parts with nothing in them are left out."""
+    drawn: list[tuple[str, str, str]] = []
+    for title, part in TABLE.items():
+        cells = [(row, row.cell(figures)) for row in part]
+        found = [(f"  {row.title}", cell, row.remark(figures)) for row, cell in cells if cell]
+        drawn += [(title, "", ""), *found] if found else []
+    return drawn
+
+
+def side_by_side(columns: Mapping[str, Figures]) -> list[tuple[str, ...]]:
+    """The table of several models: name, then a figure of each, "-" where one has none."""
+    drawn: list[tuple[str, ...]] = [("", *columns)]
+    for title, part in TABLE.items():
+        cells = [(row, [row.cell(figures) for figures in columns.values()]) for row in part]
+        found = [(f"  {row.title}", *(c or "-" for c in each)) for row, each in cells if any(each)]
+        drawn += [(title, *("" for _ in columns)), *found] if found else []
+    return drawn
