@@ -13,14 +13,13 @@ from matplotlib.figure import Figure
 
 from . import __version__, runs, shelf
 from .codecs.codec import Codec
-from .corpus import Corpus, open_corpus
+from .corpus import Corpus, file_sha256, open_corpus
 from .errors import Refused
 from .evaluate import Measured, Tell, measure
 from .fit import find_corpus
 from .metrics import ACTIVE
 from .plots import bars_of_dimensions, convergence, positions, save
 from .rows import rows
-from .vae import VAE
 
 SHOWN = 20  # samples kept in the report, for people to read
 
@@ -61,6 +60,8 @@ class EvaluationReport:
 
 
 def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -90,33 +91,40 @@ def evaluate_run(
     opened = runs.open_run(folder, device=where, warn=warn)
     data = _corpus(folder, corpus)
     _check_codec(opened.codec, data.codec, data.folder)
+    other = None if baseline is None else _baseline(baseline, opened, where, warn)
+    # Said before anything is measured: of a run that still trains, other weights may stand later.
+    about = _about(opened, data, other, split=split, seed=seed, device=str(where))
     measured = measure(
         opened.built.vae,
         data.split(split),
         seed=seed,
         codec=opened.codec,
         train=data.split("train") if data.has("train") else None,
-        baseline=None if baseline is None else _baseline(baseline, opened, where, warn),
+        baseline=None if other is None else other.built.vae,
         progress=progress,
         **options,
     )
-    about = _about(opened, data, split=split, seed=seed, device=str(where))
-    about |= {"baseline": None if baseline is None else baseline.resolve().name}
+    about |= {"options": options, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     report = EvaluationReport(measured, about, _readable(opened.codec, measured.samples))
-    own = Path("reports") / folder.name if shelf.is_shipped(folder) else folder
+    own = report_folder(folder)
     written = _write(report, out or own)
     if split == "test":
         written.append(_note_test(report, own))
     return report, written
 
 
+def report_folder(folder: Path) -> Path:
+    """Where a run's report stands unless it was wanted elsewhere."""
+    return Path("reports") / folder.name if shelf.is_shipped(folder) else folder
+
+
 def _baseline(
     folder: Path, opened: runs.Opened, device: torch.device, warn: runs.Warn | None
-) -> VAE:
+) -> runs.Opened:
     """The language model beside a run."""
     other = runs.open_run(folder, device=device, warn=warn)
     _check_codec(opened.codec, other.codec, folder)
-    return other.built.vae
+    return other
 
 
 def _readable(codec: Codec, ids: list[list[int]]) -> list[str]:
@@ -137,10 +145,16 @@ def _corpus(folder: Path, corpus: Path | None) -> Corpus:
 
 
 def _about(
-    opened: runs.Opened, data: Corpus, *, split: str, seed: int, device: str
+    opened: runs.Opened,
+    data: Corpus,
+    baseline: runs.Opened | None,
+    *,
+    split: str,
+    seed: int,
+    device: str,
 ) -> dict[str, Any]:
-    """What was measured, on what, and when."""
-    return {
+    """What was measured, and on what."""
+    about = {
         "run": opened.folder.resolve().name,
         "recipe": opened.recipe["name"],
         "step": opened.trainer["step"],
@@ -150,8 +164,14 @@ def _about(
         "device": device,
         "version": __version__,
         "codes": "z sampled once from q for reconstruction; active units from posterior means",
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "weights": file_sha256(opened.place / runs.WEIGHTS),
+        "baseline": None,
+        "baseline_weights": None,
     }
+    if baseline is not None:
+        about["baseline"] = baseline.folder.resolve().name
+        about["baseline_weights"] = file_sha256(baseline.place / runs.WEIGHTS)
+    return about
 
 
 def _check_codec(codec: Codec, other: Codec, folder: Path) -> None:

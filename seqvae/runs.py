@@ -54,6 +54,7 @@ class Opened(NamedTuple):
     codec: Codec
     built: Built
     trainer: dict[str, Any]
+    place: Path  # the checkpoint that was read
 
 
 def state(built: Built) -> dict[str, Tensor]:
@@ -211,16 +212,7 @@ def open_run(
 
     Raises `Refused` for a folder that is no run, and for damaged files, by name.
     """
-    check_run(folder)
-    chosen = folder / "best"
-    if not checkpoints(chosen):
-        chosen = folder / "checkpoints"
-    if not checkpoints(chosen):
-        raise Refused(
-            f"{folder} holds no weights yet: it ended before its first checkpoint. Go on with: "
-            f"seqvae train --resume --out {folder}"
-        )
-    place = newest(chosen, warn=warn)
+    place = chosen(folder, warn=warn)
     # First of all: it says whether this version can read the rest.
     checkpoint = load_checkpoint(place, optimizer=False)
     recipe, codec = read_recipe(folder), load_codec(folder / "codec")
@@ -228,7 +220,21 @@ def open_run(
     load_state(built, checkpoint.weights, place)
     built.vae.to(device).eval()
     built.objective.to(device).eval()
-    return Opened(folder, recipe, codec, built, checkpoint.trainer)
+    return Opened(folder, recipe, codec, built, checkpoint.trainer, place)
+
+
+def chosen(folder: Path, *, warn: Warn | None = None) -> Path:
+    """The checkpoint that `open_run` opens. Raises `Refused` as it does."""
+    check_run(folder)
+    found = folder / "best"
+    if not checkpoints(found):
+        found = folder / "checkpoints"
+    if not checkpoints(found):
+        raise Refused(
+            f"{folder} holds no weights yet: it ended before its first checkpoint. Go on with: "
+            f"seqvae train --resume --out {folder}"
+        )
+    return newest(found, warn=warn)
 
 
 def check_new(folder: Path) -> None:
