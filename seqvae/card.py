@@ -8,8 +8,9 @@ import torch
 
 from . import __version__
 from .plan import Plan
-from .progress import duration, short
+from .progress import duration
 from .recipe import to_toml
+from .rows import rows
 
 
 def card(plan: Plan, weights: int, trainer: Mapping[str, Any]) -> str:
@@ -21,7 +22,11 @@ def card(plan: Plan, weights: int, trainer: Mapping[str, Any]) -> str:
     licence = recipe.get("licence", "not said; it follows from the corpus")
     sources = ", ".join(source_names(corpus.manifest))
     time = duration(trainer["seconds"])
-    rows = "\n".join(f"| {name} | {short(value)} |" for name, value in trainer["figures"].items())
+    table = "\n".join(
+        f"| {title.strip()} | {cell} | {remark} |"
+        for title, cell, remark in rows(trainer["figures"])
+        if cell
+    )
     return f"""# {recipe["name"]}
 
 {recipe.get("about", "A sequence VAE.")}
@@ -37,9 +42,9 @@ seed {recipe["seed"]}
 
 ## Validation, at the chosen step (nats a sentence)
 
-| figure | value |
-|---|---|
-{rows}
+| figure | value | |
+|---|---|---|
+{table}
 
 ## Recipe
 

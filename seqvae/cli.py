@@ -53,6 +53,17 @@ TopP = Annotated[float | None, typer.Option(help="Draw from the fewest that reac
 Length = Annotated[
     int | None, typer.Option(min=1, help="The most tokens to write; else as many as in training.")
 ]
+AnotherCorpus = Annotated[Path | None, typer.Option("--corpus", help="Another prepared corpus.")]
+Split = Annotated[str, typer.Option(help="valid, or at the very end test.")]
+Exact = Annotated[bool, typer.Option("--exact", help="Importance-sample every item, 500 times.")]
+Samples = Annotated[int, typer.Option(min=0, help="Importance samples an item; 0: none.")]
+Weighed = Annotated[int, typer.Option(min=1, help="Items for importance sampling, at most.")]
+Fitted = Annotated[
+    int, typer.Option(min=0, help="Items whose posterior is fitted one by one; 0: none.")
+]
+Written = Annotated[
+    int, typer.Option(min=0, help="Items to reconstruct, and samples to draw; 0: none.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -396,28 +407,18 @@ def prepare_grammar(
 @app.command()
 def evaluate(
     run: Run,
-    corpus: Annotated[Path | None, typer.Option(help="Another prepared corpus.")] = None,
-    split: Annotated[str, typer.Option(help="valid, or at the very end test.")] = "valid",
+    corpus: AnotherCorpus = None,
+    split: Split = "valid",
     out: Annotated[Path | None, typer.Option(help="Where to write; else into the run.")] = None,
     baseline: Annotated[
         str | None,
         typer.Option(help="The run of a language model, the same decoder without a code."),
     ] = None,
-    exact: Annotated[
-        bool, typer.Option("--exact", help="Importance-sample every item, 500 times.")
-    ] = False,
-    samples: Annotated[
-        int, typer.Option(min=0, help="Importance samples an item; 0: none.")
-    ] = 100,
-    items: Annotated[
-        int, typer.Option(min=1, help="Items for importance sampling, at most.")
-    ] = 1000,
-    fitted: Annotated[
-        int, typer.Option(min=0, help="Items whose posterior is fitted one by one; 0: none.")
-    ] = 200,
-    written: Annotated[
-        int, typer.Option(min=0, help="Items to reconstruct, and samples to draw; 0: none.")
-    ] = 1000,
+    exact: Exact = False,
+    samples: Samples = 100,
+    items: Weighed = 1000,
+    fitted: Fitted = 200,
+    written: Written = 1000,
     noise: Annotated[
         bool, typer.Option("--noise", help="Also feed the decoder noise in place of its code.")
     ] = False,
@@ -436,10 +437,7 @@ def evaluate(
             baseline=None if baseline is None else find(baseline),
             out=out,
             split=split,
-            samples=500 if exact else samples,
-            sample_items=None if exact else items,
-            fitted_items=fitted,
-            written=written,
+            **_counts(exact, samples, items, fitted, written),
             noise=noise,
             seed=seed,
             device=device,
@@ -450,6 +448,63 @@ def evaluate(
     for note in report.notes:
         print(note)
     print(f"written: {', '.join(str(path) for path in files)}")
+
+
+@app.command()
+def compare(
+    named: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN", help="Two or more, best with a language model among them."),
+    ],
+    corpus: AnotherCorpus = None,
+    split: Split = "valid",
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write; reports/compare-NAMES if left out.")
+    ] = None,
+    exact: Exact = False,
+    samples: Samples = 100,
+    items: Weighed = 1000,
+    fitted: Fitted = 200,
+    written: Written = 1000,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Hold several runs of one corpus side by side: all their figures, and rate over distortion.
+
+    A run that was measured in the same way already is not measured again; the report of any other
+    is written anew. Name a language model, the same decoder without a code, among them: the
+    others are held against it.
+    """
+    from .compare import compare as compare_runs
+    from .progress import Progress, table
+    from .verdict import THRESHOLDS
+
+    with Progress() as progress:
+        found, files = compare_runs(
+            named,
+            corpus,
+            out=out,
+            split=split,
+            seed=seed,
+            device=device,
+            say=progress.say,
+            progress=progress.count,
+            warn=_warn,
+            **_counts(exact, samples, items, fitted, written),
+        )
+    print(found.heading(), table(found.rows()), *found.notes, *found.verdicts(), sep="\n")
+    print(f"Thresholds: {THRESHOLDS}.")
+    print(f"written: {', '.join(str(path) for path in files)}")
+
+
+def _counts(exact: bool, samples: int, items: int, fitted: int, written: int) -> dict[str, Any]:
+    """How much `measure` is to count; exactly, it is all items."""
+    return {
+        "samples": 500 if exact else samples,
+        "sample_items": None if exact else items,
+        "fitted_items": fitted,
+        "written": written,
+    }
 
 
 @app.command()

@@ -91,7 +91,7 @@ def measure(
     if bound is not None:
         task.measured.add(pricing.prices(bound, items, codec))
     if codec is not None and written:
-        task.write(codec, written, train, baseline)
+        task.write(codec, written, train, baseline if _has_no_code(baseline) else None)
     return task.judge()
 
 
@@ -270,6 +270,10 @@ class _Task:
 
     def _note(self, sentence: str) -> None:
         self.measured.notes.append(sentence)
+
+
+def _has_no_code(model: VAE | None) -> bool:
+    return model is not None and model.prior().event_shape[-1] == 0
 
 
 def _mean(values: Tensor) -> float:

@@ -311,6 +311,8 @@ def describe(figures: Mapping[str, Any]) -> str:
         parts.append(f"{figures['active_units']} of {figures['latent']} units active")
     if "shuffle_delta_nll" in figures:
         parts.append(f"z-shuffle ΔNLL {figures['shuffle_delta_nll']:.1f}")
+    if "verdict" in figures:
+        parts.append(f"so far {figures['verdict']}")
     return ", ".join(parts)
 
 

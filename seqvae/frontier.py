@@ -34,6 +34,8 @@ EPOCHS = 3.0  # of each run, unless said otherwise: enough to see where repaymen
 LEAST = 0.9  # a code whose every further nat repays so much costs next to nothing
 APART = 0.25  # nats: two rates nearer than that say nothing of what lies between them
 GAIN = 0.01  # of the NLL: a language model that gains more at its last validation is not done
+# Nats a dimension: on Tatoeba, 1 nat repaid 0.59 over 16 dimensions and 0.93 over 4 (a run each).
+THIN = 0.25
 BASELINE = "lm"  # the run without a code
 
 Tell = Callable[[str, int, int], None]  # what, done, of how many
@@ -87,7 +89,8 @@ def marginals(points: Sequence[Point]) -> list[float]:
 def last_free(points: Iterable[Point], least: float = LEAST) -> Point:
     """The last point before a further nat first repays less than `least`: nothing is interpolated.
 
-    What lies beyond a step that fails is not free, however much a later step repays.
+    What lies beyond a step that fails is not free, however much a later step repays. It is the
+    free rate of these models: others, with fewer dimensions say, may have another.
     """
     kept = distinct(points)
     free = kept[0]
@@ -207,7 +210,7 @@ class Frontier:
             name, first = next(iter(self.steps.items()))
             return (
                 f"No code that was tried is free here: each nat of {name} repays "
-                f"{first.marginal:.2f}, under {self.least:g}. A lower floor may be free."
+                f"{first.marginal:.2f}, under {self.least:g}."
             )
         higher = " Nor did any that was tried cost more: try higher --floors."
         return (
@@ -217,26 +220,35 @@ class Frontier:
 
     def notes(self) -> list[str]:
         """What somebody should know who reads the table."""
-        gain = self.about.get("last_gain") or 0.0
-        found = [
-            f"{point.name} lies within {APART:g} nats of another rate: no step leads to it."
-            for point in self.points[1:]
-            if point.name not in self.steps
-        ]
+        return [*self._of_points(), *self._of_steps(), *self._of_training()]
+
+    def _of_points(self) -> Iterator[str]:
+        for point in self.points[1:]:
+            if point.name not in self.steps:
+                yield f"{point.name} lies within {APART:g} nats of another: no step leads to it."
+
+    def _of_steps(self) -> Iterator[str]:
         for name, step in self.steps.items():
             if step.low <= 0:
-                found.append(f"{name}: no further nat is seen to come back.")
+                yield f"{name}: no further nat is seen to come back."
             elif step.low < self.least <= step.high:
-                found.append(
-                    f"{name}: other sentences might put its step on the other side of "
-                    f"{self.least:g}."
-                )
+                yield f"{name}: other sentences might put its step beyond {self.least:g}."
+
+    def _of_training(self) -> Iterator[str]:
+        latent = self.about["recipe"].get("latent", 0)
+        failed = next((n for n, step in self.steps.items() if step.marginal < self.least), None)
+        if failed and self.floors[failed] < THIN * latent:
+            fewer = math.ceil(self.floors[failed] / THIN)
+            yield (
+                f"{failed} spreads its nats thin over {latent} dimensions; fewer may repay more: "
+                f"--set latent={fewer}, with another --out."
+            )
+        gain = self.about.get("last_gain") or 0.0
         if gain > GAIN * self.language_model:
-            found.append(
+            yield (
                 f"{BASELINE} still gained {gain:.2f} nats at its last validation: with more "
                 "--epochs a code may repay more, as it is learned after the language."
             )
-        return found
 
     def as_json(self) -> dict[str, Any]:
         """All of it as plain data, nats a sentence; what is not defined is null."""

@@ -90,7 +90,7 @@ def evaluate_run(
     where = runs.find_device(device)
     opened = runs.open_run(folder, device=where, warn=warn)
     data = _corpus(folder, corpus)
-    _check_codec(opened.codec, data.codec, data.folder)
+    check_codec(opened.codec, data.codec, data.folder)
     other = None if baseline is None else _baseline(baseline, opened, where, warn)
     # Said before anything is measured: of a run that still trains, other weights may stand later.
     about = _about(opened, data, other, split=split, seed=seed, device=str(where))
@@ -123,7 +123,7 @@ def _baseline(
 ) -> runs.Opened:
     """The language model beside a run."""
     other = runs.open_run(folder, device=device, warn=warn)
-    _check_codec(opened.codec, other.codec, folder)
+    check_codec(opened.codec, other.codec, folder)
     return other
 
 
@@ -154,7 +154,7 @@ def _about(
     device: str,
 ) -> dict[str, Any]:
     """What was measured, and on what."""
-    about = {
+    about: dict[str, Any] = {
         "run": opened.folder.resolve().name,
         "recipe": opened.recipe["name"],
         "step": opened.trainer["step"],
@@ -174,10 +174,16 @@ def _about(
     return about
 
 
-def _check_codec(codec: Codec, other: Codec, folder: Path) -> None:
-    ids = range(codec.vocab)  # all of them: the first hundreds are bytes in every subword codec
-    same = other.kind == codec.kind and other.vocab == codec.vocab
-    if not same or other.tokens(ids) != codec.tokens(ids):
+def same_codec(one: Codec, other: Codec) -> bool:
+    """Whether equal ids are equal tokens."""
+    ids = range(one.vocab)  # all of them: the first hundreds are bytes in every subword codec
+    same = other.kind == one.kind and other.vocab == one.vocab
+    return same and other.tokens(ids) == one.tokens(ids)
+
+
+def check_codec(codec: Codec, other: Codec, folder: Path) -> None:
+    """Raise `Refused` where what is in a folder was made with another codec than a run's."""
+    if not same_codec(codec, other):
         raise Refused(
             f"{folder} was made with another codec than the run's, so its ids mean other tokens. "
             "Prepare its corpus with --codec RUN/codec."

@@ -30,7 +30,9 @@ def value(key: str, digits: int = 3, *, error: str | None = None, interval: str 
         if error is not None and figures.get(error) is not None:
             text += f" ± {figures[error]:.{digits}f}"
         low, high = figures.get(f"{interval}_low"), figures.get(f"{interval}_high")
-        return text if low is None else f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+        if low is None or high is None:
+            return text
+        return f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
 
     return cell
 
@@ -57,21 +59,22 @@ def remark(form: str) -> Callable[[Figures], str]:
     return lambda figures: cell(figures) or ""
 
 
+def _near_cap(figures: Figures) -> bool:
+    low, cap = figures.get("mutual_information_low"), figures.get("mutual_information_cap")
+    return low is not None and cap is not None and low > cap - 1
+
+
 def _information(figures: Figures) -> str | None:
-    if "mutual_information_low" not in figures:
-        return None
-    low, high = figures["mutual_information_low"], figures["mutual_information_high"]
-    if low > figures["mutual_information_cap"] - 1:
-        return f"≥ {low:.2f}, ≤ {high:.2f}"
-    return f"{low:.2f} to {high:.2f}"
+    form = "≥ {low}, ≤ {high}" if _near_cap(figures) else "{low} to {high}"
+    low, high = "{mutual_information_low:.2f}", "{mutual_information_high:.2f}"
+    return written(form.format(low=low, high=high))(figures)
 
 
 def _information_remark(figures: Figures) -> str:
-    if "mutual_information_low" not in figures:
-        return ""
-    cap = figures["mutual_information_cap"]
-    near = figures["mutual_information_low"] > cap - 1
-    return f"the lower bound cannot pass log N = {cap:.2f}" + (", and is near it" if near else "")
+    near = ", and is near it" if _near_cap(figures) else ""
+    return remark(f"the lower bound cannot pass log N = {{mutual_information_cap:.2f}}{near}")(
+        figures
+    )
 
 
 NATS = "nats a sentence"
@@ -88,7 +91,7 @@ def _where(name: str, title: str) -> Row:
 TABLE: Mapping[str, tuple[Row, ...]] = {
     "what it costs": (
         Row("reconstruction D (z ~ q)", value("reconstruction"), lambda figures: NATS),
-        Row("rate R: KL(q(z|x) || p)", value("kl"), lambda figures: NATS),
+        Row("rate R, the KL from the prior", value("kl"), lambda figures: NATS),
         Row("-ELBO (weight 1, no free bits)", value("negative_elbo"), lambda figures: NATS),
         Row("language model, no code", value("baseline_nll"), lambda figures: NATS),
         Row(
@@ -149,7 +152,7 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
         Row("effective dimension", value("effective_dimension", 1), lambda figures: "of Cov mu"),
         Row("mutual information I(x; z)", _information, _information_remark),
         Row(
-            "KL(q(z) || p)",
+            "KL(q(z), p)",
             written("{aggregate_kl_low:.2f} to {aggregate_kl_high:.2f}"),
             lambda figures: "nats between aggregate posterior and prior",
         ),

@@ -11,7 +11,7 @@ USED = 0.8  # repayment from which a code counts as used
 THRESHOLDS = (
     f"collapsed: mutual information under {LEAST_INFORMATION:g} nats; ignored: another's code "
     f"costs under {DEAF:g} nats, under {LEAST_HEARD:.0%} of the rate, or nothing beyond 3 "
-    f"standard errors; exploded: KL(q(z) || p) at least {FAR:g} nats a dimension; partly used: "
+    f"standard errors; exploded: KL(q(z), p) at least {FAR:g} nats a dimension; partly used: "
     f"repayment under {USED:g} (without a language model: what another's code costs, over the "
     "rate); healthy: none of these"
 )
@@ -59,7 +59,7 @@ def _ignored(figures: Mapping[str, Any]) -> Verdict | None:
     cost, error = figures.get("shuffle_delta_nll"), figures.get("shuffle_standard_error")
     if cost is None or error is None:
         return None
-    if cost > max(DEAF, 3 * error, LEAST_HEARD * figures.get("kl", 0.0)):
+    if cost > 3 * error and cost >= max(DEAF, LEAST_HEARD * figures.get("kl", 0.0)):
         return None
     return Verdict(
         "ignored",

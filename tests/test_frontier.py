@@ -175,9 +175,18 @@ def test_what_was_not_found_is_said() -> None:
         found(lm=lm, floor_2=values(2, 8), floor_3=values(2.1, 8.5)),
     )
     assert deaf.notes() == ["floor-2: no further nat is seen to come back."]
-    assert "the other side of 0.9" in unsure.notes()[0]
-    assert twin.notes() == ["floor-3 lies within 0.25 nats of another rate: no step leads to it."]
+    assert unsure.notes() == ["floor-2: other sentences might put its step beyond 0.9."]
+    assert twin.notes() == ["floor-3 lies within 0.25 nats of another: no step leads to it."]
     assert twin.rows()[-1][-1] == "—"
+    thin = Frontier(
+        {"lm": lm, "floor-2": values(2, 8), "floor-3": values(3, 7.5)},
+        {"floor-2": 2.0, "floor-3": 3.0},
+        {"recipe": {"name": "text", "latent": 16}},
+    )
+    assert thin.notes() == [
+        "floor-3 spreads its nats thin over 16 dimensions; fewer may repay more: --set latent=12, "
+        "with another --out."
+    ]
     short = Frontier({"lm": lm}, {}, {**ABOUT, "last_gain": 0.5})
     assert "lm still gained 0.50 nats" in short.notes()[0]
 

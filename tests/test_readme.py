@@ -38,7 +38,9 @@ def write_corpus(folder: Path) -> None:
 def small(command: list[str]) -> list[str]:
     """The arguments of a command, training shortened, the vocabulary fit for a small corpus."""
     arguments = shlex.split(shlex.join(command[1:]).replace("--vocab 4000", "--vocab 400"))
-    if arguments[0] == "train" and "--print-recipe" not in arguments:
+    if arguments[0] == "rate":
+        arguments = [a for a in arguments if a not in ("--epochs", "1")]
+    if arguments[0] in ("train", "rate") and "--print-recipe" not in arguments:
         arguments += BRIEFLY
     return arguments
 

@@ -125,7 +125,9 @@ def test_a_codec_that_differs_in_one_token_is_another(codec: str, tmp_path: Path
 
 
 def test_an_undefined_figure_is_null_and_never_not_a_number() -> None:
-    measured = Measured({"items": 1, "iw_standard_error": math.nan, "perplexity": math.inf})
+    measured = Measured(
+        {"items": 1, "iw_standard_error": math.nan, "iw_convergence": {"1": math.inf}}
+    )
     written = json.dumps(EvaluationReport(measured, {"split": "valid"}).as_json())
     assert not re.search("NaN|Infinity", written)
 

@@ -113,22 +113,24 @@ def information(codes: Codes, progress: Tell | None = None) -> dict[str, Any]:
     - own component included: a lower bound of I(x; z), never above log N   (InfoNCE);
     - own component left out: an upper bound   (Poole et al., 2019, sections 2.1 and 2.3).
 
-    The rate is their sum, R = I(x; z) + KL(q(z) || p), so it bounds I from above as well and each
-    bound of I gives one of the other   (Hoffman and Johnson, 2016). R is taken in closed form.
+    The rate is their sum, R = I(x; z) + KL(q(z) || p), so each bound of the one gives one of the
+    other, and I is at most R less what the moments of q(z) say of its distance   (Hoffman and
+    Johnson, 2016). R is taken in closed form.
     """
     if codes.rate is None or len(codes.item) < 2:
         return {}
     rate = float(codes.rate.double().mean())
     found = mixtures(codes, progress)
     lower, upper = found.own - found.everyone, found.own - found.others
-    low = min(max(float(lower.mean()), 0.0), rate)
-    high = min(max(float(upper.mean()), low), rate)
+    most = rate - _least_distance(codes, rate)
+    low = min(max(float(lower.mean()), 0.0), most)
+    high = min(max(float(upper.mean()), low), most)
     return {
         "mutual_information_low": low,
         "mutual_information_high": high,
         "mutual_information_standard_error": standard_error(lower),
         "mutual_information_cap": math.log(len(codes.item)),
-        "aggregate_kl_low": max(rate - high, _least_distance(codes, rate)),
+        "aggregate_kl_low": rate - high,
         "aggregate_kl_high": rate - low,
     }
 
@@ -137,9 +139,11 @@ def _least_distance(codes: Codes, rate: float) -> float:
     """What moments alone say, where they may speak: KL(q(z) || p) is at least so much."""
     if not (isinstance(codes.p, Independent) and isinstance(codes.p.base_dist, Normal)):
         return 0.0
-    # Of N codes, each mean and each variance is half a nat / N off by chance alone.
-    noise = codes.latent / len(codes.item)
-    return min(max(moments(codes)["moment_kl"] - noise, 0.0), rate)
+    found = moments(codes)
+    # By chance alone the squared mean of N codes is their variance v / N too large, and - log v
+    # about 1 / N, both of them halved in the divergence.
+    noise = sum(1 + width**2 for width in found["aggregate_sd"]) / 2 / len(codes.item)
+    return min(max(found["moment_kl"] - noise, 0.0), rate)
 
 
 def kl_per_dimension(codes: Codes) -> list[float]:

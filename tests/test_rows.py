@@ -1,0 +1,191 @@
+"""The table of a model: every row has its figures, and no figure that it names has gone."""
+
+import math
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small import VOCAB, make
+
+from seqvae.codecs import WordCodec
+from seqvae.data import InMemory, Order, batches
+from seqvae.decoders import LSTMDecoder
+from seqvae.encoders import EmptyEncoder, LSTMEncoder
+from seqvae.evaluate import measure
+from seqvae.objectives import Elbo
+from seqvae.posteriors import GaussianPosterior
+from seqvae.priors import StandardNormal
+from seqvae.rows import NATS, TABLE, Row, remark, rows, side_by_side, value, written
+from seqvae.tokens import EOS
+from seqvae.training import AdamW, train
+from seqvae.vae import VAE
+
+ROWS = [row for part in TABLE.values() for row in part]
+NO_REMARK = Row("", lambda figures: None).remark
+
+
+def corpus(count: int, seed: int) -> InMemory:
+    draw = np.random.default_rng(seed)
+    lengths = draw.integers(4, 7, count)
+    ids = [[*draw.integers(4, VOCAB, int(n)).tolist(), EOS] for n in lengths]
+    return InMemory(ids, labels=[row[0] for row in ids])
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, Any]:
+    """All that can be measured of a model that uses its code."""
+    torch.manual_seed(0)
+    encoder = make(LSTMEncoder, posterior=GaussianPosterior(4, sigma=0.3), hidden=16)
+    model = VAE(encoder, StandardNormal(4), make(LSTMDecoder, latent=4, hidden=16))
+    items = corpus(40, seed=0)
+    stream = batches(items, Order(items.lengths, 20))
+    for _ in islice(train(model, Elbo({}), AdamW(model.parameters(), rate=0.02), stream), 80):
+        pass
+    return measure(
+        model,
+        items,
+        samples=20,
+        fitted_items=4,
+        written=20,
+        codec=WordCodec(["a", "b", "c", "d", "e"]),
+        train=corpus(60, seed=1),
+        baseline=VAE(EmptyEncoder(), StandardNormal(0), make(LSTMDecoder, latent=0)),
+        noise=True,
+    ).figures
+
+
+def title_of(**figures: float) -> str:
+    """Of the row that these figures make."""
+    [title] = [row.title for row in ROWS if row.cell(figures)]
+    return title
+
+
+class Asked(dict[str, Any]):
+    """Figures that note which of them were asked for."""
+
+    def __init__(self, figures: dict[str, Any]) -> None:
+        super().__init__(figures)
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.asked.add(key)
+        return super().get(key, default)
+
+    def __getitem__(self, key: str) -> Any:
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.asked.add(str(key))
+        return super().__contains__(key)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.title for row in ROWS])
+def test_a_full_measurement_has_every_figure_that_a_row_names(
+    row: Row, figures: dict[str, Any]
+) -> None:
+    """A figure that is renamed where it is measured would drop out of the table in silence."""
+    asked = Asked(figures)
+    assert row.cell(asked) is not None
+    assert row.remark is NO_REMARK or row.remark(asked) != ""
+    without_interval = {"_low", "_high"}
+    assert asked.asked - without_interval <= set(figures)
+
+
+def needed(row: Row, figures: dict[str, Any]) -> Iterator[str]:
+    """The figures without any one of which a row is not there."""
+    for key in figures:
+        if row.cell({name: kept for name, kept in figures.items() if name != key}) is None:
+            yield key
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row.title for row in ROWS])
+def test_a_row_stands_in_the_table_where_its_figures_do_and_nowhere_else(
+    row: Row, figures: dict[str, Any]
+) -> None:
+    keys = list(needed(row, figures))
+    alone = {key: figures[key] for key in keys}
+    others = {key: kept for key, kept in figures.items() if key not in alone}
+    assert keys and row.cell(alone) is not None
+    assert row.remark(alone) is not None, "what a remark lacks is left out of it"
+    assert (f"  {row.title}", row.cell(alone), row.remark(alone)) in rows(alone)
+    for key in keys:
+        assert row.cell({**others, **{k: v for k, v in alone.items() if k != key}}) is None
+
+
+def test_a_table_has_every_part_and_leaves_out_those_with_nothing_in_them(
+    figures: dict[str, Any],
+) -> None:
+    assert [name for name, cell, _ in rows(figures) if not cell] == list(TABLE)
+    assert [name.strip() for name, cell, _ in rows(figures) if cell] == [r.title for r in ROWS]
+    assert rows({}) == []
+    assert rows({"kl": 1.5}) == [
+        ("what it costs", "", ""),
+        (f"  {ROWS[1].title}", "1.500", NATS),
+    ]
+
+
+def test_a_value_has_its_digits_its_error_and_its_interval_where_there_are_any() -> None:
+    cell = value("a", 2, error="e", interval="i")
+    assert cell({}) is None
+    assert cell({"a": None, "e": 1.0}) == "n/a"
+    assert cell({"a": 1234.567}) == "1,234.57"
+    assert cell({"a": 1.0, "e": 0.125}) == "1.00 ± 0.12"
+    assert cell({"a": 1.0, "e": None, "i_low": None, "i_high": None}) == "1.00"
+    assert cell({"a": 1.0, "i_low": 0.5, "i_high": 1.5}) == "1.00 [0.50, 1.50]"
+    assert value("a")({"a": 1.0, "e": 0.1, "i_low": 0.5, "i_high": 1.5}) == "1.000"
+
+
+def test_what_is_written_of_several_figures_needs_all_of_them() -> None:
+    form = "{a:.1f} of {b}"
+    assert written(form)({"a": 1.0, "b": 2}) == remark(form)({"a": 1.0, "b": 2}) == "1.0 of 2"
+    for figures in ({"a": 1.0}, {"a": None, "b": 2}, {}):
+        assert written(form)(figures) is None
+        assert remark(form)(figures) == ""
+
+
+@pytest.mark.parametrize(
+    ("low", "cell", "remark_ends"),
+    [(1.0, "1.00 to 3.50", "= 4.00"), (3.25, "≥ 3.25, ≤ 3.50", "and is near it")],
+)
+def test_a_bound_of_information_near_its_cap_is_said_to_be_one(
+    low: float, cell: str, remark_ends: str
+) -> None:
+    name = "mutual_information"
+    found = {f"{name}_low": low, f"{name}_high": 3.5, f"{name}_cap": 4.0}
+    [(_, _, _), (_, told, said)] = rows(found)
+    assert told == cell
+    assert said.endswith(remark_ends)
+
+
+def test_undefined_figures_of_a_report_make_a_table_too(figures: dict[str, Any]) -> None:
+    """What is not finite is null in a report, and a report is made a table of again."""
+    undefined = {k: None if isinstance(v, float) else v for k, v in figures.items()}
+    told = {name.strip(): cell for name, cell, _ in rows(undefined)}
+    assert told[title_of(reconstruction=1)] == told[title_of(iw_nll=1)] == "n/a"
+    assert title_of(mutual_information_low=1, mutual_information_high=1) not in told
+    infinite = {k: math.inf if isinstance(v, float) else v for k, v in figures.items()}
+    assert len(rows(infinite)) == len(rows(figures))
+
+
+def test_side_by_side_has_a_column_a_model_and_a_dash_where_it_has_no_figure(
+    figures: dict[str, Any],
+) -> None:
+    table = side_by_side({"a": {"kl": 1.0, "bleu": 2.0}, "b": {"kl": None, "nll": 3.0}})
+    kl, nll, bleu = title_of(kl=1), title_of(nll=1), title_of(bleu=1)
+    parts = iter(TABLE)
+    costs, evidence = next(parts), next(parts)
+    assert table == [
+        ("", "a", "b"),
+        (costs, "", ""),
+        (f"  {kl}", "1.000", "n/a"),
+        (evidence, "", ""),
+        (f"  {nll}", "-", "3.000"),
+        ("what comes back", "", ""),
+        (f"  {bleu}", "2.0", "-"),
+    ]
+    alone = [(name, cell) for name, cell, _ in rows(figures)]
+    assert side_by_side({"a": figures}) == [("", "a"), *alone]

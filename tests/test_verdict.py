@@ -1,0 +1,194 @@
+"""Verdicts: of models whose fault is known, at the printed borders, and of forty trained ones."""
+
+import re
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+from exact import bits, bits_language_model, strings
+from small import VOCAB, make
+from torch import manual_seed
+
+from seqvae import verdict as module
+from seqvae.data import InMemory, Order, batches
+from seqvae.decoders import LSTMDecoder
+from seqvae.encoders import LSTMEncoder
+from seqvae.evaluate import measure
+from seqvae.objectives import Elbo
+from seqvae.posteriors import GaussianPosterior
+from seqvae.priors import StandardNormal
+from seqvae.regularizers import KL
+from seqvae.schedules import linear
+from seqvae.tokens import EOS
+from seqvae.training import AdamW, train
+from seqvae.vae import VAE
+from seqvae.verdict import THRESHOLDS, used, verdict
+
+# --- models whose fault is known -----------------------------------------------------------------
+
+MODELS = {
+    "collapsed": bits(mean=0.0, sigma=1.0, volume=3.0),
+    "exploded": bits(mean=10.0, sigma=0.01, volume=1.0),
+    "ignored": bits(mean=0.8, sigma=0.6, volume=0.0),
+    "partly used": bits(mean=0.8, sigma=0.6, volume=0.7),
+    "healthy": bits(mean=0.8, sigma=0.6, volume=4.0),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("with_language_model", [True, False])
+def test_a_model_with_a_known_fault_is_told_so(name: str, with_language_model: bool) -> None:
+    """The strings of 8 bits: a code that holds none, is far away, unread, half heard, or heard."""
+    baseline = bits_language_model() if with_language_model else None
+    measured = measure(MODELS[name], strings(copies=2), samples=0, baseline=baseline)
+    assert measured.figures["verdict"] == name
+    said, thresholds = measured.notes[-2:]
+    assert said.startswith(f"Verdict: {name}. ")
+    assert thresholds == f"Thresholds: {THRESHOLDS}."
+
+
+def test_only_a_language_model_tells_that_half_of_a_code_is_not_read() -> None:
+    """Four bits of eight are read, and well: another's code costs more than all eight are worth.
+
+    What a wrong code costs counts twice: what its own says of a string, and the wrong string.
+    """
+    model = bits(mean=0.8, sigma=0.6, volume=[4.0] * 4 + [0.0] * 4)
+    with_it = measure(model, strings(copies=2), samples=0, baseline=bits_language_model())
+    without = measure(model, strings(copies=2), samples=0)
+    assert with_it.figures["repayment"] == pytest.approx(0.45, abs=0.05)
+    assert with_it.figures["verdict"] == "partly used"
+    assert without.figures["verdict"] == "healthy"
+
+
+def test_a_model_without_a_code_is_not_judged() -> None:
+    measured = measure(bits_language_model(), strings(), samples=0)
+    assert "verdict" not in measured.figures
+    assert verdict({}) is None
+
+
+# --- borders -------------------------------------------------------------------------------------
+
+HEALTHY: dict[str, Any] = {
+    "latent": 4,
+    "active_units": 4,
+    "kl": 8.0,
+    "mutual_information_high": 6.0,
+    "shuffle_delta_nll": 9.0,
+    "shuffle_standard_error": 0.5,
+    "aggregate_kl_low": 1.0,
+    "repayment": 0.9,
+}
+
+
+def judged(**other: Any) -> str:
+    found = verdict({name: f for name, f in {**HEALTHY, **other}.items() if f is not None})
+    assert found is not None and found.sentence.endswith(".")
+    return found.name
+
+
+def test_every_number_that_decides_is_printed() -> None:
+    """And no other: "3" standard errors are the one that has no name."""
+    numbers = [value for name, value in vars(module).items() if isinstance(value, float)]
+    printed = re.findall(r"\d+(?:\.\d+)?%?", THRESHOLDS)
+    told = [float(text[:-1]) / 100 if text[-1] == "%" else float(text) for text in printed]
+    assert sorted(told) == sorted([*numbers, 3.0])
+    assert len(numbers) == 5
+
+
+@pytest.mark.parametrize(
+    ("figures", "below", "at"),
+    [
+        ("mutual_information_high=0.5", "collapsed", "healthy"),
+        ("mutual_information_high=None kl=0.5", "collapsed", "healthy"),
+        ("shuffle_delta_nll=0.1 shuffle_standard_error=0.01 kl=1.0", "ignored", "healthy"),
+        ("shuffle_delta_nll=0.4 shuffle_standard_error=0.01", "ignored", "healthy"),
+        ("shuffle_delta_nll=9.0 shuffle_standard_error=3.0", "ignored", "ignored"),
+        ("aggregate_kl_low=2.0", "healthy", "exploded"),
+        ("aggregate_kl_low=None moment_kl=2.0", "healthy", "exploded"),
+        ("repayment=0.8", "partly used", "healthy"),
+        ("shuffle_delta_nll=6.4 repayment=None", "partly used", "healthy"),
+    ],
+)
+def test_every_border_decides_as_printed(figures: str, below: str, at: str) -> None:
+    """The last of the named figures with a border stands at it, or a millionth below."""
+    given = {
+        name: None if text == "None" else float(text)
+        for name, text in (pair.split("=") for pair in figures.split())
+    }
+    moving = "kl" if figures.endswith("None kl=0.5") else next(n for n in given if given[n])
+    assert judged(**given) == at
+    value = given[moving]
+    assert value is not None
+    assert judged(**{**given, moving: value * (1 - 1e-6)}) == below
+
+
+def test_more_than_three_standard_errors_are_heard() -> None:
+    assert judged(shuffle_delta_nll=9.0, shuffle_standard_error=2.999) == "healthy"
+
+
+def test_the_gravest_fault_is_named_first() -> None:
+    faults = {
+        "mutual_information_high": 0.1,
+        "shuffle_delta_nll": 0.0,
+        "aggregate_kl_low": 40.0,
+        "repayment": 0.0,
+    }
+    for name in ("collapsed", "ignored", "exploded", "partly used", "healthy"):
+        assert judged(**faults) == name
+        faults.pop(next(iter(faults), ""), None)
+
+
+def test_an_autoencoder_is_judged_by_what_it_has() -> None:
+    """No KL, no information: active units, the shuffle, and the moments of its codes."""
+    figures = {"kl": None, "mutual_information_high": None, "aggregate_kl_low": None}
+    figures |= {"repayment": None, "moment_kl": None}
+    assert judged(**figures) == "healthy"
+    assert judged(**{**figures, "active_units": 0}) == "collapsed"
+    assert judged(**{**figures, "shuffle_delta_nll": 0.0}) == "ignored"
+    assert judged(**{**figures, "moment_kl": 2.5}) == "exploded"
+
+
+def test_without_a_shuffle_there_is_no_praise() -> None:
+    figures = {**HEALTHY, "shuffle_delta_nll": None, "shuffle_standard_error": None}
+    assert verdict({name: f for name, f in figures.items() if f is not None}) is None
+
+
+def test_what_is_used_is_repayment_first_and_the_shuffle_else() -> None:
+    assert used(HEALTHY) == 0.9
+    assert used({"kl": 8.0, "shuffle_delta_nll": 4.0}) == 0.5
+    assert used({"kl": 0.0, "shuffle_delta_nll": 4.0}) is None
+
+
+# --- forty runs ----------------------------------------------------------------------------------
+
+
+def sentences(seed: int) -> InMemory:
+    """48 items, six of each of 8 sentences of 3 words."""
+    kinds = np.random.default_rng(seed).integers(4, VOCAB, (8, 3)).tolist()
+    return InMemory([[*kinds[row % 8], EOS] for row in range(48)])
+
+
+def trained(seed: int, weight: float, steps: int) -> str:
+    """The verdict on a model trained with a KL that rises to this weight."""
+    manual_seed(seed)
+    items = sentences(seed)
+    encoder = make(LSTMEncoder, posterior=GaussianPosterior(2), hidden=16, bidirectional=False)
+    model = VAE(encoder, StandardNormal(2), make(LSTMDecoder, latent=2, hidden=16))
+    objective = Elbo({"kl": (KL(), partial(linear, end=weight, steps=steps * 3 // 4))})
+    stepper = AdamW(model.parameters(), rate=0.03)
+    stream = batches(items, Order(items.lengths, 24, seed=seed))
+    for _ in islice(train(model, objective, stepper, stream, seed=seed), steps):
+        pass
+    return str(measure(model, items, samples=0, seed=seed).figures["verdict"])
+
+
+@pytest.mark.parametrize(
+    ("weight", "steps", "name"), [(0.5, 80, "healthy"), (5.0, 40, "collapsed")]
+)
+def test_the_verdict_on_twenty_trained_models_is_right(
+    weight: float, steps: int, name: str
+) -> None:
+    """A KL far too dear leaves nothing in the code; one at half its price leaves it in use."""
+    assert [trained(seed, weight, steps) for seed in range(20)] == [name] * 20
