@@ -540,8 +540,8 @@ def rate(
     stopped.
     """
     from . import recipe as recipes
-    from .frontier import check_floors, frontier, settings_at, write
     from .progress import Progress, table
+    from .rating import check_floors, frontier, settings_at, write
 
     tried = _numbers(floors, "--floors", "1,2,4,8,16")
     check_floors(tried)

@@ -201,7 +201,7 @@ class _Task:
     def _of_all(self, name: str, weighed: Weighed) -> pricing.Bound:
         """The bound of every item, from the gap of those that were weighed."""
         codes = self.codes
-        if codes.rate is None:
+        if codes.rate is None or len(weighed.item) == len(codes.item):
             return pricing.Bound(name, weighed.nll, weighed.item)
         elbo = codes.reconstruction + codes.rate
         nll, error = bounds.spread_over(weighed, codes.item, elbo)

@@ -1,5 +1,6 @@
 """One word on a model, from its figures and thresholds that are printed with it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -83,6 +84,12 @@ def _exploded(figures: Mapping[str, Any]) -> Verdict | None:
 
 def _partly_used(figures: Mapping[str, Any]) -> Verdict | None:
     share = used(figures)
+    if share is None and _gains_nothing(figures):
+        return Verdict(
+            "partly used",
+            "The decoder reads its code, and yet writes no better than the language model without "
+            "one.",
+        )
     if share is None or share >= USED:
         return None
     return Verdict(
@@ -97,6 +104,10 @@ def used(figures: Mapping[str, Any]) -> float | None:
     if figures.get("kl") and figures.get("shuffle_delta_nll") is not None:
         return float(figures["shuffle_delta_nll"] / figures["kl"])
     return None
+
+
+def _gains_nothing(figures: Mapping[str, Any]) -> bool:
+    return bool(figures.get("baseline_nll", math.inf) <= figures.get("reconstruction", 0.0))
 
 
 def _use(figures: Mapping[str, Any]) -> str:

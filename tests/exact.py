@@ -161,7 +161,9 @@ def strings(words: int = 8, copies: int = 1) -> InMemory:
 # --- codes made by hand, and sums on a grid ------------------------------------------------------
 
 
-def codes(mu: Tensor, sigma: Tensor | float, p: Distribution | None = None, size: int = 64) -> Codes:
+def codes(
+    mu: Tensor, sigma: Tensor | float, p: Distribution | None = None, size: int = 64
+) -> Codes:
     """What `encode_all` finds where item i has the posterior N(mu_i, sigma_i^2)."""
     sigma = torch.as_tensor(sigma, dtype=mu.dtype).expand_as(mu)
     p = gaussian(torch.zeros_like(mu[0]), torch.ones_like(mu[0])) if p is None else p
@@ -200,4 +202,3 @@ def information_of(q: Distribution, share: Tensor, p: Distribution) -> tuple[flo
     information = (weight * (log_q - log_aggregate.unsqueeze(1))).sum()
     distance = (weight.sum(1) * (log_aggregate - p.log_prob(z))).sum()
     return float(information), float(distance)
-

@@ -25,7 +25,7 @@ from exact import (
     strings,
     vectors,
 )
-from small import loud, make, vae
+from small import loud, make
 from torch import Tensor
 from torch.distributions import Distribution, Normal, kl_divergence
 

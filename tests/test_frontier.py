@@ -30,15 +30,13 @@ from seqvae.frontier import (
     Point,
     distinct,
     free_rate,
-    frontier,
     interval,
     last_free,
     marginals,
-    settings_at,
-    write,
 )
 from seqvae.objectives import Elbo
 from seqvae.plots import rate_distortion
+from seqvae.rating import frontier, settings_at, write
 from seqvae.recipe import Recipe
 from seqvae.regularizers import FreeBits
 
@@ -389,7 +387,7 @@ def test_the_command_that_is_named_at_the_end_trains_at_the_free_rate(
 ) -> None:
     corpus = prepared(tmp_path).folder
     free = found(lm=values(0, 10), floor_4=values(4, 6.2), floor_8=values(8, 5.2))
-    monkeypatch.setattr("seqvae.frontier.frontier", lambda *_, **__: free)
+    monkeypatch.setattr("seqvae.rating.frontier", lambda *_, **__: free)
     options = ["--out", str(tmp_path / "rate"), "--seed", "3", *sets(latent=8, training_steps=2)]
     assert main(["rate", str(corpus), *options]) == 0
     told = re.search(r"To train at it: seqvae (.*)", capfd.readouterr().out)

@@ -166,7 +166,7 @@ def test_a_prior_without_a_density_is_refused() -> None:
     class Sampled(Distribution):
         arg_constraints = {}  # noqa: RUF012
 
-        def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
+        def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
             return torch.randn(*sample_shape, 3)
 
     prior = Sampled(event_shape=torch.Size([3]), validate_args=False)

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [  # from the bottom; the names of one line do not see each other
     "errors tokens latent metrics schedules plots progress randomness verdict rows",
-    "distributions codecs recipe files ngram",
+    "distributions codecs recipe files ngram frontier",
     "vae corpus posteriors attention",
     "data infer encoders decoders priors regularizers",
     "objectives",
@@ -19,7 +19,7 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
     "shelf plan evaluate",
     "explore estimate card",
     "fit",
-    "report frontier",
+    "report rating",
     "compare",
     "data_prep",
     "cli scripts",

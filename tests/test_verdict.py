@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from exact import bits, bits_language_model, strings
-from small import VOCAB, make
+from small import VOCAB, loud, make
 from torch import manual_seed
 
 from seqvae import verdict as module
@@ -20,7 +20,7 @@ from seqvae.objectives import Elbo
 from seqvae.posteriors import GaussianPosterior
 from seqvae.priors import StandardNormal
 from seqvae.regularizers import KL
-from seqvae.schedules import linear
+from seqvae.schedules import constant
 from seqvae.tokens import EOS
 from seqvae.training import AdamW, train
 from seqvae.vae import VAE
@@ -170,25 +170,36 @@ def sentences(seed: int) -> InMemory:
     return InMemory([[*kinds[row % 8], EOS] for row in range(48)])
 
 
-def trained(seed: int, weight: float, steps: int) -> str:
-    """The verdict on a model trained with a KL that rises to this weight."""
+def verdicts(seed: int, weight: float, steps: int) -> tuple[str, str]:
+    """On a model before and after training with a KL of this weight."""
     manual_seed(seed)
     items = sentences(seed)
-    encoder = make(LSTMEncoder, posterior=GaussianPosterior(2), hidden=16, bidirectional=False)
-    model = VAE(encoder, StandardNormal(2), make(LSTMDecoder, latent=2, hidden=16))
-    objective = Elbo({"kl": (KL(), partial(linear, end=weight, steps=steps * 3 // 4))})
+    encoder = make(LSTMEncoder, posterior=GaussianPosterior(3), hidden=16, bidirectional=False)
+    decoder = make(LSTMDecoder, latent=3, hidden=16)
+    # Codes that differ from the first step on are found in fewer steps.
+    model = VAE(loud(encoder, 4.0), StandardNormal(3), loud(decoder, 2.0))
+    objective = Elbo({"kl": (KL(), partial(constant, value=weight))})
     stepper = AdamW(model.parameters(), rate=0.03)
     stream = batches(items, Order(items.lengths, 24, seed=seed))
+    found = [measure(model, items, samples=0).figures["verdict"]]
     for _ in islice(train(model, objective, stepper, stream, seed=seed), steps):
         pass
-    return str(measure(model, items, samples=0, seed=seed).figures["verdict"])
+    found.append(measure(model, items, samples=0).figures["verdict"])
+    return found[0], found[1]
 
 
 @pytest.mark.parametrize(
-    ("weight", "steps", "name"), [(0.5, 80, "healthy"), (5.0, 40, "collapsed")]
+    ("weight", "steps", "name"), [(0.3, 80, "healthy"), (5.0, 40, "collapsed")]
 )
 def test_the_verdict_on_twenty_trained_models_is_right(
     weight: float, steps: int, name: str
 ) -> None:
-    """A KL far too dear leaves nothing in the code; one at half its price leaves it in use."""
-    assert [trained(seed, weight, steps) for seed in range(20)] == [name] * 20
+    """A KL far too dear leaves nothing in the code, one at a third of its price leaves it in use.
+
+    Over 60 seeds the nearest to a border held 1.2 nats (0.5 is collapsed), its shuffle cost 2.2
+    times its rate (0.8 is partly used), and it lay 0.3 nats a dimension from the prior (0.5 is
+    exploded); the collapsed held 0.01 at most.
+    """
+    found = [verdicts(seed, weight, steps) for seed in range(20)]
+    assert [after for _, after in found] == [name] * 20
+    assert "healthy" not in {before for before, _ in found}
