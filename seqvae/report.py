@@ -217,8 +217,12 @@ def _drawn(measured: Measured) -> Iterator[tuple[str, Figure]]:
     found = {f"against the same decoder {n}": vectors[k] for n, k in gains.items() if k in vectors}
     if found:
         yield "positions", positions(found)
-    names = {"posteriors of the encoder": "iw", "posteriors fitted to each item": "fitted"}
-    curves = {n: figures.get(f"{k}_convergence") for n, k in names.items()}
+    # Of the same items where some were fitted, or the two lines could not be compared.
+    own = figures.get("amortised_convergence", figures.get("iw_convergence"))
+    curves = {
+        "posteriors of the encoder": own,
+        "posteriors fitted to each item": figures.get("fitted_convergence"),
+    }
     if any(curves.values()):
         yield "convergence", convergence({n: curve for n, curve in curves.items() if curve})
 

@@ -99,30 +99,37 @@ def figures(weighed: Weighed, name: str) -> dict[str, Any]:
         f"{name}_samples": weighed.samples,
         f"{name}_items": len(weighed.nll),
         f"{name}_effective_samples": float(weighed.effective.mean()),
-        f"{name}_convergence": convergence(weighed),
+        f"{name}_convergence": convergence(weighed.counts, weighed.curve),
     }
 
 
-def convergence(weighed: Weighed) -> dict[str, float]:
-    """The mean bound at every number of samples."""
-    means: Sequence[float] = weighed.curve.mean(1).tolist()
-    return {str(count): mean for count, mean in zip(weighed.counts, means, strict=True)}
+def convergence(counts: Sequence[int], curve: Tensor) -> dict[str, float]:
+    """The mean bound at every number of samples, from that of every item (len(counts), N)."""
+    return {str(count): mean for count, mean in zip(counts, curve.mean(1).tolist(), strict=True)}
 
 
-def gaps(fitted: Weighed, own: Weighed | None) -> dict[str, float]:
+def gaps(fitted: Weighed, own: Weighed | None) -> dict[str, Any]:
     """On the same items: what the encoder misses of the best Gaussian, and what that one misses.
 
     Amortisation gap: -ELBO at q(z|x) minus -ELBO at the fitted posterior. Gap of the family:
     that -ELBO minus the importance-weighted NLL   (Cremer et al., 2018).
     """
-    found = {"family_gap": float((fitted.elbo - fitted.nll).mean())}
+    found: dict[str, Any] = {"family_gap": float((fitted.elbo - fitted.nll).mean())}
     if own is None:
         return found
-    place = {row: i for i, row in enumerate(own.item.tolist())}
-    same = own.elbo[[place[row] for row in fitted.item.tolist()]]
-    found["amortised_negative_elbo"] = float(same.mean())
-    found["amortisation_gap"] = float((same - fitted.elbo).mean())
-    return found
+    same = _places(own.item, fitted.item)
+    return {
+        **found,
+        "amortised_negative_elbo": float(own.elbo[same].mean()),
+        "amortisation_gap": float((own.elbo[same] - fitted.elbo).mean()),
+        "amortised_convergence": convergence(own.counts, own.curve[:, same]),
+    }
+
+
+def _places(among: Tensor, rows: Tensor) -> list[int]:
+    """Where these rows stand among others."""
+    place = {row: i for i, row in enumerate(among.tolist())}
+    return [place[row] for row in rows.tolist()]
 
 
 def spread_over(weighed: Weighed, item: Tensor, elbo: Tensor) -> tuple[Tensor, float]:
@@ -137,7 +144,6 @@ def spread_over(weighed: Weighed, item: Tensor, elbo: Tensor) -> tuple[Tensor, f
         item: of all items (N,).
         elbo: -ELBO of each (N,), nats.
     """
-    place = {row: i for i, row in enumerate(item.tolist())}
-    gap = elbo.double()[[place[row] for row in weighed.item.tolist()]] - weighed.nll
+    gap = elbo.double()[_places(item, weighed.item)] - weighed.nll
     unseen = 1 - len(gap) / len(item)
     return elbo.double() - gap.mean(), standard_error(gap) * unseen**0.5
