@@ -33,7 +33,7 @@ class Linear(Decoder):
         x = z @ self.weight.T
         return gaussian(x, torch.full_like(x, self.noise))
 
-    def evidence(self) -> MultivariateNormal:
+    def evidence(self) -> Distribution:
         """p(x) = N(0, W W^T + noise^2 I)."""
         weight = self.weight.detach()
         covariance = weight @ weight.T + self.noise**2 * torch.eye(len(weight)).to(weight)
@@ -85,8 +85,9 @@ def vectors(vae: VAE, count: int) -> Batch:
 
 def in_parts(batch: Batch, size: int) -> list[Batch]:
     """The same items in batches; `Batch.part` is for sequences, which it cuts to their length."""
-    columns = (batch.x.split(size), batch.length.split(size), batch.item.split(size))
-    return [Batch(x, length, None, item) for x, length, item in zip(*columns, strict=True)]
+    rows = torch.arange(len(batch.x))
+    cuts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    return [Batch(batch.x[cut], batch.length[cut], None, batch.item[cut]) for cut in cuts]
 
 
 def decoder_of(vae: VAE) -> Linear:
@@ -178,7 +179,7 @@ def codes(
         rate=kl(q, p, z),
         rates=kl_per_dimension(q, p),
         tokens=None,
-        q=[gaussian(m, s) for m, s in zip(mu.split(size), sigma.split(size), strict=True)],
+        q=[gaussian(mu[i : i + size], sigma[i : i + size]) for i in range(0, count, size)],
         p=p,
     )
 

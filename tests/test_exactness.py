@@ -52,7 +52,7 @@ def moment(order: int, dimensions: int = 2) -> float:
     return float((order * log_p + (1 - order) * log_q).exp().sum() * volume) ** dimensions
 
 
-def normal(mean: float, sigma: float) -> Normal:
+def normal(mean: float, sigma: float) -> Distribution:
     """In float64."""
     return Normal(*torch.tensor([mean, sigma], dtype=torch.float64))
 

@@ -171,7 +171,8 @@ def test_densities_of_pairs_of_other_families_are_those_one_by_one() -> None:
         Categorical(torch.ones(5, 2)),
         Independent(Normal(torch.stack([mu, -mu], 1), torch.stack([scale, scale], 1)), 1),
     )
-    for q in (Independent(Laplace(mu, scale), 1), mixture):
+    families: tuple[Distribution, ...] = (Independent(Laplace(mu, scale), 1), mixture)
+    for q in families:
         found = log_prob_pairs([q, q], z)
         assert found.shape == (4, 10)
         for i in range(4):
@@ -300,7 +301,8 @@ def test_moments_alone_never_put_an_aggregate_too_far_from_the_prior() -> None:
     z, volume = grid(0.01, 12.0, 1)
     for means, slack in (([-2.0, 2.0], 0.5), ([-3.0, -1.0, 1.0, 3.0], 0.01), ([1.5], 0.0)):
         centre = torch.tensor(means).double()
-        log_q = (Normal(centre, 0.4).log_prob(z).exp().mean(1)).log()
+        clumps: Distribution = Normal(centre, 0.4)
+        log_q = clumps.log_prob(z).exp().mean(1).log()
         distance = float((log_q.exp() * (log_q - p.log_prob(z))).sum() * volume)
         mu = centre.float()[torch.randint(len(means), (20_000,))].unsqueeze(1)
         found = moments(codes(mu, 0.4))["moment_kl"]

@@ -10,9 +10,12 @@ from small import same
 
 from seqvae.metrics import (
     active_units,
+    bootstrap,
     effective_samples,
     evidence,
+    evidence_of,
     perplexity,
+    repayment,
     shuffle_within,
     spectrum,
     standard_error,
@@ -50,6 +53,23 @@ def test_effective_samples_count_equal_weights_fully_and_one_large_weight_once()
     same(effective_samples(weights.log()), torch.tensor([36.0 / 14.0]))
 
 
+def test_the_bound_at_fewer_samples_uses_each_sample_once() -> None:
+    """At one sample it is the mean log-weight, at all of them the bound; groups are disjoint."""
+    log_w = torch.tensor([1.0, 3.0, 1.0, 1.0, 5.0]).log().unsqueeze(1)
+    same(evidence_of(log_w, 1), log_w.mean(0))
+    same(evidence_of(log_w, 5), evidence(log_w))
+    same(evidence_of(log_w, 2), torch.tensor([(math.log(2) + math.log(1)) / 2]))  # 5 is spare
+    same(evidence_of(log_w, 3), torch.tensor([math.log(5 / 3)]))
+
+
+@given(count=st.sampled_from([1, 2, 4, 8]), seed=st.integers(0, 99))
+@settings(deadline=None, derandomize=True)
+def test_the_bound_tightens_with_every_doubling(count: int, seed: int) -> None:
+    """Of the same samples, by Jensen: no chance is involved."""
+    log_w = torch.randn(16, 3, generator=torch.Generator().manual_seed(seed)) * 3
+    assert (evidence_of(log_w, 2 * count) >= evidence_of(log_w, count) - 1e-5).all()
+
+
 def test_perplexity_of_a_fair_die_is_six_and_never_overflows() -> None:
     assert perplexity(10 * math.log(6), 10) == pytest.approx(6)
     assert perplexity(1e6, 1) == math.inf
@@ -58,6 +78,47 @@ def test_perplexity_of_a_fair_die_is_six_and_never_overflows() -> None:
 def test_standard_error_is_that_of_the_mean() -> None:
     assert standard_error(torch.tensor([1.0, 3.0, 5.0])) == pytest.approx(2 / 3**0.5)
     assert math.isnan(standard_error(torch.tensor([1.0])))
+
+
+def test_a_bootstrap_interval_covers_the_truth_at_its_rate() -> None:
+    """400 samples of 60 skewed numbers of mean 1: 95 % give or take 1.1, less what skew costs."""
+    draw = torch.Generator().manual_seed(0)
+    covered = 0
+    for seed in range(400):
+        values = -torch.rand(60, generator=draw).log()
+        low, high = bootstrap(values, draws=500, seed=seed)
+        assert low < float(values.mean()) < high
+        covered += low < 1.0 < high
+    assert 0.90 < covered / 400 < 0.975
+
+
+def test_a_bootstrap_interval_is_as_wide_as_the_standard_error_says() -> None:
+    values = torch.randn(2000, generator=torch.Generator().manual_seed(0))
+    low, high = bootstrap(values)
+    assert high - low == pytest.approx(2 * 1.96 * standard_error(values), rel=0.06)
+    assert (low, high) == bootstrap(values) != bootstrap(values, seed=1)
+
+
+def test_a_bootstrap_keeps_what_is_paired_together() -> None:
+    """The ratio of a column to itself is sure, however uncertain the column is."""
+    column = torch.randn(50, generator=torch.Generator().manual_seed(0)) * 20 + 30
+    pairs = torch.stack([column, column, 2 * column], dim=1)
+    low, high = bootstrap(column)
+    assert high - low > 5
+    assert bootstrap(pairs, lambda means: means[:, 0] / means[:, 1]) == (1.0, 1.0)
+    same(
+        torch.tensor(bootstrap(pairs, lambda means: repayment(*means[:, [2, 0, 1]].unbind(-1)))),
+        torch.ones(2),
+    )
+
+
+def test_one_value_has_no_interval() -> None:
+    assert all(map(math.isnan, bootstrap(torch.ones(1))))
+
+
+def test_repayment_is_nothing_for_the_deaf_and_one_for_a_code_that_costs_nothing() -> None:
+    rate, nll = torch.tensor([6.0, 6.0, 6.0]), torch.tensor([30.0, 24.0, 33.0])
+    same(repayment(torch.tensor(30.0), nll, rate), torch.tensor([0.0, 1.0, -0.5]))
 
 
 @given(groups=st.lists(st.integers(0, 4), max_size=40), seed=st.integers(0, 99))

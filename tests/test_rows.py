@@ -48,6 +48,7 @@ def figures() -> dict[str, Any]:
         model,
         items,
         samples=20,
+        sample_items=30,
         fitted_items=4,
         written=20,
         codec=WordCodec(["a", "b", "c", "d", "e"]),

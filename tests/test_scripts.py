@@ -1,11 +1,17 @@
+import gzip
+import json
+import re
 import runpy
 import sys
 from pathlib import Path
 
 import pytest
+from tiny import prepared
 
 from data_prep.toy import english
 from seqvae import load
+from seqvae.build import build
+from seqvae.recipe import override, read
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -42,3 +48,49 @@ def test_the_corpus_benchmark_reports_memory_and_time(
     lines = (tmp_path / "corpus.txt").read_text("utf-8").splitlines()
     assert all(6 <= len(line.split()) <= 16 for line in lines)
     assert bench["memory"]() > 10**6 and bench["age"]() > 0
+
+
+def test_the_training_benchmark_times_both_precisions_and_says_what_they_learn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = prepared(tmp_path).folder
+    sizes = ["latent=2", "encoder.hidden=8", "decoder.hidden=8", "training.batch=16"]
+    small = [word for size in sizes for word in ("--set", size)]
+    brief = ["--steps", 2, "--rounds", 2, "--epochs", 0.5]
+    run(monkeypatch, "bench_train.py", corpus, *small, *brief)
+    said = capsys.readouterr().out.splitlines()
+    assert re.match(r"\d+ threads, torch .*; 0\.\d MFLOP a token", said[0])
+    assert [line.split()[0] for line in said[1:3]] == ["float32", "bfloat16"]
+    assert all("of the matrix peak" in line for line in said[1:3])
+    assert "memory at most" in said[3]
+    tokens = [re.search(r"after ([\d,]+) tokens.*reconstruction", line) for line in said[4:]]
+    assert len(tokens) == 2 and all(tokens)
+
+
+def test_a_benchmark_counts_the_operations_of_a_token() -> None:
+    """Six for every weight of a matrix product: two forward, four on the way back."""
+    bench = runpy.run_path(str(SCRIPTS / "bench_train.py"))
+    built = build(override(read("text"), bench["NET"]), vocab=7279)
+    encoder = 2 * 4 * 512 * (256 + 512)
+    decoder = 4 * 512 * (256 + 64 + 512)
+    assert bench["operations"](built, 7279) == 6 * (encoder + decoder + 512 * 7279)
+
+
+def test_lines_of_a_group_get_one_label(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with gzip.open(tmp_path / "text.txt.gz", "wt", encoding="utf-8") as file:
+        file.write('one\n"two"\nthree\nfoür\n')
+    out = tmp_path / "out.jsonl"
+    run(monkeypatch, "label_groups.py", tmp_path / "text.txt.gz", out, "--each", 2)
+    rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    assert [row["text"] for row in rows] == ["one", '"two"', "three", "foür"]
+    assert [row["group"] for row in rows] == ["0", "0", "1", "1"]
+    for arguments, says in (
+        ((tmp_path / "text.txt.gz", out), "exists already"),
+        ((tmp_path / "text.txt.gz", tmp_path / "x", "--each", 3), "do not fall into groups of 3"),
+        ((tmp_path / "text.txt.gz", tmp_path / "x", "--each", 1), "2 lines or more"),
+        ((tmp_path / "gone.txt", tmp_path / "x"), "no file"),
+    ):
+        with pytest.raises(SystemExit, match=says):
+            run(monkeypatch, "label_groups.py", *arguments)
