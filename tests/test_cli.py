@@ -183,6 +183,17 @@ def test_evaluate_writes_what_was_measured_and_on_what(seqvae: Command, run: Pat
     assert not (run / "test_ledger.jsonl").exists()
 
 
+def test_an_exact_evaluation_weighs_every_item_500_times(
+    seqvae: Command, run: Path, tmp_path: Path
+) -> None:
+    few = ("--fitted", 2, "--written", 5, "--noise", "--out", tmp_path)
+    done = seqvae("evaluate", run, "--exact", *few)
+    assert done.status == 0 and "fed noise ΔNLL" in done.out
+    figures = json.loads((tmp_path / "report.json").read_bytes())["figures"]
+    assert figures["iw_samples"] == 500 and figures["iw_items"] == figures["items"]
+    assert done.lines[-3].startswith("Verdict: ") and done.lines[-2].startswith("Thresholds: ")
+
+
 def test_every_look_at_the_test_split_is_written_down(
     seqvae: Command, run: Path, tmp_path: Path
 ) -> None:

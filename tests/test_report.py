@@ -29,6 +29,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     autoencoder = recipe(posterior_kind="DeltaPosterior", training_select="reconstruction")
     autoencoder["objective"] = {"kind": "InfoVAE", "alpha": 1.0, "lambda": 10.0}
     train(autoencoder, corpus, folder / "ae")
+    noise = recipe()
+    noise["encoder"] = {"kind": "NoiseEncoder"}
+    train(noise, corpus, folder / "noise")
     return folder
 
 
@@ -65,6 +68,35 @@ def test_a_language_model_has_a_likelihood_and_no_code(home: Path, tmp_path: Pat
     assert report.measured.figures["kl"] == 0
     assert "active_units" not in report.measured.figures
     assert "verdict" not in report.measured.figures
+
+
+@pytest.mark.parametrize("baseline", ["lm", "noise"])
+def test_repayment_is_measured_against_a_model_without_a_code(
+    baseline: str, home: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"samples": 0, "written": 8, "out": tmp_path, "device": "cpu"}
+    report, _ = evaluate_run(home / "run", baseline=home / baseline, **options)
+    figures = report.measured.figures
+    alone = evaluate_run(home / baseline, **options)[0].measured.figures
+    assert figures["baseline_nll"] == pytest.approx(alone["reconstruction"], rel=1e-6)
+    saved = figures["baseline_nll"] - figures["reconstruction"]
+    assert figures["repayment"] == pytest.approx(saved / figures["kl"], rel=1e-6)
+    assert figures["repayment_low"] <= figures["repayment"] <= figures["repayment_high"]
+    assert ("samples_model_nll" in figures) == (baseline == "lm"), "only its likelihood is exact"
+    assert report.about["baseline"] == baseline
+    assert (tmp_path / "figures" / "positions.png").is_file()
+
+
+def test_a_baseline_with_a_code_or_another_codec_is_refused(home: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"samples": 0, "written": 0, "out": tmp_path, "device": "cpu"}
+    for wrong in ("run", "ae"):
+        with pytest.raises(Refused, match=r"code of its own.*latent = 0"):
+            evaluate_run(home / "run", baseline=home / wrong, **options)
+    (tmp_path / "text.txt").write_text("\n".join(f"{line} now" for line in sentences(60)), "utf-8")
+    other = prepare_text([tmp_path / "text.txt"], tmp_path / "corpus", codec="char").folder
+    train(recipe(latent=0, training_steps=1), other, tmp_path / "other")
+    with pytest.raises(Refused, match="another codec"):
+        evaluate_run(home / "run", baseline=tmp_path / "other", **options)
 
 
 def test_an_autoencoder_has_a_code_and_no_likelihood(home: Path, tmp_path: Path) -> None:
