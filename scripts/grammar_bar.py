@@ -82,8 +82,10 @@ def read_rows(path: Path, corpus: Corpus, split: str) -> list[Row]:
     """The sentences of a split with their factors; refused unless its items are the same."""
     rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     items = corpus.split(split)
-    ids = (corpus.codec.encode(row["text"]).ids for row in rows)
-    if len(rows) != len(items) or not all(map(np.array_equal, ids, items)):
+    if len(rows) != len(items) or any(
+        corpus.codec.encode(row["text"]).ids != items[place].tolist()
+        for place, row in enumerate(rows)
+    ):
         raise Refused(
             f"{path} and the {split} split of {corpus.folder} are not the same sentences in the "
             "same order. Delete both, and begin again."

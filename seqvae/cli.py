@@ -521,11 +521,15 @@ def rate(
     floors: Annotated[
         str, typer.Option(help="Sizes of code to try, in nats a sentence; one run each.")
     ] = "1,2,4,8,16",
+    latent: Annotated[
+        int | None,
+        typer.Option(min=1, help="Numbers in every code; if left out as many as its size needs."),
+    ] = None,
     epochs: Annotated[
         float | None, typer.Option(help="Passes over the corpus a run; if left out at most 3.")
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the recipe: latent=16.")
+        list[str] | None, typer.Option("--set", help="Change the recipe: decoder.hidden=512.")
     ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, max=2**63 - 1, help="The same as --set seed=N.")
@@ -555,6 +559,7 @@ def rate(
             prepared,
             folder,
             floors=tried,
+            latent=latent,
             epochs=epochs,
             device=device,
             say=progress.say,
@@ -565,7 +570,7 @@ def rate(
     print(*found.notes(), found.reading(), sep="\n")
     floor = found.floors.get(found.free.name)
     if floor is not None:
-        changes += settings_at(recipe, floor)
+        changes += settings_at(recipe, floor, latent)
         words = [*([named] if named else []), corpus, *(w for c in changes for w in ("--set", c))]
         print(f"To train at it: {shlex.join(['seqvae', 'train', *words])}")
     print(f"written: {', '.join(str(path) for path in written)}")

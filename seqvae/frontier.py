@@ -18,8 +18,6 @@ from .metrics import bootstrap, repayment
 LEAST = 0.9  # a code whose every further nat repays so much costs next to nothing
 APART = 0.25  # nats: two rates nearer than that say nothing of what lies between them
 GAIN = 0.01  # of the NLL: a language model that gains more at its last validation is not done
-# Nats a dimension: on Tatoeba, 1 nat repaid 0.59 over 16 dimensions and 0.93 over 4 (a run each).
-THIN = 0.25
 BASELINE = "lm"  # the run without a code
 
 
@@ -214,14 +212,6 @@ class Frontier:
                 yield f"{name}: other sentences might put its step beyond {self.least:g}."
 
     def _of_training(self) -> Iterator[str]:
-        latent = self.about["recipe"].get("latent", 0)
-        failed = next((n for n, step in self.steps.items() if step.marginal < self.least), None)
-        if failed and self.floors[failed] < THIN * latent:
-            fewer = math.ceil(self.floors[failed] / THIN)
-            yield (
-                f"{failed} spreads its nats thin over {latent} dimensions; fewer may repay more: "
-                f"--set latent={fewer}, with another --out."
-            )
         gain = self.about.get("last_gain") or 0.0
         if gain > GAIN * self.language_model:
             yield (

@@ -176,15 +176,6 @@ def test_what_was_not_found_is_said() -> None:
     assert unsure.notes() == ["floor-2: other sentences might put its step beyond 0.9."]
     assert twin.notes() == ["floor-3 lies within 0.25 nats of another: no step leads to it."]
     assert twin.rows()[-1][-1] == "—"
-    thin = Frontier(
-        {"lm": lm, "floor-2": values(2, 8), "floor-3": values(3, 7.5)},
-        {"floor-2": 2.0, "floor-3": 3.0},
-        {"recipe": {"name": "text", "latent": 16}},
-    )
-    assert thin.notes() == [
-        "floor-3 spreads its nats thin over 16 dimensions; fewer may repay more: --set latent=12, "
-        "with another --out."
-    ]
     short = Frontier({"lm": lm}, {}, {**ABOUT, "last_gain": 0.5})
     assert "lm still gained 0.50 nats" in short.notes()[0]
 
@@ -257,8 +248,8 @@ def test_the_settings_that_are_named_make_the_model_of_that_floor(
     given = recipe()
     if objective is not None:
         given["objective"] = objective
-    changes = settings_at(given, 4.0)
-    assert len(changes) == count
+    changes = settings_at(given, 4.0, 2)
+    assert len(changes) == count + 1
     at_floor = recipes.override(given, changes)
     assert at_floor["decoder"]["word_dropout"] == 0
     made = build(at_floor, 40).objective
@@ -267,6 +258,15 @@ def test_the_settings_that_are_named_make_the_model_of_that_floor(
     assert isinstance(floor, FreeBits)
     assert (floor.nats, floor.per) == (2.0, "batch_dimension")
     assert made.schedules["kl"](0) == 1
+
+
+@pytest.mark.parametrize(("floor", "latent", "nats"), [(16, 32, 0.5), (1, 2, 0.5), (0.1, 1, 0.1)])
+def test_a_code_has_as_many_dimensions_as_its_floor_needs(
+    floor: float, latent: int, nats: float
+) -> None:
+    at_floor = recipes.override(recipe(), settings_at(recipe(), floor))
+    assert at_floor["latent"] == latent
+    assert at_floor["objective"]["terms"]["kl"]["nats"] == pytest.approx(nats)
 
 
 # --- the runs -----------------------------------------------------------------------------------
