@@ -25,7 +25,7 @@ from exact import (
     strings,
     vectors,
 )
-from small import loud, make
+from small import loud, make, same
 from torch import Tensor
 from torch.distributions import Distribution, Normal, kl_divergence
 
@@ -34,7 +34,7 @@ from seqvae.decoders import LSTMDecoder
 from seqvae.distributions import gaussian
 from seqvae.encoders import EmptyEncoder, LSTMEncoder
 from seqvae.evaluate import measure
-from seqvae.measures.aggregate import information
+from seqvae.measures.aggregate import information, mixtures
 from seqvae.measures.bounds import figures, gaps, weigh
 from seqvae.metrics import standard_error
 from seqvae.posteriors import GaussianPosterior
@@ -285,6 +285,16 @@ def test_of_many_items_both_bounds_are_near_the_information_of_the_population() 
     for side in ("low", "high"):
         assert float(found[f"mutual_information_{side}"].mean()) == pytest.approx(known, abs=0.06)
         assert float(found[f"aggregate_kl_{side}"].mean()) == pytest.approx(distance, abs=0.06)
+
+
+def test_mixtures_with_and_without_an_item_are_what_they_are_one_by_one() -> None:
+    """In parts of any size, over batches of any size; nothing of it is left to averages."""
+    made = codes(torch.randn(7, 2), 0.5, size=3)
+    density = gaussian(made.mu, torch.full((7, 2), 0.5)).log_prob(made.z.unsqueeze(1)).exp()
+    found = mixtures(made)
+    same(found.own.float(), density.diagonal().log())
+    same(found.everyone.float(), density.mean(1).log())
+    same(found.others.float(), ((density.sum(1) - density.diagonal()) / 6).log(), 1e-4)
 
 
 def test_over_the_items_themselves_the_lower_bound_is_their_information() -> None:

@@ -255,7 +255,7 @@ def test_items_alone_in_their_label_are_counted_and_still_stand_in_the_way() -> 
 def test_units_are_counted_against_the_width_of_the_prior() -> None:
     """The same model in other units of the code has the same figures."""
     mu = torch.randn(500, 6) * torch.tensor([1.0, 0.5, 0.3, 0.12, 0.05, 0.0])
-    scale = torch.tensor([10.0, 0.1, 3.0, 1.0, 7.0, 2.0])
+    scale = torch.tensor([10.0, 0.1, 3.0, 0.5, 7.0, 2.0])
     plain = units(codes(mu, 0.5))
     scaled = units(codes(mu * scale, 0.5 * scale, gaussian(torch.zeros(6), scale)))
     assert (plain["latent"], plain["active_units"]) == (6, 4)

@@ -54,9 +54,8 @@ class AdamW(Stepper):
     """AdamW   (Loshchilov and Hutter, 2019), fused into one pass over the parameters.
 
     Arguments: `rate`, `betas`, `weight_decay`; `warm_up` steps of linear rise, at most a tenth of
-    the run's `steps`, then half a cosine
-    down to `final` times the rate at the run's last step (1: no fall); `patience` validations
-    without improvement after which the run ends (None: never).
+    the run's `steps`, then half a cosine down to `final` times the rate at the run's last step (1:
+    no fall); `patience` validations without improvement after which the run ends (None: never).
     """
 
     def __init__(
@@ -72,42 +71,43 @@ class AdamW(Stepper):
         patience: int | None = None,
     ) -> None:
         _check_rate(rate)
-        check_shares(final=final)
         if warm_up < 0:
             raise Refused(f"warm_up = {warm_up}: a rise takes 0 steps (none) or more.")
         optimizer = torch.optim.AdamW(
             parameters, lr=rate, betas=betas, weight_decay=weight_decay, fused=True
         )
 
-        if steps is None and final < 1:
-            raise Refused(f"final = {final}: say over how many steps the rate falls: steps=1000.")
         # A short run has to arrive too.
         rise = warm_up if steps is None else min(warm_up, steps // 10)
-
-        def schedule(step: int) -> float:
-            reached = min((step + 1) / (rise + 1), 1.0)
-            if steps is None:
-                return reached
-            return reached * cosine(step - rise, start=1.0, end=final, steps=steps - rise)
-
         super().__init__(
-            optimizer, rate=rate, schedule=schedule, patience=patience, decay=1.0, max_decays=0
+            optimizer,
+            rate=rate,
+            schedule=falling(final, steps, rise),
+            patience=patience,
+            decay=1.0,
+            max_decays=0,
         )
 
 
 class SGD(Stepper):
     """SGD whose rate falls when validation stands still   (the published LSTM text VAEs).
 
-    Arguments: `rate`, `momentum`; after `patience` validations without improvement the rate is
-    multiplied by `decay`; after `max_decays` of those the run ends.
+    Rare words get small steps, where Adam gives every word large ones: on small corpora it
+    remembers less and generalises better.
+
+    Arguments: `rate`, `momentum`; half a cosine down to `final` times the rate at the run's last
+    step (1: no fall); after `patience` validations without improvement the rate is multiplied by
+    `decay`; after `max_decays` of those the run ends.
     """
 
     def __init__(
         self,
         parameters: Iterable[nn.Parameter],
+        steps: int | None = None,
         *,
         rate: float = 1.0,
         momentum: float = 0.0,
+        final: float = 1.0,
         patience: int = 2,
         decay: float = 0.5,
         max_decays: int = 5,
@@ -117,11 +117,26 @@ class SGD(Stepper):
         super().__init__(
             optimizer,
             rate=rate,
-            schedule=lambda step: 1.0,
+            schedule=falling(final, steps),
             patience=patience,
             decay=decay,
             max_decays=max_decays,
         )
+
+
+def falling(final: float, steps: int | None, rise: int = 0) -> Schedule:
+    """A linear rise over `rise` steps, then half a cosine down to `final` at step `steps`."""
+    check_shares(final=final)
+    if steps is None and final < 1:
+        raise Refused(f"final = {final}: say over how many steps the rate falls: steps=1000.")
+
+    def schedule(step: int) -> float:
+        reached = min((step + 1) / (rise + 1), 1.0)
+        if steps is None:
+            return reached
+        return reached * cosine(step - rise, start=1.0, end=final, steps=steps - rise)
+
+    return schedule
 
 
 def _check_rate(rate: float) -> None:
