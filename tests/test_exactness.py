@@ -33,7 +33,7 @@ from seqvae.data import InMemory, collate, in_order
 from seqvae.decoders import LSTMDecoder
 from seqvae.distributions import gaussian
 from seqvae.encoders import EmptyEncoder, LSTMEncoder
-from seqvae.evaluate import measure
+from seqvae.evaluate import encode_all, measure
 from seqvae.measures.aggregate import information, mixtures
 from seqvae.measures.bounds import figures, gaps, weigh
 from seqvae.metrics import standard_error
@@ -157,6 +157,19 @@ def test_what_the_elbo_misses_is_the_gap_of_the_encoder_and_that_of_the_family(
     assert missed - 0.01 < found["family_gap"] < missed + 0.06
     assert whole - missed - 0.06 < found["amortisation_gap"] < whole - missed + 0.01
     assert float(fitted.nll.mean()) == pytest.approx(exact, abs=5e-3)
+
+
+def test_items_that_are_no_tokens_are_walked_alike() -> None:
+    """Their KL is that of two Gaussians, their reconstruction that of the codes that were kept."""
+    model = linear(ALONG)
+    batch = vectors(model, 30)
+    found = encode_all(model, in_parts(batch, 10))
+    q = model.encoder(batch)
+    assert found.tokens is None and found.rate is not None
+    torch.testing.assert_close(found.rate, kl_divergence(q, prior().expand((30,))))
+    nll = -model.decoder(found.z).log_prob(batch.x).detach()
+    torch.testing.assert_close(found.reconstruction, nll)
+    torch.testing.assert_close(found.mu, q.mean)
 
 
 # --- evidence: every sequence of a small language ------------------------------------------------
@@ -287,8 +300,12 @@ def test_of_many_items_both_bounds_are_near_the_information_of_the_population() 
         assert float(found[f"aggregate_kl_{side}"].mean()) == pytest.approx(distance, abs=0.06)
 
 
-def test_mixtures_with_and_without_an_item_are_what_they_are_one_by_one() -> None:
-    """In parts of any size, over batches of any size; nothing of it is left to averages."""
+@pytest.mark.parametrize("at_once", [1, 14, 2**22])
+def test_mixtures_with_and_without_an_item_are_what_they_are_one_by_one(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In parts of any size, over batches of any size."""
+    monkeypatch.setattr("seqvae.measures.aggregate.AT_ONCE", at_once)
     made = codes(torch.randn(7, 2), 0.5, size=3)
     density = gaussian(made.mu, torch.full((7, 2), 0.5)).log_prob(made.z.unsqueeze(1)).exp()
     found = mixtures(made)
@@ -430,13 +447,13 @@ class DeafDecoder(LSTMDecoder):
 
 def without_code(decoder: LSTMDecoder) -> VAE:
     """The same decoder as a language model."""
-    same: LSTMDecoder = make(LSTMDecoder, latent=0)
+    plain: LSTMDecoder = make(LSTMDecoder, latent=0)
     kept = decoder.state_dict()
-    embed = same.embedding.embedding_dim
-    kept = {name: kept[name] for name in same.state_dict()}
+    embed = plain.embedding.embedding_dim
+    kept = {name: kept[name] for name in plain.state_dict()}
     kept["lstm.weight_ih_l0"] = kept["lstm.weight_ih_l0"][:, :embed]
-    same.load_state_dict(kept)
-    return VAE(EmptyEncoder(), StandardNormal(0), same)
+    plain.load_state_dict(kept)
+    return VAE(EmptyEncoder(), StandardNormal(0), plain)
 
 
 def test_active_units_and_information_of_an_encoder_say_nothing_of_its_decoder() -> None:

@@ -1,6 +1,7 @@
 """Laws of the measures: where a code helps, what it holds, what it costs in units of people."""
 
 import math
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -209,6 +210,18 @@ def test_codes_that_name_their_label_are_always_found() -> None:
     assert found["retrieval_at_1"] == found["retrieval_at_10"] == found["retrieval_rank"] == 1.0
     assert (found["retrieval_items"], found["retrieval_alone"]) == (120, 0)
     assert found["retrieval_chance_at_1"] == pytest.approx(2 / 119)
+
+
+def test_retrieval_does_not_depend_on_place_or_scale_or_on_what_fits_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mu, label = torch.randn(60, 4).double(), torch.arange(20).repeat(3)
+    found = retrieval(mu, label)
+    assert 0.0 < found["retrieval_at_1"] < found["retrieval_at_10"] < 1.0
+    assert retrieval(0.1 * mu + 50.0, label) == found
+    # By its path: the function of the same name hides the module.
+    monkeypatch.setattr(import_module("seqvae.measures.retrieval"), "AT_ONCE", 7 * 60)
+    assert retrieval(mu, label) == found
 
 
 def test_random_codes_are_found_at_the_rate_of_chance() -> None:
