@@ -5,41 +5,45 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 LEAST_INFORMATION = 0.5  # nats that a code must hold about its item
-LEAST_HEARD = 0.05  # of the rate, that another item's code must cost
-DEAF = 0.1  # nats that it must cost at least
-FAR = 0.5  # nats a dimension between aggregate posterior and prior
+DEAF = 0.1  # nats that another item's code must cost
+LEAST_HEARD = 0.05  # of the information that a code is known to hold, that it must cost
+ERRORS = 3  # standard errors by which a cost must lie below that to be none
+FAR = 10.0  # nats between aggregate posterior and prior
+FAR_EACH = 2.0  # the same, a dimension
 USED = 0.8  # repayment from which a code counts as used
 THRESHOLDS = (
     f"collapsed: mutual information under {LEAST_INFORMATION:g} nats; ignored: another's code "
-    f"costs under {DEAF:g} nats, under {LEAST_HEARD:.0%} of the rate, or nothing beyond 3 "
-    f"standard errors; exploded: KL(q(z), p) at least {FAR:g} nats a dimension; partly used: "
-    f"repayment under {USED:g} (without a language model: what another's code costs, over the "
-    "rate); healthy: none of these"
+    f"costs under {DEAF:g} nats, or under {LEAST_HEARD:.0%} of the information held, by {ERRORS} "
+    f"standard errors; exploded: KL(q(z), p) at least {FAR:g} nats, or {FAR_EACH:g} a dimension; "
+    f"partly used: repayment under {USED:g} (without a language model: what another's code costs, "
+    "over the rate); healthy: none of these"
 )
 
 
 class Verdict(NamedTuple):
-    """collapsed, ignored, exploded, partly used or healthy; and a sentence that says why."""
+    """collapsed, ignored, exploded, partly used or healthy, and a sentence that says why.
+
+    Or undecided, where the items are too few to tell.
+    """
 
     name: str
     sentence: str
 
 
 def verdict(figures: Mapping[str, Any]) -> Verdict | None:
-    """What a model's figures amount to; None where it has no code, or too little was measured.
+    """What a model's figures amount to, the gravest fault first; None where it has no code.
 
     >>> verdict({"latent": 2, "mutual_information_high": 0.01, "active_units": 0}).name
     'collapsed'
     """
     if "latent" not in figures:
         return None
-    for judge in (_collapsed, _ignored, _exploded, _partly_used):
+    for judge in (_collapsed, _ignored, _exploded, _unheard, _partly_used):
         found = judge(figures)
         if found is not None:
             return found
-    if "shuffle_delta_nll" not in figures:
-        return None
-    return Verdict("healthy", f"The code is used: {_use(figures)}.")
+    seen = "" if "baseline_nll" in figures else ", as far as is seen without a language model"
+    return Verdict("healthy", f"The code is used{seen}: {_use(figures)}.")
 
 
 def _collapsed(figures: Mapping[str, Any]) -> Verdict | None:
@@ -57,10 +61,8 @@ def _collapsed(figures: Mapping[str, Any]) -> Verdict | None:
 
 
 def _ignored(figures: Mapping[str, Any]) -> Verdict | None:
-    cost, error = figures.get("shuffle_delta_nll"), figures.get("shuffle_standard_error")
-    if cost is None or error is None:
-        return None
-    if cost > 3 * error and cost >= max(DEAF, LEAST_HEARD * figures.get("kl", 0.0)):
+    cost, error = _cost(figures)
+    if cost is None or cost + ERRORS * error >= _least(figures):
         return None
     return Verdict(
         "ignored",
@@ -70,15 +72,39 @@ def _ignored(figures: Mapping[str, Any]) -> Verdict | None:
     )
 
 
+def _unheard(figures: Mapping[str, Any]) -> Verdict | None:
+    """Where too few items were measured to tell whether the decoder reads its code."""
+    cost, error = _cost(figures)
+    if cost is not None and cost - ERRORS * error > 0:
+        return None
+    said = "no two items had the same length" if cost is None else f"{cost:.2f} ± {error:.2f} nats"
+    return Verdict(
+        "undecided",
+        f"Too few items to tell whether the decoder reads its code ({said}). Measure more of them.",
+    )
+
+
+def _cost(figures: Mapping[str, Any]) -> tuple[float | None, float]:
+    """What another's code costs, with its standard error."""
+    cost, error = figures.get("shuffle_delta_nll"), figures.get("shuffle_standard_error")
+    return (None, math.inf) if cost is None or error is None else (cost, error)
+
+
+def _least(figures: Mapping[str, Any]) -> float:
+    """What another's code must cost: more where the code is known to hold more."""
+    held = min(figures.get("mutual_information_low", 0.0), figures.get("kl", math.inf))
+    return max(DEAF, LEAST_HEARD * held)
+
+
 def _exploded(figures: Mapping[str, Any]) -> Verdict | None:
     distance = figures.get("aggregate_kl_low", figures.get("moment_kl"))
-    if distance is None or distance / figures["latent"] < FAR:
+    if distance is None or distance < min(FAR, FAR_EACH * figures["latent"]):
         return None
     return Verdict(
         "exploded",
-        f"The codes lie far from the prior, {distance / figures['latent']:.2f} nats a dimension "
-        "or more, so what is drawn from the prior is none of them. Raise the weight of the KL, or "
-        "add a penalty on the aggregate such as MMD.",
+        f"The codes lie far from the prior, {distance:.1f} nats or more in all, so what is drawn "
+        "from the prior is hardly one of them. Raise the weight of the KL, or add a penalty on "
+        "the aggregate such as MMD.",
     )
 
 

@@ -10,11 +10,16 @@ from torch.distributions import Distribution, Independent, Normal
 
 from ..distributions import log_prob_pairs
 from ..metrics import ACTIVE, active_units, effective_dimension, spectrum, standard_error
+from ..randomness import seeded
 from .codes import Codes, Tell
 
 THRESHOLDS = (0.05, 0.2)  # beside 0.01: published tables use 0.01 or 0.2
 AT_ONCE = 2**22  # densities log q_j(z_i) in memory
 BY_ITEM = ("item", "length", "mu", "z", "reconstruction", "rate", "rates")
+QUARTILES = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
+GAUSSIAN_QUARTILES = 1.349  # widths between the quartiles of a Gaussian
+NARROWEST = 0.1  # widths of the prior
+ENOUGH = 50  # items from which their moments say how far the aggregate lies from the prior
 DRAWN = 10_000  # samples of a prior whose moments have no closed form
 
 
@@ -26,17 +31,25 @@ class Moments(NamedTuple):
 
 
 def prior_moments(p: Distribution) -> Moments:
-    """Those of the prior, from samples where torch knows no closed form or there is none."""
+    """Those of the prior; from samples where it has none, or torch knows no closed form.
+
+    A prior with tails too heavy for a variance is given its median and the width of its middle
+    half, as a Gaussian of that width would have it.
+    """
     try:
         mean, variance = p.mean, p.variance
     except NotImplementedError:
-        mean = variance = torch.full(p.event_shape, math.nan)
-    if not bool(mean.isfinite().all() and variance.isfinite().all()):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            z = p.sample((DRAWN,))
+        z = _drawn(p)
         mean, variance = z.mean(0), z.var(0)
+    if not bool(mean.isfinite().all() and variance.isfinite().all()):
+        low, mean, high = _drawn(p).quantile(QUARTILES, dim=0)
+        variance = ((high - low) / GAUSSIAN_QUARTILES).square()
     return Moments(mean.detach().cpu().double(), variance.detach().cpu().double())
+
+
+def _drawn(p: Distribution) -> Tensor:
+    with seeded(0):
+        return p.sample((DRAWN,)).cpu().double()
 
 
 def units(codes: Codes) -> dict[str, Any]:
@@ -67,7 +80,8 @@ def moments(codes: Codes) -> dict[str, Any]:
     z = codes.z.double()
     mean = (z.mean(0) - prior.mean) / prior.variance.sqrt()
     variance = (z.var(0) if len(z) > 1 else torch.ones_like(mean)) / prior.variance
-    each = (variance + mean.square() - 1 - variance.clamp_min(1e-12).log()) / 2
+    # A dimension that stands still is no further from the prior than one a tenth as wide.
+    each = (variance + mean.square() - 1 - variance.clamp_min(NARROWEST**2).log()) / 2
     worst = int(each.argmax())
     return {
         "aggregate_mean": mean.tolist(),
@@ -115,16 +129,15 @@ def information(codes: Codes, progress: Tell | None = None) -> dict[str, Any]:
 
     The rate is their sum, R = I(x; z) + KL(q(z) || p), so each bound of the one gives one of the
     other, and I is at most R less what the moments of q(z) say of its distance   (Hoffman and
-    Johnson, 2016). R is taken in closed form.
+    Johnson, 2016). R is taken as it was measured, in closed form where there is one.
     """
     if codes.rate is None or len(codes.item) < 2:
         return {}
     rate = float(codes.rate.double().mean())
     found = mixtures(codes, progress)
     lower, upper = found.own - found.everyone, found.own - found.others
-    most = rate - _least_distance(codes, rate)
-    low = min(max(float(lower.mean()), 0.0), most)
-    high = min(max(float(upper.mean()), low), most)
+    low = min(max(float(lower.mean()), 0.0), rate)
+    high = max(min(float(upper.mean()), rate - _least_distance(codes, rate)), low)
     return {
         "mutual_information_low": low,
         "mutual_information_high": high,
@@ -138,6 +151,8 @@ def information(codes: Codes, progress: Tell | None = None) -> dict[str, Any]:
 def _least_distance(codes: Codes, rate: float) -> float:
     """What moments alone say, where they may speak: KL(q(z) || p) is at least so much."""
     if not (isinstance(codes.p, Independent) and isinstance(codes.p.base_dist, Normal)):
+        return 0.0
+    if len(codes.item) < ENOUGH:
         return 0.0
     found = moments(codes)
     # By chance alone the squared mean of N codes is their variance v / N too large, and - log v
