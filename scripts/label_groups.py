@@ -33,7 +33,8 @@ def read_lines(path: Path) -> list[str]:
         raise Refused(f"no file {path}. Check its name.")
     opened = gzip.open if path.suffix == ".gz" else open
     with opened(path, "rt", encoding="utf-8") as file:
-        return file.read().splitlines()
+        # Not splitlines: a line may hold characters that only it takes for an end.
+        return file.read().removesuffix("\n").split("\n")
 
 
 def main() -> None:

@@ -471,8 +471,8 @@ def compare(
 ) -> None:
     """Hold several runs of one corpus side by side: all their figures, and rate over distortion.
 
-    A run that was measured in the same way already is not measured again; the report of any other
-    is written anew. Name a language model, the same decoder without a code, among them: the
+    A run that was measured in the same way already is not measured again; a report of something
+    else is left as it is. Name a language model, the same decoder without a code, among them: the
     others are held against it.
     """
     from .compare import compare as compare_runs

@@ -130,9 +130,11 @@ def compare(
 ) -> tuple[Comparison, list[Path]]:
     """Measure runs alike; write compare.json and a figure to `out`, or reports/compare-NAMES.
 
-    A run whose report is of what is asked for is not measured again. `options` are those of
-    `measure`, samples=100 say, for all runs. Without `corpus` it is the one they were trained on.
-    A run of latent 0 is the baseline of all others, of several the one of the lowest NLL.
+    A run whose report is of what is asked for is not measured again; one whose report is of
+    something else is measured into the folder of the comparison, its own left as it is. `options`
+    are those of `measure`, samples=100 say, for all runs. Without `corpus` it is the one they were
+    trained on. A run of latent 0 is the baseline of all others, of several the one of the lowest
+    NLL.
 
     Raises `Refused` for less than two runs, one named twice, runs whose codecs or corpora differ,
     and as `evaluate_run` does.
@@ -152,7 +154,7 @@ def compare(
         "seed": seed,
         "options": options,
     }
-    compared = _Measure(asked, data, device, say, progress, warn).all(found)
+    compared = _Measure(asked, data, folder, device, say, progress, warn).all(found)
     return compared, _write(compared, folder)
 
 
@@ -171,6 +173,7 @@ class _Measure:
 
     asked: Mapping[str, Any]
     corpus: Corpus
+    folder: Path
     device: str
     say: Say
     progress: Tell | None = None
@@ -193,18 +196,21 @@ class _Measure:
         return Comparison(ordered, None if line is None else line.name, about, notes)
 
     def report(self, run: _Run, baseline: _Run | None = None) -> Report:
-        """The one that a run has where it is of what is asked for, else a new one."""
-        path = report_folder(run.folder) / "report.json"
-        kept = _read(path)
-        why = self.why_not(kept, run, baseline)
-        if kept is not None and why is None:
-            self.say(f"{run.name}: as measured before, {path}")
-            return kept
-        self.say(f"{run.name}: being measured; {why}")
+        """The one that is there where it is of what is asked for, else a new one."""
+        own, here = report_folder(run.folder), self.folder / run.name
+        for place in (own, here):
+            kept = _read(place / "report.json")
+            why = self.why_not(kept, run, baseline)
+            if kept is not None and why is None:
+                self.say(f"{run.name}: as measured before, {place / 'report.json'}")
+                return kept
+        before = _read(own / "report.json")
+        self.say(f"{run.name}: being measured; {self.why_not(before, run, baseline)}")
         measured, _ = evaluate_run(
             run.folder,
             self.corpus.folder,
             baseline=None if baseline is None else baseline.folder,
+            out=own if before is None else here,  # that of a night's evaluation is not replaced
             split=self.asked["split"],
             seed=self.asked["seed"],
             device=self.device,

@@ -1,7 +1,7 @@
 """Measure a model on a corpus: what it costs, what its code carries, and whether it is read."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from .vae import VAE
 from .verdict import THRESHOLDS, verdict
 
 NO_DENSITY = "the posterior or the prior has no density"
-IW = "importance-weighted NLL"
+NO_SUPPORT = "the prior gives some codes no probability"
 NO_RATE = 1e-3  # nats up to which a baseline counts as without a code
 LEAST_RATE = 0.1  # nats below which there is nothing to repay
 
@@ -65,7 +65,8 @@ def measure(
     Arguments:
         samples: of the importance-weighted bound, on at most `sample_items` items; 0: none.
         fitted_items: of these, so many also under a Gaussian fitted to each; 0: none.
-        mixture_items: at most, for mutual information, whose cost grows with their square.
+        mixture_items: at most, for mutual information and retrieval by label, whose cost grows
+            with their square.
         written: items reconstructed and sentences sampled, where there is a `codec`; 0: none.
         limit: of items measured at all, evenly spread; None: every one.
         size: items a batch.
@@ -75,20 +76,20 @@ def measure(
 
     Raises `Refused` for a split without items, or a baseline that has a code.
     """
-    rows = spread(len(items), limit)
-    codes = encode_all(
-        vae, in_order(items, size, limit), seed=seed, progress=progress, total=len(rows)
-    )
+    total = len(spread(len(items), limit))
+    without = None if baseline is None else _without(baseline, items, size, limit, seed)
+    batches = in_order(items, size, limit)
+    codes = encode_all(vae, batches, seed=seed, progress=progress, total=total)
     task = _Task(vae, items, codes, size=size, seed=seed, progress=progress)
     task.cost()
     if codes.latent:
         task.look_at_codes(mixture_items)
         task.listen(noise)
-        task.retrieve()
-    if baseline is not None:
-        task.repay(encode_all(baseline, in_order(items, size, limit), seed=seed))
+        task.retrieve(mixture_items)
+    if without is not None:
+        task.repay(without)
     bound = task.bound(samples, sample_items, fitted_items)
-    if bound is not None:
+    if bound is not None and codes.tokens is not None:
         task.measured.add(pricing.prices(bound, items, codec))
     if codec is not None and written:
         task.write(codec, written, train, baseline if _has_no_code(baseline) else None)
@@ -110,6 +111,10 @@ class _Task:
     ) -> None:
         self.vae, self.items, self.codes = vae, items, codes
         self.size, self.seed, self.progress = size, seed, progress
+        self.why_no_rate = NO_DENSITY
+        if codes.rate is not None and not bool(codes.rate.isfinite().all()):
+            self.codes = codes = replace(codes, rate=None, rates=None)
+            self.why_no_rate = NO_SUPPORT
         counts = {"items": len(codes.item), "tokens": int(codes.length.sum())}
         self.measured = Measured(counts)
         self.rows = codes.item.sort().values.numpy()
@@ -119,7 +124,7 @@ class _Task:
         reconstruction = _mean(self.codes.reconstruction)
         self.measured.figures["reconstruction"] = reconstruction
         if self.codes.rate is None:
-            self._note(f"KL and -ELBO: n/a ({NO_DENSITY})")
+            self._note(f"KL and -ELBO: n/a ({self.why_no_rate})")
             return
         rate = _mean(self.codes.rate)
         self.measured.figures |= {"kl": rate, "negative_elbo": reconstruction + rate}
@@ -150,19 +155,15 @@ class _Task:
             )
             self.measured.add(listening.cost(fed, "noise"))
 
-    def retrieve(self) -> None:
+    def retrieve(self, at_most: int | None) -> None:
         """Whether codes that lie near have the same label, where items have labels."""
-        labels = [self.items.label(row) for row in self.codes.item.tolist()]
+        some = aggregate.part_of(self.codes, at_most)
+        labels = [self.items.label(row) for row in some.item.tolist()]
         if all(label is not None for label in labels):
-            self.measured.add(retrieval(self.codes.mu, torch.tensor(labels)))
+            self.measured.add(retrieval(some.mu, torch.tensor(labels)))
 
     def repay(self, without: Codes) -> None:
         """Repayment against a language model, every sentence paired with itself."""
-        if without.rate is None or _mean(without.rate) > NO_RATE:
-            raise Refused(
-                "the baseline has a code of its own: a repayment is measured against a model "
-                "without one. Train it with latent = 0, or with the encoder NoiseEncoder."
-            )
         nll, codes = without.reconstruction, self.codes
         self.measured.figures["baseline_nll"] = _mean(nll)
         if not codes.latent:
@@ -171,7 +172,7 @@ class _Task:
             saved = without.tokens - codes.tokens
             self.measured.add(listening.where(saved, codes.length, "saved"))
         if codes.rate is None or _mean(codes.rate) < LEAST_RATE:
-            why = NO_DENSITY if codes.rate is None else f"a rate under {LEAST_RATE} nats"
+            why = self.why_no_rate if codes.rate is None else f"a rate under {LEAST_RATE} nats"
             self._note(f"repayment: n/a ({why})")
             return
         each = torch.stack([nll, codes.reconstruction, codes.rate], dim=1).double()
@@ -185,47 +186,64 @@ class _Task:
         """The tightest bound of -log p(x) that can be trusted, all of them among the figures."""
         codes = self.codes
         if not codes.latent:
-            return pricing.Bound("exact NLL", codes.reconstruction, codes.item)
-        found = list(self._weighed(samples, sample_items, fitted_items)) if samples else []
-        for name, weighed in found:
-            if weighed.converged:
-                return self._of_all(name, weighed)
-            self._note(
-                f"{name}: n/a (only {_mean(weighed.effective):.1f} of {samples} samples count, "
-                f"under {bounds.LEAST_SHARE:.0%}); at most {_mean(weighed.nll):.2f}"
+            return pricing.Bound(
+                f"exact NLL of {len(codes.item):,} items", codes.reconstruction, codes.item
             )
-        if codes.rate is None:
-            return None
-        return pricing.Bound("-ELBO", codes.reconstruction + codes.rate, codes.item)
+        own, fitted = self._weighed(samples, sample_items, fitted_items)
+        for name, weighed in ((bounds.NLL, own), (bounds.FITTED, fitted)):
+            if weighed is not None and not weighed.converged:
+                self._note(
+                    f"{name}: n/a (only {_mean(weighed.effective):.1f} of {samples} samples "
+                    f"count); at most {_mean(weighed.nll):.2f}"
+                )
+        found = bounds.tightest(own, fitted)
+        if found is None:
+            name = f"-ELBO of {len(codes.item):,} items"
+            return None if codes.rate is None else pricing.Bound(name, *self._elbo())
+        return self._of_all(*found)
 
-    def _of_all(self, name: str, weighed: Weighed) -> pricing.Bound:
-        """The bound of every item, from the gap of those that were weighed."""
-        codes = self.codes
-        if codes.rate is None or len(weighed.item) == len(codes.item):
-            return pricing.Bound(name, weighed.nll, weighed.item)
-        elbo = codes.reconstruction + codes.rate
-        nll, error = bounds.spread_over(weighed, codes.item, elbo)
-        self.measured.add({"nll": _mean(nll), "nll_standard_error": error, "nll_from": name})
-        return pricing.Bound(name, nll, codes.item)
+    def _elbo(self) -> tuple[Tensor, Tensor]:
+        """-ELBO of every item, of which there must be one, and the items."""
+        assert self.codes.rate is not None
+        return self.codes.reconstruction + self.codes.rate, self.codes.item
+
+    def _of_all(self, name: str, nll: Tensor, item: Tensor) -> pricing.Bound:
+        """The bound of every item, from the gap of those that have one."""
+        name = f"{name} of {len(item):,} items"
+        if self.codes.rate is None or len(item) == len(self.codes.item):
+            return pricing.Bound(name, nll, item)
+        elbo, everyone = self._elbo()
+        all_of_them, error = bounds.carry_over(nll, item, elbo, everyone)
+        self.measured.add(
+            {"nll": _mean(all_of_them), "nll_standard_error": error, "nll_from": name}
+        )
+        return pricing.Bound(f"{name}, carried over", all_of_them, everyone)
 
     def _weighed(
         self, samples: int, sample_items: int | None, fitted_items: int
-    ) -> Iterator[tuple[str, Weighed]]:
-        """The bound under the encoder's posteriors, and under fitted ones on some of the items."""
+    ) -> tuple[Weighed | None, Weighed | None]:
+        """Bounds under the encoder's posteriors, and under fitted ones on some of the items."""
         rows = self.rows[spread(len(self.rows), sample_items)]
-        own = None
-        if self.codes.rate is None:
-            self._note(f"{IW}: n/a ({NO_DENSITY})")
-        else:
+        own = fitted = None
+        if samples and self.codes.rate is not None:
             own = self._weigh(rows, samples, fitted=False)
             self.measured.add(bounds.figures(own, "iw"))
-            yield IW, own
-        if fitted_items and has_density(self.codes.p):
+        elif samples:
+            self._note(f"{bounds.NLL}: n/a ({self.why_no_rate})")
+        if samples and fitted_items and self._can_fit():
             some = rows[spread(len(rows), fitted_items)]
             fitted = self._weigh(some, samples, fitted=True)
             self.measured.add(bounds.figures(fitted, "fitted"))
             self.measured.add(bounds.gaps(fitted, own))
-            yield f"{IW} under fitted posteriors", fitted
+        return own, fitted
+
+    def _can_fit(self) -> bool:
+        """Whether the prior gives every code a density, as a Gaussian posterior needs it to."""
+        p = self.codes.p
+        if not has_density(p):
+            return False
+        far = p.sample((len(self.codes.item),)) * 100
+        return bool(p.log_prob(far).isfinite().all())
 
     def _weigh(self, rows: Rows, samples: int, *, fitted: bool) -> Weighed:
         return bounds.weigh(
@@ -270,6 +288,18 @@ class _Task:
 
     def _note(self, sentence: str) -> None:
         self.measured.notes.append(sentence)
+
+
+def _without(baseline: VAE, items: Items, size: int, limit: int | None, seed: int) -> Codes:
+    """What the items cost a baseline. Raises `Refused` where it has a code of its own."""
+    codes = encode_all(baseline, in_order(items, size, limit), seed=seed)
+    if codes.rate is None or not _mean(codes.rate) <= NO_RATE:
+        raise Refused(
+            "the baseline has a code of its own: a repayment is measured against a model without "
+            "one. Train it with latent = 0, or with encoder.kind = NoiseEncoder and a "
+            "GaussianPosterior of learned width."
+        )
+    return codes
 
 
 def _has_no_code(model: VAE | None) -> bool:

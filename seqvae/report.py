@@ -92,6 +92,8 @@ def evaluate_run(
     data = _corpus(folder, corpus)
     check_codec(opened.codec, data.codec, data.folder)
     other = None if baseline is None else _baseline(baseline, opened, where, warn)
+    own = report_folder(folder)
+    (out or own).mkdir(parents=True, exist_ok=True)  # where that fails, before it is measured
     # Said before anything is measured: of a run that still trains, other weights may stand later.
     about = _about(opened, data, other, split=split, seed=seed, device=str(where))
     measured = measure(
@@ -106,7 +108,6 @@ def evaluate_run(
     )
     about |= {"options": options, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     report = EvaluationReport(measured, about, _readable(opened.codec, measured.samples))
-    own = report_folder(folder)
     written = _write(report, out or own)
     if split == "test":
         written.append(_note_test(report, own))

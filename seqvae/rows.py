@@ -1,7 +1,8 @@
 """A model's figures as rows that people read: what each is called, how it is written, its unit."""
 
+import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 Figures = Mapping[str, Any]
 
@@ -27,14 +28,19 @@ def value(key: str, digits: int = 3, *, error: str | None = None, interval: str 
         if figures[key] is None:
             return "n/a"
         text = f"{figures[key]:,.{digits}f}"
-        if error is not None and figures.get(error) is not None:
+        if error is not None and _is_number(figures.get(error)):
             text += f" ± {figures[error]:.{digits}f}"
         low, high = figures.get(f"{interval}_low"), figures.get(f"{interval}_high")
-        if low is None or high is None:
+        if not (_is_number(low) and _is_number(high)):
             return text
         return f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
 
     return cell
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Not so for the error of a single item, which is none."""
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def written(form: str) -> Callable[[Figures], str | None]:
@@ -102,33 +108,52 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
     ),
     "the evidence, -log p(x)": (
         Row(
-            "-ELBO",
+            "-ELBO of the weighed items",
             value("iw_negative_elbo"),
             remark("nats, of {iw_items:,} items, {iw_samples} samples each"),
         ),
         Row(
             "importance-weighted NLL",
             value("iw_nll", error="iw_standard_error"),
-            remark("same items; {iw_effective_samples:.1f} of {iw_samples} samples count"),
+            remark("{iw_effective_samples:.1f} of {iw_samples} samples count; ± over sentences"),
         ),
-        Row("-ELBO", value("amortised_negative_elbo"), remark("nats, of {fitted_items:,} items")),
+        Row(
+            "-ELBO, some of them",
+            value("amortised_negative_elbo"),
+            remark("nats, of {fitted_items:,} items"),
+        ),
+        Row(
+            "importance-weighted NLL, them",
+            value("amortised_nll"),
+            remark("{amortised_effective_samples:.1f} of {iw_samples} samples count"),
+        ),
         Row(
             "-ELBO, posteriors fitted",
             value("fitted_negative_elbo"),
-            remark("same items; amortisation gap {amortisation_gap:.2f}"),
+            lambda figures: (
+                written("{fitted_items:,} items; amortisation gap {amortisation_gap:.2f}")(figures)
+                or written("nats, of {fitted_items:,} items")(figures)
+                or ""
+            ),
         ),
         Row(
             "importance-weighted, fitted",
             value("fitted_nll", error="fitted_standard_error"),
-            remark(
-                "same items; gap of the family {family_gap:.2f}; "
-                "{fitted_effective_samples:.1f} of {fitted_samples} samples count"
+            lambda figures: "; ".join(
+                said
+                for said in (
+                    written("gap of the family {family_gap:.2f}")(figures),
+                    written("{fitted_effective_samples:.1f} of {fitted_samples} samples count")(
+                        figures
+                    ),
+                )
+                if said
             ),
         ),
         Row(
             "NLL of all items",
             value("nll", error="nll_standard_error"),
-            remark("their -ELBO less the mean gap to the {nll_from}"),
+            remark("{nll_from}, carried over by their gap to -ELBO; ± of the gap"),
         ),
         Row("perplexity a token", value("perplexity_per_token", 2), remark("{perplexity_from}")),
         Row("perplexity a word", value("perplexity_per_word", 2), remark("{perplexity_from}")),

@@ -80,7 +80,7 @@ def _unheard(figures: Mapping[str, Any]) -> Verdict | None:
     said = "no two items had the same length" if cost is None else f"{cost:.2f} ± {error:.2f} nats"
     return Verdict(
         "undecided",
-        f"Too few items to tell whether the decoder reads its code ({said}). Measure more of them.",
+        f"The items are too few to tell whether the code is read ({said}): measure more of them.",
     )
 
 

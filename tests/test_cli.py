@@ -475,7 +475,7 @@ WRONG = {
     "a missing file": Wrong("train {tmp}/txt --out {tmp}/new", "no such file: .*txt"),
     "a name as on a hub": Wrong("train owner/data --out {tmp}/new", "no such file: owner/data"),
     "a misspelt file": Wrong(
-        "train {home}/texd.txt --out {tmp}/new", r"Did you mean .*home0/text.txt\?"
+        "train {home}/texd.txt --out {tmp}/new", r"Did you mean .*home\d+/text.txt\?"
     ),
     "a misspelt column": Wrong(
         "prepare text {tmp}/t.csv --out {tmp}/new --column txet",

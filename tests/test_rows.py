@@ -42,7 +42,7 @@ def figures() -> dict[str, Any]:
     model = VAE(encoder, StandardNormal(4), make(LSTMDecoder, latent=4, hidden=16))
     items = corpus(40, seed=0)
     stream = batches(items, Order(items.lengths, 20))
-    for _ in islice(train(model, Elbo({}), AdamW(model.parameters(), rate=0.02), stream), 80):
+    for _ in islice(train(model, Elbo({}), AdamW(model.parameters(), rate=0.02), stream), 160):
         pass
     return measure(
         model,

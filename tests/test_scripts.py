@@ -80,11 +80,11 @@ def test_lines_of_a_group_get_one_label(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with gzip.open(tmp_path / "text.txt.gz", "wt", encoding="utf-8") as file:
-        file.write('one\n"two"\nthree\nfoür\n')
+        file.write('one\n"two"\nthree\u2028still\nfoür\n')
     out = tmp_path / "out.jsonl"
     run(monkeypatch, "label_groups.py", tmp_path / "text.txt.gz", out, "--each", 2)
-    rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
-    assert [row["text"] for row in rows] == ["one", '"two"', "three", "foür"]
+    rows = [json.loads(line) for line in out.read_text("utf-8").split("\n")[:-1]]
+    assert [row["text"] for row in rows] == ["one", '"two"', "three\u2028still", "foür"]
     assert [row["group"] for row in rows] == ["0", "0", "1", "1"]
     for arguments, says in (
         ((tmp_path / "text.txt.gz", out), "exists already"),

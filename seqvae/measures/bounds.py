@@ -13,6 +13,10 @@ from ..vae import VAE, Batch
 from .codes import Tell, device_of
 
 LEAST_SHARE = 0.05  # of the samples must count, or the estimate is none
+LEAST = 5  # of them, however few there are: one sample always counts
+NLL = "importance-weighted NLL"
+FITTED = f"{NLL}, posteriors fitted,"
+FITTED_ELBO = "-ELBO, posteriors fitted,"
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # how the bound tightens, at these k
 
 
@@ -30,6 +34,12 @@ class Weighed(NamedTuple):
     def samples(self) -> int:
         return self.counts[-1]
 
+    def of(self, item: Tensor) -> "Weighed":
+        """The same of some of its items."""
+        at = _places(self.item, item)
+        parts = (self.elbo[at], self.nll[at], self.effective[at])
+        return Weighed(item, *parts, self.counts, self.curve[:, at])
+
     @property
     def share(self) -> float:
         """The mean share of samples that count."""
@@ -38,7 +48,7 @@ class Weighed(NamedTuple):
     @property
     def converged(self) -> bool:
         """Whether enough samples count for the bound to be taken for an estimate."""
-        return self.share >= LEAST_SHARE
+        return self.share >= LEAST_SHARE and self.share * self.samples >= LEAST
 
 
 def weigh(
@@ -111,18 +121,21 @@ def convergence(counts: Sequence[int], curve: Tensor) -> dict[str, float]:
 def gaps(fitted: Weighed, own: Weighed | None) -> dict[str, Any]:
     """On the same items: what the encoder misses of the best Gaussian, and what that one misses.
 
-    Amortisation gap: -ELBO at q(z|x) minus -ELBO at the fitted posterior. Gap of the family:
-    that -ELBO minus the importance-weighted NLL   (Cremer et al., 2018).
+    Amortisation gap: -ELBO at q(z|x) minus -ELBO at the fitted posterior. Gap of the family: that
+    -ELBO minus the importance-weighted NLL, where it is an estimate   (Cremer et al., 2018).
     """
-    found: dict[str, Any] = {"family_gap": float((fitted.elbo - fitted.nll).mean())}
+    family = float((fitted.elbo - fitted.nll).mean())
+    found: dict[str, Any] = {"family_gap": family} if fitted.converged else {}
     if own is None:
         return found
-    same = _places(own.item, fitted.item)
+    same = own.of(fitted.item)
     return {
         **found,
-        "amortised_negative_elbo": float(own.elbo[same].mean()),
-        "amortisation_gap": float((own.elbo[same] - fitted.elbo).mean()),
-        "amortised_convergence": convergence(own.counts, own.curve[:, same]),
+        "amortised_negative_elbo": float(same.elbo.mean()),
+        "amortised_nll": float(same.nll.mean()) if same.converged else None,
+        "amortised_effective_samples": float(same.effective.mean()),
+        "amortisation_gap": float((same.elbo - fitted.elbo).mean()),
+        "amortised_convergence": convergence(same.counts, same.curve),
     }
 
 
@@ -132,18 +145,35 @@ def _places(among: Tensor, rows: Tensor) -> list[int]:
     return [place[row] for row in rows.tolist()]
 
 
-def spread_over(weighed: Weighed, item: Tensor, elbo: Tensor) -> tuple[Tensor, float]:
-    """The bound of all items from that of some: -log p(x) of each (N,), and its error.
+def tightest(own: Weighed | None, fitted: Weighed | None) -> tuple[str, Tensor, Tensor] | None:
+    """The lowest bound that can be trusted: its name, its values and their items.
+
+    Where the encoder's and the fitted posteriors' agree within their errors on the same items,
+    the encoder's is taken, which more items have. An ELBO is always a bound.
+    """
+    own = own if own is not None and own.converged else None
+    if fitted is None:
+        return None if own is None else (NLL, own.nll, own.item)
+    name, nll = (FITTED, fitted.nll) if fitted.converged else (FITTED_ELBO, fitted.elbo)
+    if own is not None:
+        beyond = own.of(fitted.item).nll - nll
+        if not float(beyond.mean()) > 2 * standard_error(beyond):
+            return NLL, own.nll, own.item
+    return name, nll, fitted.item
+
+
+def carry_over(nll: Tensor, item: Tensor, elbo: Tensor, everyone: Tensor) -> tuple[Tensor, float]:
+    """A bound of some items -> that of all: -log p(x) of each (N,), and its error.
 
     Sentences differ by tens of nats, their gaps between -ELBO and bound by few: the mean gap of
-    the weighed items is known far better than their mean NLL. So every item gets its own -ELBO
-    less that gap, and the error is the standard error of the gap   (difference estimator,
-    Cochran, 1977, section 7.3).
+    some items is known far better than their mean NLL. So every item gets its own -ELBO less that
+    gap, and the error is the standard error of the gap   (difference estimator, Cochran, 1977,
+    section 7.3): how far the mean over *these* N items may be off, not over all sentences.
 
     Arguments:
-        item: of all items (N,).
-        elbo: -ELBO of each (N,), nats.
+        nll: of some items (M,), nats, and which they are, `item`.
+        elbo: -ELBO of all (N,), nats, and which they are, `everyone`.
     """
-    gap = elbo.double()[_places(item, weighed.item)] - weighed.nll
-    unseen = 1 - len(gap) / len(item)
+    gap = elbo.double()[_places(everyone, item)] - nll
+    unseen = 1 - len(gap) / len(everyone)
     return elbo.double() - gap.mean(), standard_error(gap) * unseen**0.5

@@ -97,10 +97,13 @@ def where(gain: Tensor, length: Tensor, name: str = "gain") -> dict[str, Any]:
     end = place == (length - 1).repeat_interleave(length)
     first = (place < FIRST) & ~end
     total = float(gain.double().sum())
+    by_item = torch.zeros(len(length), dtype=torch.float64)
+    by_item.index_add_(0, torch.arange(len(length)).repeat_interleave(length), gain.double())
+    sure = float(by_item.mean()) > 2 * standard_error(by_item)
     means, counts = by_position(gain, length)
     found: dict[str, Any] = {f"{name}_by_position": means, f"{name}_position_items": counts}
     for part, chosen in (("first", first), ("end", end), ("rest", ~(first | end))):
         found[f"{name}_tokens_{part}"] = float(chosen.double().mean())
-        if total > 0:  # a loss has no shares
+        if sure:  # a loss has no shares, nor has noise
             found[f"{name}_share_{part}"] = float(gain[chosen].double().sum()) / total
     return found

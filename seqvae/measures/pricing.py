@@ -30,7 +30,7 @@ def prices(bound: Bound, items: Items, codec: Codec | None = None) -> dict[str, 
     rows = bound.item.tolist()
     tokens = int(items.lengths[bound.item.numpy()].sum())
     found: dict[str, Any] = {
-        "perplexity_from": f"{bound.name} of {len(rows):,} items",
+        "perplexity_from": bound.name,
         "perplexity_per_token": perplexity(total, tokens),
     }
     if codec is None:
