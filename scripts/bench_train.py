@@ -58,8 +58,13 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def operations(built: Built, vocab: int) -> int:
-    """Floating-point operations a token: two a weight forward, twice that on the way back."""
+    """Floating-point operations a token: two a weight forward, twice that on the way back.
+
+    Raises `Refused` for a network that is not made of LSTMs: others are not counted.
+    """
     vae = built.vae
+    if not any(isinstance(module, nn.LSTM) for module in vae.decoder.modules()):
+        raise Refused("only networks of LSTMs are counted: choose a recipe with an LSTMDecoder.")
     recurrent = sum(
         parameter.numel()
         for module in vae.modules()
@@ -130,7 +135,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path, help="a prepared corpus")
     parser.add_argument("--recipe", default="text", help="a recipe's name or file")
-    parser.add_argument("--set", action="append", help="as decoder.hidden=256; else the net above")
+    parser.add_argument(
+        "--set",
+        action="append",
+        help="as decoder.hidden=256; any of these and the net is the recipe's, not the one above",
+    )
     parser.add_argument("--steps", type=int, default=60, help="steps of one timing")
     parser.add_argument("--rounds", type=int, default=5, help="timings of each precision")
     parser.add_argument("--epochs", type=float, default=0.0, help="also train so long, and say")

@@ -18,6 +18,7 @@ from .corpus import Corpus, file_sha256, open_corpus
 from .errors import Refused
 from .evaluate import Tell
 from .fit import Say, find_corpus
+from .frontier import Point
 from .plots import rate_distortion, save
 from .recipe import Recipe
 from .report import check_codec, evaluate_run, report_folder, same_codec
@@ -41,14 +42,6 @@ NO_LINE = (
 )
 
 Report = Mapping[str, Any]  # as report.json has it
-
-
-class Point(NamedTuple):
-    """What a run spends in its code and what it needs then, R and D, nats a sentence."""
-
-    name: str
-    rate: float
-    distortion: float
 
 
 @dataclass(frozen=True)
