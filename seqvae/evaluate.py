@@ -15,6 +15,7 @@ from .measures import aggregate, bounds, listening, pricing, writing
 from .measures.bounds import Weighed
 from .measures.codes import Codes as Codes
 from .measures.codes import Tell as Tell
+from .measures.codes import device_of
 from .measures.codes import encode_all as encode_all
 from .measures.retrieval import retrieval
 from .metrics import bootstrap, repayment
@@ -192,10 +193,9 @@ class _Task:
         own, fitted = self._weighed(samples, sample_items, fitted_items)
         for name, weighed in ((bounds.NLL, own), (bounds.FITTED, fitted)):
             if weighed is not None and not weighed.converged:
-                self._note(
-                    f"{name}: n/a (only {_mean(weighed.effective):.1f} of {samples} samples "
-                    f"count); at most {_mean(weighed.nll):.2f}"
-                )
+                counting = f"{_mean(weighed.effective):.1f} of {samples} samples count"
+                at_most = f"at most {_mean(weighed.nll):.2f}"
+                self._note(f"{name.rstrip(',')}: n/a (only {counting}); {at_most}")
         found = bounds.tightest(own, fitted)
         if found is None:
             name = f"-ELBO of {len(codes.item):,} items"
@@ -242,8 +242,9 @@ class _Task:
         p = self.codes.p
         if not has_density(p):
             return False
-        far = p.sample((len(self.codes.item),)) * 100
-        return bool(p.log_prob(far).isfinite().all())
+        far = 1000 * (1 + self.codes.z.abs()).to(device_of(self.vae))
+        with torch.no_grad():
+            return bool(p.log_prob(far).isfinite().all())
 
     def _weigh(self, rows: Rows, samples: int, *, fitted: bool) -> Weighed:
         return bounds.weigh(
@@ -264,6 +265,7 @@ class _Task:
             rows = self.rows[spread(len(self.rows), count)]
             self.measured.add(writing.reconstruction(self.vae, codec, self.items, rows))
         if train is None:
+            self._note("samples: n/a (the corpus has no training split to hold them against)")
             return
         drawn = writing.samples(
             self.vae,
