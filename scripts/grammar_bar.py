@@ -31,7 +31,7 @@ from seqvae.fit import fit
 from seqvae.progress import duration, table
 from seqvae.vae import VAE
 
-LANGUAGE = {"train": (100_000, 0), "valid": (2_000, 1), "test": (5_000, 2)}  # sentences, seed
+LANGUAGE = {"train": (100_000, 0), "valid": (2_000, 1), "test": (5_000, 3)}  # sentences, seed
 RECIPES = ("grammar-lm", "grammar")
 SAMPLES, SAMPLE_ITEMS = 100, 1_000  # of the importance-weighted NLL
 PROBE_ITEMS = 20_000  # training sentences that the probe learns from
