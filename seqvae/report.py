@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -214,8 +214,9 @@ def _drawn(measured: Measured) -> Iterator[tuple[str, Figure]]:
     if vectors.get("kl_per_dimension"):
         each = vectors["kl_per_dimension"]
         yield "kl", bars_of_dimensions(each, title="KL of every dimension", unit="nats a sentence")
-    gains = {"with another's code": "gain_by_position", "without a code": "saved_by_position"}
-    found = {f"against the same decoder {n}": vectors[k] for n, k in gains.items() if k in vectors}
+    gains = {"with another's code": "gain", "without a code": "saved"}
+    found = {f"against the same decoder {n}": _seen(vectors, k) for n, k in gains.items()}
+    found = {name: values for name, values in found.items() if values}
     if found:
         yield "positions", positions(found)
     # Of the same items where some were fitted, or the two lines could not be compared.
@@ -226,6 +227,14 @@ def _drawn(measured: Measured) -> Iterator[tuple[str, Figure]]:
     }
     if any(curves.values()):
         yield "convergence", convergence({n: curve for n, curve in curves.items() if curve})
+
+
+def _seen(vectors: Mapping[str, list[Any]], name: str) -> list[float]:
+    """Gains by position, up to where fewer than 1 item in 100 goes: the rest is noise."""
+    means = vectors.get(f"{name}_by_position", [])
+    counts = vectors.get(f"{name}_position_items", [])
+    pairs = zip(means, counts, strict=True)
+    return [mean for mean, count in pairs if count >= counts[0] / 100]
 
 
 def _note_test(report: EvaluationReport, folder: Path) -> Path:

@@ -15,7 +15,7 @@ from seqvae import runs
 from seqvae.errors import Refused
 from seqvae.evaluate import Measured
 from seqvae.fit import find_corpus
-from seqvae.report import EvaluationReport, evaluate_run
+from seqvae.report import EvaluationReport, _seen, evaluate_run
 
 FEW: dict[str, Any] = {"samples": 4, "fitted_items": 2, "written": 8}
 
@@ -180,3 +180,9 @@ def test_the_corpus_of_a_run_is_found_and_must_be_the_same(home: Path, tmp_path:
     (run / "corpus.json").unlink()
     with pytest.raises(Refused, match="does not say which corpus"):
         find_corpus(run)
+
+
+def test_positions_that_hardly_any_item_has_are_not_drawn() -> None:
+    vectors = {"gain_by_position": [1.0, 2.0, 3.0], "gain_position_items": [200, 2, 1]}
+    assert _seen(vectors, "gain") == [1.0, 2.0]
+    assert _seen(vectors, "saved") == []
