@@ -183,6 +183,9 @@ def test_the_corpus_of_a_run_is_found_and_must_be_the_same(home: Path, tmp_path:
 
 
 def test_positions_that_hardly_any_item_has_are_not_drawn() -> None:
-    vectors = {"gain_by_position": [1.0, 2.0, 3.0], "gain_position_items": [200, 2, 1]}
+    vectors: dict[str, list[Any]] = {
+        "gain_by_position": [1.0, 2.0, 3.0],
+        "gain_position_items": [200, 2, 1],
+    }
     assert _seen(vectors, "gain") == [1.0, 2.0]
     assert _seen(vectors, "saved") == []
