@@ -45,6 +45,12 @@ FromFile = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON lines.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of every random draw.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="Change the recipe: decoder.hidden=512.")
+]
+RecipeSeed = Annotated[
+    int | None, typer.Option(min=0, max=2**63 - 1, help="The same as --set seed=N.")
+]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")]
 Beam = Annotated[int | None, typer.Option(min=1, help="Search for the likeliest with this width.")]
 Temperature = Annotated[float | None, typer.Option(help="Draw; below 1 sharper, above flatter.")]
@@ -95,12 +101,8 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; runs/NAME if left out.")
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the recipe: training.epochs=3.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, max=2**63 - 1, help="The same as --set seed=N.")
-    ] = None,
+    settings: Settings = None,
+    seed: RecipeSeed = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run at --out.")] = False,
     device: Device = "auto",
     tensorboard: Annotated[
@@ -115,7 +117,7 @@ def train(
 
     named, corpus = _sort_out(what or [])
     recipe = _begun(named, corpus, out) if resume else recipes.read(named or recipes.DEFAULT)
-    changes = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
+    changes = _changes(settings, seed)
     recipe = recipes.override(recipe, changes)
     if print_recipe:
         from .build import complete
@@ -128,6 +130,11 @@ def train(
     else:
         found = _make_corpus(corpus, recipe, folder, device)
     _fit(recipe, found, folder, device, tensorboard, resume)
+
+
+def _changes(settings: list[str] | None, seed: int | None) -> list[str]:
+    """What `--set` and `--seed` change in a recipe."""
+    return [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
 
 
 def _sort_out(what: list[str]) -> tuple[str | None, str | None]:
@@ -528,12 +535,8 @@ def rate(
     epochs: Annotated[
         float | None, typer.Option(help="Passes over the corpus a run; if left out at most 3.")
     ] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change the recipe: decoder.hidden=512.")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, max=2**63 - 1, help="The same as --set seed=N.")
-    ] = None,
+    settings: Settings = None,
+    seed: RecipeSeed = None,
     device: Device = "auto",
 ) -> None:
     """Find how large a code may be before it costs more than it gives back.
@@ -549,7 +552,7 @@ def rate(
 
     tried = _numbers(floors, "--floors", "1,2,4,8,16")
     check_floors(tried)
-    changes = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
+    changes = _changes(settings, seed)
     recipe = recipes.override(recipes.read(named or recipes.DEFAULT), changes)
     folder = _plain(out or Path("runs") / f"{recipe['name']}-rate")
     prepared = _make_corpus(corpus, recipe, folder, device)
