@@ -1,8 +1,11 @@
-"""Two corpora with no download: docstrings of installed Python, and a language of known entropy.
+"""Corpora with no download: docstrings of installed Python, a language of known entropy, songs.
 
-Both are written as files that `seqvae prepare text` takes like any other.
+All are written as files that `seqvae prepare` takes like any other.
 """
 
+from .composer import Composed as Composed
+from .composer import compose as compose
+from .composer import write_songs as write_songs
 from .docstrings import docstring_sentences as docstring_sentences
 from .docstrings import prose_sentences as prose_sentences
 from .docstrings import write_docstrings as write_docstrings

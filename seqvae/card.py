@@ -7,10 +7,11 @@ from typing import Any
 import torch
 
 from . import __version__
+from .measures.music import in_bits
 from .plan import Plan
 from .progress import duration
 from .recipe import to_toml
-from .rows import rows
+from .rows import nats, rows
 
 
 def card(plan: Plan, weights: int, trainer: Mapping[str, Any]) -> str:
@@ -19,20 +20,20 @@ def card(plan: Plan, weights: int, trainer: Mapping[str, Any]) -> str:
     `weights` is how many the model has, `trainer` where training stands.
     """
     recipe, corpus = plan.recipe, plan.corpus
+    noun, figures = corpus.codec.noun, trainer["figures"]
+    figures = {**figures, **in_bits(corpus.codec, figures), "noun": noun}
     licence = recipe.get("licence", "not said; it follows from the corpus")
     sources = ", ".join(source_names(corpus.manifest))
     time = duration(trainer["seconds"])
     table = "\n".join(
-        f"| {title.strip()} | {cell} | {remark} |"
-        for title, cell, remark in rows(trainer["figures"])
-        if cell
+        f"| {title.strip()} | {cell} | {remark} |" for title, cell, remark in rows(figures) if cell
     )
     return f"""# {recipe["name"]}
 
 {recipe.get("about", "A sequence VAE.")}
 
 - licence: {licence}
-- corpus: {sources}: {len(plan.order.lengths):,} sentences to train on; checksum \
+- corpus: {sources}: {len(plan.order.lengths):,} {noun}s to train on; checksum \
 `{corpus.checksum}`
 - size: {weights:,} weights, codes of {recipe["latent"]} numbers, {corpus.codec.vocab:,} token ids
 - trained: {trainer["step"]:,} steps, {trainer["tokens"]:,} tokens, {time} on {plan.device}, \
@@ -40,7 +41,7 @@ seed {recipe["seed"]}
 - made by: seqvae {__version__}, torch {torch.__version__}
 - again: `seqvae train recipe.toml CORPUS --out RUN`, with the recipe below
 
-## Validation, at the chosen step (nats a sentence)
+## Validation, at the chosen step ({nats(noun)})
 
 | figure | value | |
 |---|---|---|

@@ -20,7 +20,8 @@ from .errors import Refused
 
 if TYPE_CHECKING:
     from .corpus import Corpus
-    from .explore import Decoding
+    from .explore import Decoding, Explorer
+    from .midi import Song
     from .recipe import Recipe
 
 app = typer.Typer(
@@ -37,8 +38,23 @@ SMALL = 300  # ids, as good as any number to try a recipe with
 DOCSTRINGS = "docstrings"  # as a corpus: the embedded one, made where it is used
 TABLE = """--set 'objective.terms.kl.weight={kind = "linear", share = 0.3}'"""
 
+MIDI = (".mid", ".midi", ".kar", ".rmi")  # what names of MIDI files end with
+
+MELODY = "melody"  # the run that morphs MIDI files where none is named
+PLAYING = "Of MIDI files"
+
 Run = Annotated[str, typer.Argument(help="A run's folder, or the name of one that ships.")]
-Texts = Annotated[list[str] | None, typer.Argument(help="Sentences; with --file: none.")]
+Texts = Annotated[
+    list[str] | None,
+    typer.Argument(help="Sentences, or MIDI files if the run knows music; with --file: none."),
+]
+Out = Annotated[
+    Path | None, typer.Option(help="The folder for MIDI files, if the run knows music.")
+]
+OfTrack = Annotated[
+    str | None,
+    typer.Option(help="Of MIDI: a track by NAME, #2 or program:0-31; else the best.", metavar="T"),
+]
 FromFile = Annotated[
     str | None,
     typer.Option("--file", help="Sentences from a file (.txt; .jsonl with `text`), - for stdin."),
@@ -363,6 +379,102 @@ def _prepare_text(sources: list[str], out: Path, **options: Any) -> None:
     print(report)
 
 
+@prepare.command("midi")
+def prepare_midi(
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Folders, .zip archives (songs.zip/folder), MIDI files."),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    codec: Annotated[
+        str, typer.Option(help="melody, drums, trio, or a prepared codec's folder.")
+    ] = "melody",
+    bars: Annotated[int | None, typer.Option(help="Of a window; 2 if left out.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="A beat: 4, 6, 12 or 24; 4 if left out.")
+    ] = None,
+    metre: Annotated[str | None, typer.Option(help="Of a window; 4/4 if left out.")] = None,
+    low: Annotated[int | None, typer.Option(help="The lowest pitch; 21 if left out.")] = None,
+    high: Annotated[int | None, typer.Option(help="The highest pitch; 108 if left out.")] = None,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(help="melody=NAME, bass=#2 or bass=program:32-39; else the best by score."),
+    ] = None,
+    other_metres: Annotated[
+        str, typer.Option(help="Bars in another metre: skip, beats (taken as beats) or stretch.")
+    ] = "skip",
+    splits: Annotated[
+        str | None, typer.Option(help="A table (.csv, .tsv) of files and their split.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="A column of it; COLUMN:first for its first word.")
+    ] = None,
+    valid_fraction: Annotated[
+        float | None, typer.Option(help="Share of the songs to validate on; 5 % if left out.")
+    ] = None,
+    test_fraction: Annotated[
+        float | None, typer.Option(help="Share to test on; likewise.")
+    ] = None,
+    seed: Seed = 0,
+    shard: Annotated[str | None, typer.Option(help="Prepare part i of n only: 0/4.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes; 0: no other; else one a core.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a file is given up.")] = 10.0,
+    memory: Annotated[int, typer.Option(help="Megabytes that a file may take.")] = 300,
+    keep_duplicates: Annotated[
+        bool,
+        typer.Option("--keep-duplicates", help="Keep windows that occur in valid or test too."),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse at the first unusable file.")
+    ] = False,
+) -> None:
+    """MIDI files to a prepared corpus of windows: every one kept or counted with the reason."""
+    from data_prep.midi import prepare_midi as prepare_songs
+
+    from .progress import Progress
+
+    with Progress() as progress:
+        report = prepare_songs(
+            sources,
+            _plain(out),
+            codec=codec,
+            bars=bars,
+            steps=steps,
+            metre=metre,
+            low=low,
+            high=high,
+            track=_named_tracks(track),
+            other_metres=other_metres,
+            splits=splits,
+            label=label,
+            valid_fraction=valid_fraction,
+            test_fraction=test_fraction,
+            seed=seed,
+            shard=_shard(shard),
+            workers=workers,
+            timeout=timeout,
+            memory=memory,
+            keep_duplicates=keep_duplicates,
+            strict=strict,
+            progress=progress.count,
+        )
+    print(report)
+
+
+def _named_tracks(given: list[str] | None) -> dict[str, str] | str | None:
+    """--track melody=NAME --track bass=#2 by part; or --track NAME alone."""
+    if not given:
+        return None
+    if len(given) == 1 and "=" not in given[0]:
+        return given[0]
+    for text in given:
+        if "=" not in text:
+            raise Refused(f"--track {text}: write part=track, such as melody={text}.")
+    return {part: track for part, _, track in (text.partition("=") for text in given)}
+
+
 def _shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
@@ -627,13 +739,22 @@ def sample(
         str | None, typer.Argument(help="A run; the one that comes with seqvae if left out.")
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
+    out: Out = None,
     as_json: AsJson = False,
     device: Device = "auto",
     *,
     decoding: "Decoding",
 ) -> None:
-    """Write sentences from codes drawn from the prior."""
-    _write(({"text": text} for text in _load(run, device).sample(n, decoding)), as_json)
+    """Write sentences, or MIDI files, from codes drawn from the prior."""
+    model = _load(run, device)
+    written = model.sample(n, decoding)
+    if _knows_music(model):
+        from .studio import songs
+
+        named = ((f"sample-{i:03d}", song) for i, song in enumerate(songs(written), 1))
+        _write_songs(named, out or Path(f"{model.recipe['name']}-samples"))
+    else:
+        _write(({"text": text} for text in written), as_json)
 
 
 @app.command()
@@ -642,15 +763,21 @@ def reconstruct(
     run: Run,
     texts: Texts = None,
     file: FromFile = None,
+    out: Out = None,
+    track: OfTrack = None,
     as_json: AsJson = False,
     device: Device = "auto",
     *,
     decoding: "Decoding",
 ) -> None:
-    """Encode sentences and write them again from their codes."""
-    written = _load(run, device).reconstructions(_given(texts, file), decoding)
-    rows = ({"text": text, "reconstruction": again} for text, again in written)
-    _write(rows, as_json, "{text}\n  -> {reconstruction}")
+    """Encode sentences, or MIDI files, and write them again from their codes."""
+    model = _load(run, device)
+    if _knows_music(model):
+        _reconstruct_songs(model, _midi_files(texts, file), out, track, decoding)
+    else:
+        written = model.reconstructions(_given(texts, file), decoding)
+        rows = ({"text": text, "reconstruction": again} for text, again in written)
+        _write(rows, as_json, "{text}\n  -> {reconstruction}")
 
 
 @app.command()
@@ -659,41 +786,191 @@ def interpolate(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar='[RUN] "A" "B"', help="Two sentences; a run first, or the one that ships."
+            metavar="[RUN] A B",
+            help="Two sentences or two MIDI files; a run first, or one that ships.",
         ),
     ],
     steps: Annotated[
-        int, typer.Option(min=2, help="Sentences on the way, both ends included.")
-    ] = 7,
+        int | None,
+        typer.Option(min=2, help="On the way, both ends included; 7 sentences, 9 phrases."),
+    ] = None,
     path: Annotated[str, typer.Option(help="lerp (straight) or slerp (great circle).")] = "lerp",
     as_json: AsJson = False,
     device: Device = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for the files.", rich_help_panel=PLAYING)
+    ] = None,
+    bars: Annotated[
+        int, typer.Option(min=1, max=64, help="Of the phrase.", rich_help_panel=PLAYING)
+    ] = 4,
+    from_a: Annotated[
+        int | None,
+        typer.Option(min=1, help="Its first bar in A; else by itself.", rich_help_panel=PLAYING),
+    ] = None,
+    from_b: Annotated[
+        int | None, typer.Option(min=1, help="Its first bar in B.", rich_help_panel=PLAYING)
+    ] = None,
+    track_a: Annotated[
+        str | None,
+        typer.Option(help="NAME, #2 or program:0-31; else the best.", rich_help_panel=PLAYING),
+    ] = None,
+    track_b: Annotated[
+        str | None, typer.Option(help="Likewise, in B.", rich_help_panel=PLAYING)
+    ] = None,
+    key: Annotated[
+        str, typer.Option(help="Move all to a's key, to b's, or keep.", rich_help_panel=PLAYING)
+    ] = "a",
+    metre: Annotated[
+        str,
+        typer.Option(
+            help="Where metres differ: count beats on, or stretch bars.", rich_help_panel=PLAYING
+        ),
+    ] = "beats",
+    band: Annotated[
+        str,
+        typer.Option(help="The other tracks: crossfade, a's or b's.", rich_help_panel=PLAYING),
+    ] = "crossfade",
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine/--no-refine",
+            help="Fit the ends' codes so that they come back.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = True,
+    audio: Annotated[
+        bool, typer.Option("--audio", help="Also write a WAV file.", rich_help_panel=PLAYING)
+    ] = False,
     *,
     decoding: "Decoding",
 ) -> None:
-    """Walk from one sentence to another through the space of codes."""
+    """Walk from one sentence, or one MIDI file, to another through the space of codes."""
     run, a, b = _two_ends(arguments)
-    written = _load(run, device).interpolate(a, b, steps=steps, kind=path, decoding=decoding)
-    rows = [{"mix": round(i / (steps - 1), 4), "text": t} for i, t in enumerate(written)]
-    _write(rows, as_json, "{mix:4.2f}  {text}")
+    midi = _is_midi(a) and _is_midi(b)
+    model = _load(run or (MELODY if midi else None), device)
+    if _knows_music(model) or midi:
+        from dataclasses import replace
+
+        from .morph import Taste
+
+        taste = Taste(
+            bars=bars,
+            from_a=from_a,
+            from_b=from_b,
+            track_a=track_a,
+            track_b=track_b,
+            steps=steps or 9,
+            key=key,  # type: ignore[arg-type]  # Taste refuses what it does not know
+            metre=metre,  # type: ignore[arg-type]
+            kind=path,
+            refine=refine,
+            band=band,  # type: ignore[arg-type]
+            decoding=replace(decoding, together=True),
+        )
+        _morph(model, a, b, taste, out, audio, as_json)
+    else:
+        count = steps or 7
+        written = model.interpolate(a, b, steps=count, kind=path, decoding=decoding)
+        rows = [{"mix": round(i / (count - 1), 4), "text": t} for i, t in enumerate(written)]
+        _write(rows, as_json, "{mix:4.2f}  {text}")
+
+
+def _morph(
+    model: "Explorer", a: str, b: str, taste: Any, out: Path | None, audio: bool, as_json: bool
+) -> None:
+    from .album import free_folder, save
+    from .morph import morph
+
+    folder = free_folder(out, f"morph-{Path(a).stem}-{Path(b).stem}")
+    found = morph(model, a, b, taste)
+    files, sound = save(found, folder, model, audio=audio)
+    if as_json:
+        print((folder / "report.json").read_text("utf-8"), end="")
+        return
+    print(*found.said, sep="\n")
+    if sound is not None:
+        print(f"sound: {sound}")
+    print(f"written to {folder}: {', '.join(path.name for path in files)}")
 
 
 def _two_ends(arguments: list[str]) -> tuple[str | None, str, str]:
-    """The run, if one is named, and the two sentences."""
+    """The run, if one is named, and the two sentences or files."""
     from .shelf import shipped
 
     first = arguments[0]
     if len(arguments) == 2 and (first in shipped() or Path(first).is_dir()):
         raise Refused(
-            f"{first} is a run or a folder, so a sentence is missing: "
+            f"{first} is a run or a folder, so a sentence or file is missing: "
             f'seqvae interpolate {first} "A" "B"'
         )
     if len(arguments) not in (2, 3):
         raise Refused(
             f'{len(arguments)} arguments: give two sentences, as in seqvae interpolate "A" "B", '
-            'or a run and two sentences, as in seqvae interpolate runs/x "A" "B".'
+            "or two MIDI files, as in seqvae interpolate a.mid b.mid, or a run and two of them, "
+            'as in seqvae interpolate runs/x "A" "B".'
         )
     return (None if len(arguments) == 2 else first), arguments[-2], arguments[-1]
+
+
+def _is_midi(name: str) -> bool:
+    """Whether somebody means a MIDI file: by its ending, or by how the file begins."""
+    if name.lower().endswith(MIDI):
+        return True
+    try:
+        with Path(name).open("rb") as file:
+            return file.read(4) in (b"MThd", b"RIFF")
+    except (OSError, ValueError):
+        return False
+
+
+def _knows_music(model: "Explorer") -> bool:
+    from .codecs import MusicCodec
+
+    return isinstance(model.codec, MusicCodec)
+
+
+def _midi_files(given: list[str] | None, file: str | None) -> list[str]:
+    if file is not None or not given:
+        raise Refused("this run knows music: name MIDI files, such as a.mid b.mid.")
+    return given
+
+
+def _reconstruct_songs(
+    model: "Explorer", files: list[str], out: Path | None, track: str | None, decoding: "Decoding"
+) -> None:
+    from .studio import reconstruct as reconstruct_song
+
+    def named() -> "Iterator[tuple[str, Song]]":
+        for name in files:
+            again = reconstruct_song(model, name, decoding, track)
+            print(f"{name}: {again.f1:.1%} of its notes come back (onset and pitch F1)")
+            yield f"{Path(name).stem}_again", again.song
+
+    _write_songs(named(), out or Path())
+
+
+def _write_songs(named: "Iterable[tuple[str, Song]]", folder: Path) -> None:
+    """Write songs as MIDI files; nothing is overwritten."""
+    from .midi import write
+
+    for name, song in named:
+        path = folder / f"{name}.mid"
+        _check_free(path)
+        print(write(song, path))
+
+
+def _music_corpus(run: str, among: str | None) -> "Corpus":
+    from .corpus import open_corpus
+    from .fit import find_corpus
+    from .shelf import find, is_shipped
+
+    folder = find(run)
+    if among is None and is_shipped(folder):
+        raise Refused(
+            f"{folder.name} comes with the package, its corpus does not. Name one to look in: "
+            "seqvae prepare midi FOLDER --out prepared, then --among prepared"
+        )
+    return find_corpus(folder) if among is None else open_corpus(Path(among))
 
 
 @app.command()
@@ -704,12 +981,19 @@ def encode(
     draw: Annotated[
         bool, typer.Option("--draw", help="Draw from the posterior, not its mean.")
     ] = False,
+    track: OfTrack = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Write the codes of sentences as JSON lines: text, z, sigma."""
-    given = list(_given(texts, file))
+    """Write the codes of sentences as JSON lines, text, z, sigma; of MIDI a line a window."""
     found = _load(run, device)
+    if _knows_music(found):
+        from .studio import encode as encode_song
+
+        for name in _midi_files(texts, file):
+            _write(encode_song(found, name, track, sample=draw, seed=seed), True)
+        return
+    given = list(_given(texts, file))
     codes, stddev = found.encode(given, sample=draw, seed=seed), found.stddev(given)
     for text, z, sigma in zip(given, codes.tolist(), stddev.tolist(), strict=True):
         print(json.dumps({"text": text, "z": z, "sigma": sigma}, ensure_ascii=False))
@@ -720,33 +1004,51 @@ def encode(
 def decode(
     run: Run,
     file: Annotated[str, typer.Argument(help="JSON lines with `z`, as encode writes; -: stdin.")],
+    out: Out = None,
     as_json: AsJson = False,
     device: Device = "auto",
     *,
     decoding: "Decoding",
 ) -> None:
-    """Write the sentences of codes."""
+    """Write the sentences, or MIDI files, of codes."""
     import torch
 
     codes = torch.tensor(_codes(file), dtype=torch.float32)
-    _write(({"text": text} for text in _load(run, device).decode(codes, decoding)), as_json)
+    model = _load(run, device)
+    written = model.decode(codes, decoding)
+    if _knows_music(model):
+        from .studio import songs
+
+        named = ((f"code-{i:03d}", song) for i, song in enumerate(songs(written), 1))
+        _write_songs(named, out or Path(f"{model.recipe['name']}-codes"))
+    else:
+        _write(({"text": text} for text in written), as_json)
 
 
 @app.command()
 def neighbours(
     run: Run,
-    text: Annotated[str, typer.Argument(help="The sentence to start from.")],
+    text: Annotated[str, typer.Argument(help="The sentence, or MIDI file, to start from.")],
     among: Annotated[
         str | None, typer.Option(help="A prepared folder or text file; else the run's corpus.")
+    ] = None,
+    track: OfTrack = None,
+    bar: Annotated[
+        int | None, typer.Option(min=1, help="Of MIDI: the bar to start from; else the best.")
     ] = None,
     split: Annotated[str, typer.Option(help="Of a prepared corpus.")] = "valid",
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
-    """Find the sentences whose codes lie nearest."""
-    candidates = _candidates(run, among, split)
-    found = _load(run, device).neighbours(text, candidates, n)
+    """Find the sentences, or windows of songs, whose codes lie nearest."""
+    model = _load(run, device)
+    if _knows_music(model):
+        from .studio import neighbours as near_windows
+
+        found = near_windows(model, text, _music_corpus(run, among), split, n, track, bar)
+    else:
+        found = model.neighbours(text, _candidates(run, among, split), n)
     rows = ({"distance": distance, "text": near} for near, distance in found)
     _write(rows, as_json, "{distance:7.3f}  {text}")
 
@@ -761,6 +1063,44 @@ def info(run: Run, as_json: AsJson = False) -> None:
         print(json.dumps(facts, ensure_ascii=False))
     else:
         print(table((name, short(value)) for name, value in facts.items()))
+
+
+@app.command()
+def tracks(
+    file: Annotated[str, typer.Argument(help="A MIDI file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what tracks a MIDI file has, and how well each would do as melody, bass and drums."""
+    from .midi import read
+    from .parts import PARTS, scores
+    from .progress import table
+
+    song = read(file)
+    rows = [
+        {
+            "part": part,
+            "track": score.track + 1,
+            "name": song.tracks[score.track].name,
+            "program": song.tracks[score.track].program,
+            "notes": len(song.tracks[score.track].notes),
+            "score": round(score.score, 3),
+            "why": score.why,
+        }
+        for part in PARTS
+        for score in scores(song, part)
+    ]
+    if as_json:
+        _write(rows, True)
+        return
+    print(
+        f"{file}: {len(song.tracks)} tracks, {len(song.bars)} bars from {song.bars.metre[0]} at "
+        f"{song.qpm_at(0):.0f} bpm, {song.seconds:.0f} seconds"
+        if len(song.bars)
+        else f"{file}: no notes"
+    )
+    print(*song.repairs, sep="\n", end="\n" if song.repairs else "")
+    header = ("part", "track", "name", "program", "notes", "score", "why")
+    print(table([header, *(tuple(str(value) for value in row.values()) for row in rows)]))
 
 
 @app.command()

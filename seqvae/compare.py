@@ -1,4 +1,4 @@
-"""Several runs on the same sentences: their figures side by side, and rate over distortion."""
+"""Several runs on the same items: their figures side by side, and rate over distortion."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from . import __version__, runs
 from .build import complete
-from .codecs import load_codec
+from .codecs import TextCodec, load_codec
 from .corpus import Corpus, file_sha256, open_corpus
 from .errors import Refused
 from .evaluate import Tell
@@ -22,7 +22,7 @@ from .frontier import Point
 from .plots import rate_distortion, save
 from .recipe import Recipe
 from .report import check_codec, evaluate_run, report_folder, same_codec
-from .rows import rows, side_by_side
+from .rows import nats, noun, rows, side_by_side
 from .shelf import find
 
 LONGEST = 60  # letters of the folder that a comparison names by itself
@@ -46,7 +46,7 @@ Report = Mapping[str, Any]  # as report.json has it
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured of several runs in the same way on the same sentences.
+    """What was measured of several runs in the same way on the same items.
 
     Arguments:
         reports: of each run by its name, as report.json has them.
@@ -77,9 +77,14 @@ class Comparison:
 
     @property
     def line(self) -> float | None:
-        """The NLL of the language model, nats a sentence."""
+        """The NLL of the language model, nats an item."""
         name = self.language_model
         return None if name is None else self.figures[name].get("reconstruction")
+
+    @property
+    def unit(self) -> str:
+        """That of what an item costs."""
+        return nats(noun(next(iter(self.figures.values()))))
 
     def rows(self) -> list[tuple[str, ...]]:
         """A table for people: a figure, then its value of every run."""
@@ -90,7 +95,7 @@ class Comparison:
         figures = next(iter(self.figures.values()))
         return (
             f"{self.about['split']} split: {figures['items']:,} items, {figures['tokens']:,} "
-            f"tokens, seed {self.about['seed']}; nats a sentence unless named otherwise"
+            f"tokens, seed {self.about['seed']}; {self.unit} unless named otherwise"
         )
 
     def verdicts(self) -> list[str]:
@@ -288,11 +293,15 @@ def _check_codecs(found: Sequence[_Run]) -> None:
     for other in others:
         b = load_codec(other.folder / "codec")
         if not same_codec(a, b):
+            train = "train both on one corpus, prepared with --codec"
+            if isinstance(a, TextCodec) and isinstance(b, TextCodec):
+                cure = f"Of the same text bits a byte do: seqvae evaluate each. Or {train}"
+            else:
+                cure = train.capitalize()
             raise Refused(
                 f"{first.name} and {other.name} have different codecs ({a.kind} of {a.vocab:,} "
-                f"ids, {b.kind} of {b.vocab:,}), so their nats do not compare. Of the same text "
-                "bits a byte do: seqvae evaluate each. Or train both on one corpus, prepared with "
-                f"--codec {first.folder / 'codec'}."
+                f"ids, {b.kind} of {b.vocab:,}), so their nats do not compare. {cure} "
+                f"{first.folder / 'codec'}."
             )
 
 
@@ -312,7 +321,8 @@ def _corpus(found: Sequence[_Run], named: Path | None) -> Corpus:
         if other.checksum != first[1].checksum:
             raise Refused(
                 f"{first[0]} and {name} were trained on different corpora, and nats compare only "
-                f"on the same sentences. Measure all on one: --corpus {first[1].folder}"
+                f"on the same {first[1].codec.noun}s. Measure all on one: --corpus "
+                f"{first[1].folder}"
             )
     return first[1]
 
@@ -350,7 +360,7 @@ def _verdict(report: Report) -> str:
     start = "Verdict: "
     figures = report["figures"]
     if "latent" not in figures:
-        return f"a language model, {_nll(report):.2f} nats a sentence."
+        return f"a language model, {_nll(report):.2f} {nats(noun(figures))}."
     found = (note.removeprefix(start) for note in report["notes"] if note.startswith(start))
     return next(found, "no verdict: too little of it was measured.")
 
@@ -411,8 +421,9 @@ def _notes_on_figures(reports: Mapping[str, Report]) -> Iterator[str]:
         )
     bounds = _grouped({n: r["figures"].get("perplexity_from") for n, r in reports.items()})
     if len(bounds) > 1:
+        text = any("bits_per_byte" in report["figures"] for report in reports.values())
         yield (
-            "Perplexities and bits a byte are not of one bound: "
+            f"Perplexities{' and bits a byte' if text else ''} are not of one bound: "
             f"{'; '.join(f'{_listed(names)}: {bound}' for bound, names in bounds.items())}."
         )
     against = _grouped({n: r["about"].get("baseline_weights") for n, r in reports.items()})
@@ -447,6 +458,6 @@ def _write(found: Comparison, folder: Path) -> list[Path]:
     text = json.dumps(found.as_json(), indent=1, ensure_ascii=False, allow_nan=False)
     runs.write_text(written[0], text + "\n")
     if found.points:
-        figure = rate_distortion(found.points, found.line)
+        figure = rate_distortion(found.points, found.line, unit=found.unit)
         written.append(save(figure, folder / "figures" / "rate_distortion.png"))
     return written

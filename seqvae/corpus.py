@@ -26,11 +26,7 @@ from .errors import Refused
 
 FORMAT = 1
 SPLITS = ("train", "valid", "test")
-SPLIT_CURES = {
-    name: f"Prepare a corpus with one: seqvae prepare text FILE --out NEW --{name} FILE, or "
-    f"--{name}-fraction 0.05"
-    for name in ("valid", "test")
-}
+COMMANDS = {"text": "seqvae prepare text FILE", "music": "seqvae prepare midi FOLDER"}
 
 
 class Packed(NamedTuple):
@@ -109,9 +105,9 @@ class Corpus:
         """The items of "train", "valid" or "test". Raises `Refused` if absent or damaged."""
         present = {name: part for name, part in self.manifest["splits"].items() if part["rows"]}
         if name not in present:
-            cure = SPLIT_CURES.get(name, "Name one of these.")
             raise Refused(
-                f"{self.folder} has no split {name!r}; it has {', '.join(present)}. {cure}"
+                f"{self.folder} has no split {name!r}; it has {', '.join(present)}. "
+                f"{_split_cure(name, self.manifest.get('modality'))}"
             )
         blocks = [Block(**block) for block in present[name]["files"]]
         return Split(self.folder / name, blocks)
@@ -143,7 +139,8 @@ def open_corpus(folder: str | Path) -> Corpus:
     Traceback (most recent call last):
     ...
     seqvae.errors.Refused: no/such/folder does not exist. \
-Make a corpus: seqvae prepare text FILE --out no/such/folder
+Make a corpus: seqvae prepare text FILE --out no/such/folder \
+(of MIDI: seqvae prepare midi FOLDER --out no/such/folder)
     """
     return Corpus(Path(folder))
 
@@ -303,4 +300,22 @@ def _cure(folder: Path) -> str:
 
 
 def _command(folder: Path) -> str:
-    return f"seqvae prepare text FILE --out {folder}"
+    """The command that makes a corpus there: of the kind that was begun, if one was."""
+    try:
+        begun = json.loads((folder / "plan.json").read_bytes()).get("modality", "text")
+        return f"{COMMANDS[begun]} --out {folder}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        text, music = (f"{command} --out {folder}" for command in COMMANDS.values())
+        return f"{text} (of MIDI: {music})"
+
+
+def _split_cure(name: str, modality: str | None) -> str:
+    """How a corpus of that kind gets the split that this one lacks."""
+    if name not in SPLITS:
+        return "Name one of these."
+    if modality == "music":
+        how = f"--splits TABLE, or --{name}-fraction 0.05"
+    else:
+        how = f"--{name} FILE, or --{name}-fraction 0.05"
+    command = COMMANDS.get(modality or "", COMMANDS["text"])
+    return f"Prepare a corpus with one: {command} --out NEW {how}"

@@ -138,21 +138,34 @@ class Order:
 class _Loaded:
     """The `DataLoader`'s view of a corpus: one index is a whole batch, (step, rows)."""
 
-    def __init__(self, items: Items) -> None:
-        self.items = items
+    def __init__(self, items: Items, tables: Tensor | None, seed: int) -> None:
+        self.items, self.tables, self.seed = items, tables, seed
 
     def __getitem__(self, batch: tuple[int, Rows]) -> Batch:
         step, rows = batch
-        return collate(self.items, rows, step)
+        found = collate(self.items, rows, step)
+        if self.tables is None:
+            return found
+        drawn = np.random.default_rng([self.seed, step, len(self.tables)])
+        table = torch.as_tensor(drawn.integers(len(self.tables), size=(len(rows), 1)))
+        return found._replace(x=self.tables[table, found.x])
 
 
-def batches(items: Items, order: Order, *, start: int = 0, workers: int = 0) -> Iterator[Batch]:
+def batches(
+    items: Items,
+    order: Order,
+    *,
+    start: int = 0,
+    workers: int = 0,
+    tables: Tensor | None = None,
+) -> Iterator[Batch]:
     """Training batches from step `start` on, without end, made by `workers` processes.
 
-    Any number of workers gives the same batches in the same order.
+    Any number of workers gives the same batches in the same order. With `tables` (K, V), id -> id,
+    each item is rewritten by one of them, drawn anew each time: a tune in another key.
     """
     loader: DataLoader[Batch] = DataLoader(
-        _Loaded(items),  # type: ignore[arg-type]
+        _Loaded(items, tables, order.seed),  # type: ignore[arg-type]
         batch_size=None,
         sampler=order.batches(start),
         num_workers=workers,

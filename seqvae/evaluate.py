@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .codecs.codec import Codec
+from .codecs import Codec, MusicCodec
 from .data import Items, Rows, in_batches, in_order, spread
 from .distributions import has_density
 from .errors import Refused
@@ -17,6 +17,7 @@ from .measures.codes import Codes as Codes
 from .measures.codes import Tell as Tell
 from .measures.codes import device_of
 from .measures.codes import encode_all as encode_all
+from .measures.music import in_bits, music
 from .measures.retrieval import retrieval
 from .metrics import bootstrap, repayment
 from .vae import VAE
@@ -61,14 +62,14 @@ def measure(
     noise: bool = False,
     progress: Tell | None = None,
 ) -> Measured:
-    """All figures of a model on a split: nats a sentence unless named otherwise.
+    """All figures of a model on a split: nats an item unless named otherwise.
 
     Arguments:
         samples: of the importance-weighted bound, on at most `sample_items` items; 0: none.
         fitted_items: of these, so many also under a Gaussian fitted to each; 0: none.
         mixture_items: at most, for mutual information and retrieval by label, whose cost grows
             with their square.
-        written: items reconstructed and sentences sampled, where there is a `codec`; 0: none.
+        written: items reconstructed, and as many sampled, where there is a `codec`; 0: none.
         limit: of items measured at all, evenly spread; None: every one.
         size: items a batch.
         train: what the model was trained on, to see what samples copy.
@@ -81,7 +82,7 @@ def measure(
     without = None if baseline is None else _without(baseline, items, size, limit, seed)
     batches = in_order(items, size, limit)
     codes = encode_all(vae, batches, seed=seed, progress=progress, total=total)
-    task = _Task(vae, items, codes, size=size, seed=seed, progress=progress)
+    task = _Task(vae, items, codes, codec, size=size, seed=seed, progress=progress)
     task.cost()
     if codes.latent:
         task.look_at_codes(mixture_items)
@@ -93,7 +94,8 @@ def measure(
     if bound is not None and codes.tokens is not None:
         task.measured.add(pricing.prices(bound, items, codec))
     if codec is not None and written:
-        task.write(codec, written, train, baseline if _has_no_code(baseline) else None)
+        task.write_back(codec, written)
+        task.sample(codec, written, train, baseline if _has_no_code(baseline) else None)
     return task.judge()
 
 
@@ -105,19 +107,21 @@ class _Task:
         vae: VAE,
         items: Items,
         codes: Codes,
+        codec: Codec | None,
         *,
         size: int,
         seed: int,
         progress: Tell | None,
     ) -> None:
-        self.vae, self.items, self.codes = vae, items, codes
+        self.vae, self.items, self.codes, self.codec = vae, items, codes, codec
+        self.ends = codec is None or codec.length is None
         self.size, self.seed, self.progress = size, seed, progress
         self.why_no_rate = NO_DENSITY
         if codes.rate is not None and not bool(codes.rate.isfinite().all()):
             self.codes = codes = replace(codes, rate=None, rates=None)
             self.why_no_rate = NO_SUPPORT
         counts = {"items": len(codes.item), "tokens": int(codes.length.sum())}
-        self.measured = Measured(counts)
+        self.measured = Measured(counts | ({"noun": codec.noun} if codec is not None else {}))
         self.rows = codes.item.sort().values.numpy()
 
     def cost(self) -> None:
@@ -149,7 +153,7 @@ class _Task:
             self.measured.add(listening.cost(heard, "shuffle"))
             if heard.by_token is not None:
                 length = self.codes.length[heard.places]
-                self.measured.add(listening.where(heard.by_token, length, "gain"))
+                self.measured.add(listening.where(heard.by_token, length, "gain", ends=self.ends))
         if noise:
             fed = listening.fed_noise(
                 self.vae, self.items, self.codes, size=self.size, seed=self.seed
@@ -164,14 +168,14 @@ class _Task:
             self.measured.add(retrieval(some.mu, torch.tensor(labels)))
 
     def repay(self, without: Codes) -> None:
-        """Repayment against a language model, every sentence paired with itself."""
+        """Repayment against a language model, every item paired with itself."""
         nll, codes = without.reconstruction, self.codes
         self.measured.figures["baseline_nll"] = _mean(nll)
         if not codes.latent:
             return
         if codes.tokens is not None and without.tokens is not None:
             saved = without.tokens - codes.tokens
-            self.measured.add(listening.where(saved, codes.length, "saved"))
+            self.measured.add(listening.where(saved, codes.length, "saved", ends=self.ends))
         if codes.rate is None or _mean(codes.rate) < LEAST_RATE:
             why = self.why_no_rate if codes.rate is None else f"a rate under {LEAST_RATE} nats"
             self._note(f"repayment: n/a ({why})")
@@ -257,13 +261,21 @@ class _Task:
             total=len(rows),
         )
 
-    def write(
+    def write_back(self, codec: Codec, count: int) -> None:
+        """What comes back from the codes; of music also from none, where its figures begin."""
+        if not (self.codes.latent or isinstance(codec, MusicCodec)):
+            return
+        rows = self.rows[spread(len(self.rows), count)]
+        back = writing.write_back(self.vae, codec, self.items, rows)
+        if self.codes.latent:
+            self.measured.add(writing.agreement(codec, back))
+        if isinstance(codec, MusicCodec):
+            self.measured.add(music(self.vae, codec, self.codes, back, seed=self.seed))
+
+    def sample(
         self, codec: Codec, count: int, train: Items | None, language_model: VAE | None
     ) -> None:
-        """What comes back from the codes, and what is written from the prior."""
-        if self.codes.latent:
-            rows = self.rows[spread(len(self.rows), count)]
-            self.measured.add(writing.reconstruction(self.vae, codec, self.items, rows))
+        """What is written from the prior."""
         if train is None:
             self._note("samples: n/a (the corpus has no training split to hold them against)")
             return
@@ -281,6 +293,7 @@ class _Task:
 
     def judge(self) -> Measured:
         """The figures, with the verdict as the last of the notes."""
+        self.measured.add(in_bits(self.codec, self.measured.figures))
         found = verdict(self.measured.figures)
         if found is not None:
             self.measured.figures["verdict"] = found.name

@@ -176,7 +176,13 @@ class _Fitting:
     def _batches(self) -> Iterator[Any]:
         items = self.plan.corpus.split("train")
         workers = self.plan.recipe["training"]["workers"]
-        for batch in batches(items, self.plan.order, start=self.trainer.step, workers=workers):
+        for batch in batches(
+            items,
+            self.plan.order,
+            start=self.trainer.step,
+            workers=workers,
+            tables=self.plan.tables,
+        ):
             self.drawn = int(batch.length.sum())
             yield batch
 

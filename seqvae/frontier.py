@@ -1,6 +1,6 @@
 """How much of each further nat of code comes back: the maths of a rate-distortion frontier.
 
-Points are models of one corpus, of rate R and distortion D in nats a sentence.
+Points are models of one corpus, of rate R and distortion D in nats an item.
 """
 
 import math
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .metrics import bootstrap, repayment
+from .rows import nats, noun
 
 LEAST = 0.9  # a code whose every further nat repays so much costs next to nothing
 APART = 0.25  # nats: two rates nearer than that say nothing of what lies between them
@@ -22,7 +23,7 @@ BASELINE = "lm"  # the run without a code
 
 
 class Point(NamedTuple):
-    """What a model spends in its code and what it needs then, R and D, nats a sentence."""
+    """What a model spends in its code and what it needs then, R and D, nats an item."""
 
     name: str
     rate: float
@@ -79,7 +80,7 @@ def last_free(points: Iterable[Point], least: float = LEAST) -> Point:
 
 
 def free_rate(points: Iterable[Point], least: float = LEAST) -> float:
-    """The rate of the last free point, nats a sentence; 0 where the first step fails already.
+    """The rate of the last free point, nats an item; 0 where the first step fails already.
 
     >>> free_rate([Point("lm", 0, 10), Point("a", 2, 8.1), Point("b", 4, 7), Point("c", 5, 5)])
     2
@@ -90,8 +91,8 @@ def free_rate(points: Iterable[Point], least: float = LEAST) -> float:
 def interval(before: Tensor, after: Tensor, *, seed: int = 0) -> tuple[float, float]:
     """A paired 95 % interval of the marginal repayment between two models.
 
-    Both (N, 2), rate and distortion of the same N sentences, nats, which are drawn again
-    together. It holds what other sentences would change, not what another seed of training would.
+    Both (N, 2), rate and distortion of the same N items, nats, which are drawn again together.
+    It holds what other items would change, not what another seed of training would.
     """
     return bootstrap(torch.cat([before, after], 1), _marginal, seed=seed)
 
@@ -112,12 +113,12 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Frontier:
-    """What models of rising rate need on the same sentences, and what each step repays.
+    """What models of rising rate need on the same items, and what each step repays.
 
     Arguments:
-        values: by the name of a model, rate and distortion of every sentence (N, 2), nats.
-        floors: by name, the nats a sentence that were left free.
-        about: what all that was measured on.
+        values: by the name of a model, rate and distortion of every item (N, 2), nats.
+        floors: by name, the nats an item that were left free.
+        about: what all that was measured on, and what an item is called, `noun`.
     """
 
     values: Mapping[str, Tensor]
@@ -148,8 +149,13 @@ class Frontier:
         return last_free(self.points, self.least)
 
     @property
+    def unit(self) -> str:
+        """That of rates and distortions."""
+        return nats(noun(self.about))
+
+    @property
     def language_model(self) -> float:
-        """What a sentence costs without a code, nats."""
+        """What an item costs without a code, nats."""
         return float(self.values[BASELINE][:, 1].double().mean())
 
     def repaid(self, name: str) -> float | None:
@@ -191,7 +197,7 @@ class Frontier:
             )
         higher = " Nor did any that was tried cost more: try higher --floors."
         return (
-            f"Up to about {free.rate:.1f} nats a sentence a code costs next to nothing here: each "
+            f"Up to about {free.rate:.1f} {self.unit} a code costs next to nothing here: each "
             f"further nat repays {self.least:g} or more.{higher if free.name == last else ''}"
         )
 
@@ -209,7 +215,8 @@ class Frontier:
             if step.low <= 0:
                 yield f"{name}: no further nat is seen to come back."
             elif step.low < self.least <= step.high:
-                yield f"{name}: other sentences might put its step beyond {self.least:g}."
+                others = f"other {noun(self.about)}s"
+                yield f"{name}: {others} might put its step beyond {self.least:g}."
 
     def _of_training(self) -> Iterator[str]:
         gain = self.about.get("last_gain") or 0.0
@@ -220,7 +227,7 @@ class Frontier:
             )
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain data, nats a sentence; what is not defined is null."""
+        """All of it as plain data, nats an item; what is not defined is null."""
         return {
             "about": dict(self.about),
             "points": [self._plain(point) for point in self.points],
@@ -240,6 +247,6 @@ class Frontier:
             "negative_elbo": point.negative_elbo,
             "repayment": self.repaid(point.name),
             "marginal": step.marginal if step else None,
-            # Of a single sentence there is none.
+            # Of a single item there is none.
             "interval": [step.low, step.high] if step and math.isfinite(step.low) else None,
         }

@@ -1,10 +1,12 @@
 """What to do with next-token scores: the likeliest token, a draw, or a beam."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from .codecs.codec import Codec, Spans
 from .decoders.sequence import SequenceDecoder
 from .errors import Refused
 from .tokens import BOS, EOS, PAD, UNK
@@ -12,6 +14,21 @@ from .tokens import BOS, EOS, PAD, UNK
 Choose = Callable[[Tensor], Tensor]
 
 NEVER = (PAD, UNK, BOS)  # ids that stand for nothing one could read
+
+
+class Form(NamedTuple):
+    """What may be written: how many tokens, whether one ends it, and which may stand where."""
+
+    length: int
+    end: int | None = EOS
+    allowed: Spans | None = None  # (first, last + 1) at each position, in turn (P, 2)
+
+
+def form_of(codec: Codec, longest: int) -> Form:
+    """The form of what a codec reads: of a fixed length, or up to `longest` with an end token."""
+    if codec.length is None:
+        return Form(longest)
+    return Form(codec.length, None, codec.allowed)
 
 
 def greedy(scores: Tensor) -> Tensor:
@@ -25,12 +42,16 @@ def sampler(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
+    together: bool = False,
     device: torch.device | str = "cpu",
 ) -> Choose:
     """Draw a token from softmax(scores / temperature), cut to the likeliest.
 
     `top_k` keeps so many tokens (Fan et al., 2018); `top_p` the fewest whose probabilities reach
     it (nucleus: Holtzman et al., 2020). Both may be given; the temperature is applied first.
+
+    `together` draws all rows by one noise, argmax(scores / temperature + Gumbel noise), so that
+    they differ by their scores only   (Maddison et al., 2014).
 
     Raises `Refused` for a temperature, k or p outside its range.
     """
@@ -45,6 +66,9 @@ def sampler(
     def choose(scores: Tensor) -> Tensor:
         scores = scores - scores.amax(-1, keepdim=True)  # a low temperature overflows no float
         kept = nucleus(best(scores / temperature, top_k), top_p)
+        if together:
+            noise = torch.rand(kept.shape[-1], generator=random, device=kept.device)
+            return (kept - (-noise.clamp_min(1e-20).log()).log()).argmax(-1)
         return torch.multinomial(kept.softmax(-1), 1, generator=random).squeeze(-1)
 
     return choose
@@ -80,19 +104,21 @@ def generate(
     length: int,
     choose: Choose = greedy,
     end: int | None = EOS,
+    allowed: Spans | None = None,
 ) -> Tensor:
     """Codes z (B, D) -> tokens (B, <= length), padded after the end token.
 
-    `end=None` writes exactly `length` tokens (windows of music have no end).
+    `end=None` writes exactly `length` tokens (windows of music have no end). At position t only
+    ids from `allowed[t % P, 0]` up to, without, `allowed[t % P, 1]` are written, if it is given.
     """
     decoder.eval()
     state = decoder.start(z)
     token = z.new_full((len(z),), BOS, dtype=torch.long)
     ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
     written = []
-    for _ in range(length):
+    for place in range(length):
         scores, state = decoder.step(token, state)
-        token = choose(_readable(scores)).masked_fill(ended, PAD)
+        token = choose(_readable(scores, place, allowed)).masked_fill(ended, PAD)
         written.append(token)
         if end is not None:
             ended |= token == end
@@ -103,12 +129,19 @@ def generate(
 
 @torch.no_grad()
 def beam(
-    decoder: SequenceDecoder, z: Tensor, *, length: int, width: int = 5, end: int = EOS
+    decoder: SequenceDecoder,
+    z: Tensor,
+    *,
+    length: int,
+    width: int = 5,
+    end: int | None = EOS,
+    allowed: Spans | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Codes z (B, D) -> the likeliest sequences a beam of `width` finds, and their log p(x|z).
 
     All items and beams advance together; tokens are (B, <= length), log-probabilities (B,) nats.
-    An item stops when no open beam can still overtake its best finished one.
+    An item stops when no open beam can still overtake its best finished one; with `end=None` each
+    has exactly `length` tokens. `allowed` as for `generate`.
 
     Raises `Refused` for a width under 1.
     """
@@ -126,19 +159,22 @@ def beam(
     best_tokens = z.new_zeros((items, length), dtype=torch.long)
     for place in range(length):
         scores, state = decoder.step(token, state)
-        each = _readable(scores.float().log_softmax(-1))  # in this order: log p(x|z) as it is
+        each = scores.float().log_softmax(-1)  # before anything is ruled out: log p(x|z) as it is
+        each = _readable(each, place, allowed)
         grown = log_p.unsqueeze(-1) + each.view(items, width, -1)
-        if place == length - 1:
+        last = place == length - 1
+        if last and end is not None:
             grown = _only(grown, end)  # what does not end here is no sentence of this length
         # Each beam has one end token among its children: 2 * width children leave width open.
         log_p, child = grown.flatten(1).topk(min(2 * width, grown[0].numel()), dim=-1)
         parent, token = child // grown.shape[-1], child % grown.shape[-1]
         tokens = torch.cat([tokens[rows[:, None], parent], token.unsqueeze(-1)], dim=-1)
-        finished = log_p.masked_fill(token != end, -torch.inf).max(-1)
+        ends = torch.full_like(token, last, dtype=torch.bool) if end is None else token == end
+        finished = log_p.masked_fill(~ends, -torch.inf).max(-1)
         better = finished.values > best_p
         best_p = torch.where(better, finished.values, best_p)
         best_tokens[better, : place + 1] = tokens[rows, finished.indices][better]
-        log_p, kept = log_p.masked_fill(token == end, -torch.inf).topk(width, dim=-1)
+        log_p, kept = log_p.masked_fill(ends, -torch.inf).topk(width, dim=-1)
         if bool((log_p[:, 0] <= best_p).all()):
             break
         tokens, token = tokens[rows[:, None], kept], token.gather(1, kept).flatten()
@@ -147,9 +183,12 @@ def beam(
     return best_tokens[:, : int((best_tokens != PAD).sum(1).max())], best_p
 
 
-def _readable(scores: Tensor) -> Tensor:
+def _readable(scores: Tensor, place: int, allowed: Spans | None) -> Tensor:
     scores = scores.float().clone()
     scores[:, list(NEVER)] = -torch.inf
+    if allowed is not None:
+        first, end = allowed[place % len(allowed)].tolist()
+        scores[:, :first] = scores[:, end:] = -torch.inf
     return scores
 
 

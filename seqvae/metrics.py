@@ -1,7 +1,8 @@
 """Numbers in, numbers out: what is measured of a model. All information in nats."""
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ ACTIVE = 0.01  # the variance of posterior means above which a unit counts as ac
 DRAWN_AT_ONCE = 2**21  # numbers of a bootstrap in memory
 MOST_DRAWN = 200_000_000  # items that a bootstrap draws in all
 FEWEST_DRAWS = 200
+HALVINGS = 60  # of an interval, until no more than rounding is left
+SUREST = 1000.0  # bits: the odds against an error, 2 to the power of that, still are a number
 
 
 # --- the code ------------------------------------------------------------------------------------
@@ -103,6 +106,97 @@ def repayment(baseline: Tensor, reconstruction: Tensor, rate: Tensor) -> Tensor:
     0.75
     """
     return (baseline - reconstruction) / rate
+
+
+# --- rate and accuracy ---------------------------------------------------------------------------
+
+
+def bits(nats: float) -> float:
+    """nats / ln 2.
+
+    >>> bits(math.log(8))
+    3.0
+    """
+    return nats / math.log(2)
+
+
+def fano_rate(accuracy: float, nll_bits: float, classes: Sequence[int]) -> float:
+    """The fewest bits of code by which so large a share of an item's tokens can be told, bits.
+
+    Fano's inequality at each place t of T (Cover and Thomas, 2006, section 2.10),
+
+        R >= H(x) - sum_t [ h2(e_t) + e_t log2(V_t - 1) ],   sum_t e_t / T = e = 1 - accuracy
+
+    with h2 the entropy of a coin. Where all V_t are equal the sum is largest at e_t = e; else at
+    e_t = (V_t - 1) / (V_t - 1 + c), one c for all, and that is what is subtracted: the line holds
+    however the errors are spread. It binds what is told from z ~ q(z|x), R being its KL.
+
+    Arguments:
+        accuracy: share of tokens that are right, 0 to 1.
+        nll_bits: H, the entropy of an item. A language model's NLL is an upper bound of it: the
+            line is then that model's, and a better one's lies lower.
+        classes: V_t, how many tokens may stand at each place.
+
+    >>> fano_rate(1.0, 60.0, [90] * 32), fano_rate(1 / 90, 0.0, [90]) + math.log2(90) < 1e-9
+    (60.0, True)
+    """
+    counted = Counter(classes)
+    error = 1 - accuracy
+    if error >= _mean_error(0.0, counted):
+        return nll_bits - _unknown(0.0, counted)
+    if error <= _mean_error(SUREST, counted):
+        return nll_bits
+    sure = _bisect(lambda odds: error - _mean_error(odds, counted), 0.0, SUREST)
+    return nll_bits - _unknown(sure, counted)
+
+
+def fano_accuracy(rate_bits: float, nll_bits: float, classes: Sequence[int]) -> float:
+    """The best accuracy that a code of so many bits allows: the inverse of `fano_rate`.
+
+    Not under chance, the mean of 1 / V_t, which no bound excludes.
+
+    >>> round(fano_accuracy(fano_rate(0.8, 60.0, [90, 512]), 60.0, [90, 512]), 9)
+    0.8
+    """
+    if rate_bits >= nll_bits:
+        return 1.0
+    chance = 1 - _mean_error(0.0, Counter(classes))
+    return _bisect(lambda share: fano_rate(share, nll_bits, classes) - rate_bits, chance, 1.0)
+
+
+def _errors(odds: float, classes: Mapping[int, int]) -> list[tuple[float, int, int]]:
+    """How often each V errs where the odds against it are 2^odds to V - 1, with V and its count.
+
+    >>> _errors(1.0, {3: 5})
+    [(0.5, 3, 5)]
+    """
+    return [((v - 1) / (v - 1 + 2**odds), v, count) for v, count in classes.items()]
+
+
+def _mean_error(odds: float, classes: Mapping[int, int]) -> float:
+    total = sum(error * count for error, _, count in _errors(odds, classes))
+    return total / sum(classes.values())
+
+
+def _unknown(odds: float, classes: Mapping[int, int]) -> float:
+    """sum_t h2(e_t) + e_t log2(V_t - 1), bits."""
+    return sum(
+        count * (_coin(error) + error * math.log2(max(v - 1, 1)))
+        for error, v, count in _errors(odds, classes)
+    )
+
+
+def _coin(p: float) -> float:
+    """The entropy of a coin that falls on one side with probability p, bits."""
+    return -sum(q * math.log2(q) for q in (p, 1 - p) if q > 0)
+
+
+def _bisect(rising: Callable[[float], float], low: float, high: float) -> float:
+    """Where a rising function crosses 0 between `low` and `high`."""
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < 0 else (low, middle)
+    return (low + high) / 2
 
 
 # --- how sure ------------------------------------------------------------------------------------

@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from . import runs
+from .codecs import Codec, MusicCodec
 from .corpus import Corpus
 from .data import Order
+from .errors import Refused
 from .recipe import Recipe
 from .training.loop import has_bf16
 
@@ -27,6 +31,7 @@ class Plan(NamedTuple):
     save_every: int
     bf16: bool
     device: torch.device
+    tables: Tensor | None = None  # id -> id (K, V), by one of which each item is rewritten
 
 
 def make_plan(recipe: Recipe, corpus: Corpus, folder: Path, device: str) -> Plan:
@@ -50,4 +55,21 @@ def make_plan(recipe: Recipe, corpus: Corpus, folder: Path, device: str) -> Plan
         save_every=training.get("save_every") or min(every, SAVE_WITHIN),
         bf16=precision == "bf16" or (precision == "auto" and has_bf16(where)),
         device=where,
+        tables=transpositions(corpus.codec, training["transpose"]),
     )
+
+
+def transpositions(codec: Codec, semitones: int) -> Tensor | None:
+    """Id -> id for every transposition by at most so many semitones (2 semitones + 1, V).
+
+    Raises `Refused` for what has no pitch.
+    """
+    if semitones == 0:
+        return None
+    if not isinstance(codec, MusicCodec):
+        raise Refused(
+            f"training.transpose = {semitones}: a corpus of kind {codec.kind!r} has no pitch; set "
+            "it to 0."
+        )
+    moves = range(-semitones, semitones + 1)
+    return torch.as_tensor(np.stack([codec.transposed(move) for move in moves]))

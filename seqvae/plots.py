@@ -9,6 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 INK, GREY, BLUE, RED = "#222222", "#9a9a9a", "#2b6cb0", "#c05621"
+SEVERAL = (BLUE, "#2f855a", "#6b46c1", "#b7791f", "#2c7a7b", INK)  # lines side by side
+UNIT = "nats a sentence"  # unless the codec's items are called otherwise
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -18,7 +20,7 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
+def curves(history: Sequence[Mapping[str, Any]], unit: str = UNIT) -> Figure:
     """Reconstruction, KL and active units over steps, from the lines of metrics.jsonl.
 
     Thin lines are training batches, dots are validation.
@@ -26,17 +28,17 @@ def curves(history: Sequence[Mapping[str, Any]]) -> Figure:
     figure, axes = _canvas(1, 3, (11, 3.2))
     train = [row for row in history if row["kind"] == "train"]
     valid = [row for row in history if row["kind"] == "valid"]
-    for axis, name, unit in zip(
+    for axis, name, label in zip(
         axes,
         ("reconstruction", "kl", "active_units"),
-        ("nats a sentence", "nats a sentence", "units"),
+        (unit, unit, "units"),
         strict=True,
     ):
         _line(axis, train, name, color=GREY, linewidth=0.8)
         _line(axis, valid, name, color=BLUE, marker="o", markersize=3.5, linewidth=1.4)
         axis.set_title(name.replace("_", " ").replace("kl", "KL"), loc="left")
         axis.set_xlabel("step")
-        axis.set_ylabel(unit)
+        axis.set_ylabel(label)
     if valid and "latent" in valid[0]:
         axes[-1].set_ylim(0, 1.05 * valid[0]["latent"])
     return figure
@@ -72,7 +74,7 @@ def positions(named: Mapping[str, Sequence[float]]) -> Figure:
     return figure
 
 
-def convergence(named: Mapping[str, Mapping[str, float]]) -> Figure:
+def convergence(named: Mapping[str, Mapping[str, float]], unit: str = UNIT) -> Figure:
     """Importance-weighted bounds over the number of samples: level where they have converged."""
     figure, (axis,) = _canvas(1, 1, (6, 3.2))
     for (name, bound), color in zip(named.items(), (BLUE, RED, GREY), strict=False):
@@ -84,7 +86,7 @@ def convergence(named: Mapping[str, Mapping[str, float]]) -> Figure:
     axis.legend(frameon=False)
     axis.set_title("Bounds of -log p(x)", loc="left")
     axis.set_xlabel("samples an item")
-    axis.set_ylabel("nats a sentence")
+    axis.set_ylabel(unit)
     return figure
 
 
@@ -110,12 +112,12 @@ def rate_distortion(
     points: Sequence[tuple[str, float, float]],
     language_model: float | None = None,
     title: str = "Rate and distortion",
+    unit: str = UNIT,
 ) -> Figure:
     """Distortion over rate of named points (name, R, D), joined in the order of their rates.
 
     With the NLL of a language model, the same decoder without a code, two lines say what a point
     is worth: D = NLL - R, where every nat of the code is repaid, and D = NLL, where none is.
-    Nats a sentence.
     """
     figure, (axis,) = _canvas(1, 1, (6.4, 4.2))
     ordered = sorted(points, key=lambda point: point[1])
@@ -126,8 +128,8 @@ def rate_distortion(
     for place, point in enumerate(ordered):
         _name(axis, *point, above=place % 2 == 0)  # in turn: neighbours may lie near each other
     axis.set_title(title, loc="left")
-    axis.set_xlabel("rate R, nats a sentence in the code")
-    axis.set_ylabel("distortion D, nats a sentence")
+    axis.set_xlabel(f"rate R, {unit} in the code")
+    axis.set_ylabel(f"distortion D, {unit}")
     return figure
 
 
@@ -157,3 +159,42 @@ def _worth(axis: Axes, nll: float, farthest: float) -> None:
         label="every nat repaid: D = NLL - R",
     )
     axis.legend(frameon=False)
+
+
+def accuracies(
+    points: Sequence[tuple[float, Mapping[str, float | None]]],
+    *,
+    floor: float,
+    best: Sequence[tuple[float, float]] = (),
+    title: str = "Accuracy and rate",
+) -> Figure:
+    """Named shares of 1 over rate, of models (bits a window, share by name), a line a name.
+
+    Beside them the floor, and the `best` accuracy that a code of some bits allows, as far as a
+    bound says.
+    """
+    figure, (axis,) = _canvas(1, 1, (7.2, 4.6))
+    ordered = sorted(points, key=lambda point: point[0])
+    names = dict.fromkeys(name for _, shares in ordered for name in shares)
+    for place, name in enumerate(names):
+        found = [(rate, shares.get(name)) for rate, shares in ordered]
+        drawn = [(rate, share) for rate, share in found if share is not None]
+        axis.plot(
+            [rate for rate, _ in drawn],
+            [share for _, share in drawn],
+            color=SEVERAL[place % len(SEVERAL)],
+            marker="o",
+            markersize=4,
+            linewidth=1.4,
+            label=name,
+        )
+    axis.axhline(floor, color=GREY, linewidth=1, linestyle="--", label="the commonest token")
+    if best:
+        rates, shares = zip(*best, strict=True)
+        axis.plot(rates, shares, color=RED, linewidth=1, linestyle=":", label="Fano's bound")
+    axis.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
+    axis.set_ylim(0, 1.02)
+    axis.set_title(title, loc="left")
+    axis.set_xlabel("rate R, bits a window in the code")
+    axis.set_ylabel("share that is right")
+    return figure

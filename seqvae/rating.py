@@ -21,8 +21,9 @@ from .frontier import BASELINE, Frontier
 from .log import read_log
 from .plots import rate_distortion, save
 from .recipe import SECTIONS, Recipe, override
+from .rows import nats
 
-FLOORS = (1.0, 2.0, 4.0, 8.0, 16.0)  # nats a sentence
+FLOORS = (1.0, 2.0, 4.0, 8.0, 16.0)  # nats an item
 EPOCHS = 3.0  # of each run, unless said otherwise: enough to see where repayment ends
 EACH = 0.5  # nats a dimension, where the recipe does not say: a nat spread thin repays less
 
@@ -33,7 +34,7 @@ def write(found: Frontier, folder: Path) -> list[Path]:
     numbers = folder / "frontier.json"
     runs.write_text(numbers, json.dumps(found.as_json(), indent=1) + "\n")
     title = f"Rate and distortion: {found.about['recipe']['name']}"
-    figure = rate_distortion(found.points, found.language_model, title)
+    figure = rate_distortion(found.points, found.language_model, title, found.unit)
     return [numbers, save(figure, folder / "figures" / "frontier.png")]
 
 
@@ -53,11 +54,11 @@ def frontier(
     """Train a language model and one VAE a floor, and measure all on the validation split.
 
     They are the runs folder/lm, folder/floor-2, … Those that are there are not trained again,
-    and a stopped one goes on. Up to `limit` sentences, evenly spread, are measured, at z drawn
+    and a stopped one goes on. Up to `limit` items, evenly spread, are measured, at z drawn
     once from q(z|x).
 
     Arguments:
-        floors: of free bits, nats a sentence, above 0.
+        floors: of free bits, nats an item, above 0.
         latent: dimensions of every code; None: as many as the floor needs.
         epochs: of each run; None: the recipe's, `EPOCHS` at most.
         tick: receives (run, step, steps) as it goes.
@@ -67,7 +68,8 @@ def frontier(
     """
     check_floors(floors)
     named = {f"floor-{floor:g}": floor for floor in sorted(set(floors))}
-    planned = _planned(_shortened(recipe, epochs), named, latent)
+    unit = nats(corpus.codec.noun)
+    planned = _planned(_shortened(recipe, epochs), named, latent, unit)
     items = corpus.split("valid")
     where = str(runs.find_device(device))
     for name, variant in planned.items():
@@ -98,7 +100,7 @@ def check_floors(floors: Sequence[float]) -> None:
 
 
 def settings_at(recipe: Recipe, floor: float, latent: int | None = None) -> list[str]:
-    """What `--set` makes of a recipe its model at a floor of so many nats a sentence.
+    """What `--set` makes of a recipe its model at a floor of so many nats an item.
 
     With `latent` dimensions, or as many as leave each the nats that the recipe gives it: on
     Tatoeba one nat repaid 0.59 over 16 dimensions and 0.93 over 4. As in `frontier`, no word is
@@ -137,7 +139,9 @@ def _shortened(recipe: Recipe, epochs: float | None) -> Recipe:
     return override(recipe, [*whole, f"training.epochs={wanted}"])
 
 
-def _planned(recipe: Recipe, floors: Mapping[str, float], latent: int | None) -> dict[str, Recipe]:
+def _planned(
+    recipe: Recipe, floors: Mapping[str, float], latent: int | None, unit: str
+) -> dict[str, Recipe]:
     """The recipe of every run, by its name, the language model's first."""
     if recipe["latent"] == 0:
         raise Refused(
@@ -150,15 +154,15 @@ def _planned(recipe: Recipe, floors: Mapping[str, float], latent: int | None) ->
     training = {**first["training"], "select": "negative_elbo"}
     lm = {**first, "latent": 0, "objective": plain, "training": training}
     return {
-        name: {**run, "name": f"{recipe['name']}-{name}", "about": _describe(name, floors)}
+        name: {**run, "name": f"{recipe['name']}-{name}", "about": _describe(name, floors, unit)}
         for name, run in {BASELINE: lm, **found}.items()
     }
 
 
-def _describe(name: str, floors: Mapping[str, float]) -> str:
+def _describe(name: str, floors: Mapping[str, float], unit: str) -> str:
     if name == BASELINE:
         return "The language model of a rate-distortion frontier: its decoder without a code."
-    return f"Of a rate-distortion frontier: {floors[name]:g} nats a sentence are free."
+    return f"Of a rate-distortion frontier: {floors[name]:g} {unit} are free."
 
 
 def _check_begun(folder: Path, recipe: Recipe, corpus: Corpus) -> None:
@@ -229,7 +233,7 @@ def _train(
 
 
 def _values(folder: Path, items: Split, limit: int, device: str) -> Tensor:
-    """Rate and distortion of every sentence (N, 2), in the order of the split."""
+    """Rate and distortion of every item (N, 2), in the order of the split."""
     vae = runs.open_run(folder, device=device).built.vae
     codes = encode_all(vae, in_order(items, 64, limit), seed=0)
     if codes.rate is None:
@@ -238,7 +242,7 @@ def _values(folder: Path, items: Split, limit: int, device: str) -> Tensor:
 
 
 def _last_gain(folder: Path) -> float | None:
-    """What the last validation of a run gained on the one before, in -ELBO, nats a sentence."""
+    """What the last validation of a run gained on the one before, in -ELBO, nats an item."""
     found = [row["negative_elbo"] for row in read_log(folder) if row["kind"] == "valid"]
     return found[-2] - found[-1] if len(found) > 1 else None
 
@@ -247,7 +251,7 @@ def _about(
     recipe: Recipe, baseline: Recipe, corpus: Corpus, device: str, items: int
 ) -> dict[str, Any]:
     """What the frontier was measured on, and with what."""
-    training = baseline["training"]
+    training, noun = baseline["training"], corpus.codec.noun
     length = {key: training[key] for key in ("steps", "epochs") if key in training}
     return {
         "version": __version__,
@@ -255,10 +259,11 @@ def _about(
         "recipe": recipe,
         "trained_for": length if "steps" not in length else {"steps": length["steps"]},
         "corpus": corpus.checksum,
+        "noun": noun,
         "split": "valid",
         "items": items,
         "seed": recipe["seed"],
         "device": device,
-        "intervals": "95 %, sentences drawn again, the same of every run; one training each",
+        "intervals": f"95 %, {noun}s drawn again, the same of every run; one training each",
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -43,6 +43,7 @@ SECTIONS: dict[str, dict[str, Any] | None] = {
         "batch": 64,
         "by": "sentences",
         "accumulate": 1,
+        "transpose": 5,
         "clip": 5.0,
         "precision": "auto",
         "workers": 0,
@@ -62,7 +63,7 @@ TOP = {
     "seed": 0,
 }
 CHOICES = {
-    "data.codec": ("bpe", "unigram", "char", "word"),
+    "data.codec": ("bpe", "unigram", "char", "word", "melody", "drums", "trio"),
     "training.by": ("sentences", "tokens"),
     "training.precision": ("auto", "bf16", "float32"),
     "training.select": ("objective", "negative_elbo", "reconstruction", "last"),
@@ -75,6 +76,7 @@ LEAST = {
     "training.steps": 1,
     "training.batch": 1,
     "training.accumulate": 1,
+    "training.transpose": 0,
     "training.workers": 0,
     "training.validate_every": 1,
     "training.validate_on": 1,

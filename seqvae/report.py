@@ -19,7 +19,7 @@ from .evaluate import Measured, Tell, measure
 from .fit import find_corpus
 from .metrics import ACTIVE
 from .plots import bars_of_dimensions, convergence, positions, save
-from .rows import rows
+from .rows import nats, noun, rows
 
 SHOWN = 20  # samples kept in the report, for people to read
 
@@ -129,8 +129,7 @@ def _baseline(
 
 
 def _readable(codec: Codec, ids: list[list[int]]) -> list[str]:
-    texts = [codec.decode(each) for each in ids[:SHOWN]]
-    return [text for text in texts if isinstance(text, str)]
+    return [codec.show(codec.decode(each)) for each in ids[:SHOWN]]
 
 
 def _corpus(folder: Path, corpus: Path | None) -> Corpus:
@@ -203,6 +202,7 @@ def _write(report: EvaluationReport, folder: Path) -> list[Path]:
 def _drawn(measured: Measured) -> Iterator[tuple[str, Figure]]:
     """What people would rather look at than read."""
     vectors, figures = measured.vectors, measured.figures
+    unit = nats(noun(figures))
     if vectors.get("spectrum"):
         title = "Variance of posterior means"
         yield (
@@ -213,7 +213,7 @@ def _drawn(measured: Measured) -> Iterator[tuple[str, Figure]]:
         )
     if vectors.get("kl_per_dimension"):
         each = vectors["kl_per_dimension"]
-        yield "kl", bars_of_dimensions(each, title="KL of every dimension", unit="nats a sentence")
+        yield "kl", bars_of_dimensions(each, title="KL of every dimension", unit=unit)
     gains = {"with another's code": "gain", "without a code": "saved"}
     found = {f"against the same decoder {n}": _seen(vectors, k) for n, k in gains.items()}
     found = {name: values for name, values in found.items() if values}
@@ -226,7 +226,8 @@ def _drawn(measured: Measured) -> Iterator[tuple[str, Figure]]:
         "posteriors fitted to each item": figures.get("fitted_convergence"),
     }
     if any(curves.values()):
-        yield "convergence", convergence({n: curve for n, curve in curves.items() if curve})
+        found_curves = {n: curve for n, curve in curves.items() if curve}
+        yield "convergence", convergence(found_curves, unit)
 
 
 def _seen(vectors: Mapping[str, list[Any]], name: str) -> list[float]:

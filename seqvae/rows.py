@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, TypeGuard
 
 Figures = Mapping[str, Any]
 
+NOUN = "sentence"  # what an item is called where the figures do not say
+
 
 class Row(NamedTuple):
     """A line of the table: `cell` writes the figure, None where it was not measured."""
@@ -43,6 +45,20 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
+def noun(figures: Figures) -> str:
+    """What an item is called, as the codec has it."""
+    return str(figures.get("noun", NOUN))
+
+
+def nats(noun: str = NOUN) -> str:
+    """The unit of what an item costs.
+
+    >>> nats(), nats("item")
+    ('nats a sentence', 'nats an item')
+    """
+    return f"nats {'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def written(form: str) -> Callable[[Figures], str | None]:
     """A cell or remark made by `str.format`; nothing where a figure of it was not measured.
 
@@ -52,7 +68,7 @@ def written(form: str) -> Callable[[Figures], str | None]:
 
     def cell(figures: Figures) -> str | None:
         try:
-            return form.format(**figures)
+            return form.format(**{"noun": NOUN, **figures})
         except (KeyError, TypeError):  # absent, or measured and undefined
             return None
 
@@ -83,27 +99,71 @@ def _information_remark(figures: Figures) -> str:
     )
 
 
-NATS = "nats a sentence"
+def _nats(figures: Figures) -> str:
+    return nats(noun(figures))
+
+
+PARTS = {"first": "first 3 tokens", "end": "end token", "rest": "rest"}  # of an item
 
 
 def _where(name: str, title: str) -> Row:
-    parts = ("first", "end", "rest")
-    shares = " / ".join(f"{{{name}_share_{part}:.0%}}" for part in parts)
-    tokens = " / ".join(f"{{{name}_tokens_{part}:.0%}}" for part in parts)
-    where = "first 3 tokens / end token / rest, which are"
-    return Row(title, written(shares), remark(f"{where} {tokens} of the tokens"))
+    def each(figures: Figures, what: str) -> str:
+        """A figure of every part; windows of music have no end token."""
+        parts = [part for part in PARTS if f"{name}_tokens_{part}" in figures]
+        return " / ".join(f"{{{name}_{what}_{part}:.0%}}" for part in parts)
+
+    def cell(figures: Figures) -> str | None:
+        return written(each(figures, "share"))(figures) or None
+
+    def said(figures: Figures) -> str:
+        names = [said for part, said in PARTS.items() if f"{name}_tokens_{part}" in figures]
+        where = f"{' / '.join(names)}, which are {each(figures, 'tokens')} of the tokens"
+        return remark(where)(figures) if names else ""
+
+    return Row(title, cell, said)
+
+
+def _share(key: str) -> Callable[[Figures], str | None]:
+    """A cell of a share of 1; n/a where there was nothing to have a share of."""
+    return lambda figures: (
+        "n/a" if key in figures and figures[key] is None else written(f"{{{key}:.1%}}")(figures)
+    )
+
+
+def _with_bits(form: str) -> Callable[[Figures], str]:
+    """A remark, and of music the bits of the code: no accuracy is read without them."""
+    at = remark("{accuracy_at}")
+    return lambda figures: "; ".join(filter(None, (at(figures), remark(form)(figures))))
+
+
+def _way(title: str, way: str) -> tuple[Row, Row]:
+    """An accuracy with how it was made, and the same of what is no hold."""
+    return (
+        Row(title, _share(f"{way}_accuracy"), _with_bits(f"{{{way}_switches}}")),
+        Row(
+            f"{title}, non-hold",
+            _share(f"{way}_non_hold"),
+            _with_bits("of the {non_hold_share:.0%} of tokens at which something happens"),
+        ),
+    )
 
 
 TABLE: Mapping[str, tuple[Row, ...]] = {
     "what it costs": (
-        Row("reconstruction D (z ~ q)", value("reconstruction"), lambda figures: NATS),
-        Row("rate R, the KL from the prior", value("kl"), lambda figures: NATS),
-        Row("-ELBO (weight 1, no free bits)", value("negative_elbo"), lambda figures: NATS),
-        Row("language model, no code", value("baseline_nll"), lambda figures: NATS),
+        Row("reconstruction D (z ~ q)", value("reconstruction"), _nats),
+        Row("rate R, the KL from the prior", value("kl"), _nats),
+        Row("-ELBO (weight 1, no free bits)", value("negative_elbo"), _nats),
+        Row("language model, no code", value("baseline_nll"), _nats),
+        Row(
+            "D + R = -ELBO, in bits",
+            written("{reconstruction_bits:.1f} + {kl_bits:.1f} = {negative_elbo_bits:.1f}"),
+            remark("bits a {noun}"),
+        ),
+        Row("language model, in bits", value("baseline_nll_bits", 1), remark("bits a {noun}")),
         Row(
             "repayment (LM - D) / R",
             value("repayment", interval="repayment"),
-            lambda figures: "95 % interval, paired over sentences",
+            remark("95 % interval, paired over {noun}s"),
         ),
     ),
     "the evidence, -log p(x)": (
@@ -115,8 +175,9 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
         Row(
             "importance-weighted NLL",
             value("iw_nll", error="iw_standard_error"),
-            remark("{iw_effective_samples:.1f} of {iw_samples} samples count; ± over sentences"),
+            remark("{iw_effective_samples:.1f} of {iw_samples} samples count; ± over {noun}s"),
         ),
+        Row("importance-weighted, in bits", value("iw_nll_bits", 1), remark("bits a {noun}")),
         Row(
             "-ELBO, some of them",
             value("amortised_negative_elbo"),
@@ -155,6 +216,7 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
             value("nll", error="nll_standard_error"),
             remark("{nll_from}, carried over by their gap to -ELBO; ± of the gap"),
         ),
+        Row("NLL of all items, in bits", value("nll_bits", 1), remark("bits a {noun}")),
         Row("perplexity a token", value("perplexity_per_token", 2), remark("{perplexity_from}")),
         Row("perplexity a word", value("perplexity_per_word", 2), remark("{perplexity_from}")),
         Row(
@@ -205,9 +267,9 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
         Row(
             "exact match",
             written("{exact_match:.1%}"),
-            remark("{reconstruction_items:,} items, greedy from the mean"),
+            _with_bits("{reconstruction_items:,} items, greedy from the mean"),
         ),
-        Row("token accuracy", written("{token_accuracy:.1%}")),
+        Row("token accuracy", written("{token_accuracy:.1%}"), remark("{accuracy_at}")),
         Row("BLEU", value("bleu", 1), remark("{bleu_signature}")),
         Row(
             "same label nearest",
@@ -222,23 +284,64 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
             remark("median rank {retrieval_rank:,.0f}; chance {retrieval_chance_at_10:.2%}"),
         ),
     ),
+    "what comes back, as music": (
+        Row(
+            "rate of these items, in bits",
+            value("accuracy_bits", 1),
+            remark("bits a {noun}, of {accuracy_items:,} {noun}s, {accuracy_tokens:,} tokens"),
+        ),
+        Row(
+            "commonest token",
+            _share("accuracy_floor"),
+            remark("the floor of every accuracy: who always writes {accuracy_floor_token}"),
+        ),
+        *_way("teacher-forced", "teacher_forced"),
+        *_way("free-running", "free_running"),
+        *_way("MusicVAE's protocol", "musicvae"),
+        Row(
+            "rhythm",
+            _share("free_running_rhythm"),
+            _with_bits("free-running; hold, off or onset, of drums struck or not"),
+        ),
+        Row(
+            "pitch",
+            _share("free_running_pitch"),
+            _with_bits(
+                "free-running; of {free_running_onsets_told:,} true onsets where an onset is "
+                "written, of {onsets:,} in all"
+            ),
+        ),
+        Row(
+            "onset and pitch, F1",
+            _share("note_f1"),
+            _with_bits(
+                "free-running; precision {note_precision:.1%}, recall {note_recall:.1%} of "
+                "{note_true:,} notes"
+            ),
+        ),
+        Row(
+            "and end step, F1",
+            _share("duration_f1"),
+            _with_bits("free-running; equal onset, pitch and end step, drums left out"),
+        ),
+        Row("drums, F1", _share("drums_f1"), _with_bits("free-running; {drums_each}")),
+    ),
     "what is written from the prior": (
         Row(
             "samples under the LM",
             value("samples_model_nll", 2),
-            remark("nats a token; held-out sentences {samples_model_nll_held_out:.2f}"),
+            remark("nats a token; held-out {noun}s {samples_model_nll_held_out:.2f}"),
         ),
         Row(
             "samples under 3-grams",
             value("samples_nll", 2),
-            remark("nats a token; held-out sentences {samples_nll_held_out:.2f}"),
+            remark("nats a token; held-out {noun}s {samples_nll_held_out:.2f}"),
         ),
         Row(
             "3-grams of the samples",
             value("samples_reverse_nll", 2),
             remark(
-                "on held-out sentences; 3-grams of as many real ones "
-                "{samples_reverse_nll_real:.2f}"
+                "on held-out {noun}s; 3-grams of as many real ones {samples_reverse_nll_real:.2f}"
             ),
         ),
         Row(
@@ -252,7 +355,7 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
         Row(
             "copied from training",
             written("{copied:.1%}"),
-            remark("of held-out sentences {copied_real:.1%}"),
+            remark("of held-out {noun}s {copied_real:.1%}"),
         ),
     ),
 }

@@ -46,9 +46,22 @@ def verdict(figures: Mapping[str, Any]) -> Verdict | None:
     return Verdict("healthy", f"The code is used{seen}: {_use(figures)}.")
 
 
+def _noun(figures: Mapping[str, Any]) -> str:
+    """What an item is called."""
+    return str(figures.get("noun", "sentence"))
+
+
+def _dropped(figures: Mapping[str, Any]) -> str:
+    """What may be kept from the decoder, so that it needs its code."""
+    return "words" if _noun(figures) == "sentence" else "tokens"
+
+
 def _collapsed(figures: Mapping[str, Any]) -> Verdict | None:
     held = figures.get("mutual_information_high", figures.get("kl"))
-    cure = "Raise the floor of free bits, anneal the KL, or drop words from the decoder's input."
+    cure = (
+        f"Raise the floor of free bits, anneal the KL, or drop {_dropped(figures)} from the "
+        "decoder's input."
+    )
     if held is None:
         if figures["active_units"]:
             return None
@@ -56,7 +69,7 @@ def _collapsed(figures: Mapping[str, Any]) -> Verdict | None:
     if held >= LEAST_INFORMATION:
         return None
     return Verdict(
-        "collapsed", f"The code holds at most {held:.2f} nats about its sentence. {cure}"
+        "collapsed", f"The code holds at most {held:.2f} nats about its {_noun(figures)}. {cure}"
     )
 
 
@@ -66,9 +79,9 @@ def _ignored(figures: Mapping[str, Any]) -> Verdict | None:
         return None
     return Verdict(
         "ignored",
-        f"The decoder is deaf to its code: another sentence's code costs {cost:.2f} ± {error:.2f} "
-        f"nats, though {figures['active_units']} of {figures['latent']} units are active. Drop "
-        "words from the decoder's input, or make it weaker.",
+        f"The decoder is deaf to its code: another {_noun(figures)}'s code costs {cost:.2f} ± "
+        f"{error:.2f} nats, though {figures['active_units']} of {figures['latent']} units are "
+        f"active. Drop {_dropped(figures)} from the decoder's input, or make it weaker.",
     )
 
 
@@ -142,5 +155,5 @@ def _use(figures: Mapping[str, Any]) -> str:
             f"of its {figures['kl']:.1f} nats {figures['repayment']:.0%} come back as "
             "reconstruction"
         )
-    cost = f"another sentence's code costs {figures['shuffle_delta_nll']:.1f} nats"
+    cost = f"another {_noun(figures)}'s code costs {figures['shuffle_delta_nll']:.1f} nats"
     return cost if figures.get("kl") is None else f"{cost}, its own holds {figures['kl']:.1f}"

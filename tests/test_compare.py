@@ -167,13 +167,13 @@ def test_the_figure_draws_the_points_and_the_line(
 ) -> None:
     drawn: list[Any] = []
 
-    def draw(*given: Any) -> Any:
-        drawn.append(given)
-        return rate_distortion(*given)
+    def draw(*given: Any, unit: str) -> Any:
+        drawn.append((*given, unit))
+        return rate_distortion(*given, unit=unit)
 
     monkeypatch.setattr(comparing, "rate_distortion", draw)
     found = again(home / "vae", home / "lm", home / "ae")
-    assert drawn == [(found.points, found.line)]
+    assert drawn == [(found.points, found.line, "nats a sentence")]
     picture = tmp_path / "out" / "figures" / "rate_distortion.png"
     assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 

@@ -5,10 +5,14 @@ from pathlib import Path
 from ..errors import Refused
 from .codec import Codec as Codec
 from .codec import Encoded as Encoded
+from .drums import DrumsCodec as DrumsCodec
 from .folder import read_folder
+from .melody import MelodyCodec as MelodyCodec
+from .music import MusicCodec as MusicCodec
 from .text import SentencePieceCodec as SentencePieceCodec
 from .text import TextCodec as TextCodec
 from .text import WordCodec as WordCodec
+from .trio import TrioCodec as TrioCodec
 
 
 def load_codec(folder: Path) -> Codec:

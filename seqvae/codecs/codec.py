@@ -5,6 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+Spans = NDArray[np.int64]
+
 
 class Encoded(NamedTuple):
     """Token ids of one item, and what the codec had to change to express it (zeros left out)."""
@@ -20,12 +25,18 @@ class Codec(ABC):
     """
 
     kind: ClassVar[str]
+    noun: ClassVar[str] = "item"  # what an item is called, for people
     reversible: ClassVar[bool] = False  # whether decode gives back all that encode was given
     vocab: int
+    length: int | None = None  # tokens of every item, where items have no end token
+    allowed: Spans | None = None  # ids (first, last + 1) at each position, in turn (P, 2)
 
     @abstractmethod
     def encode(self, item: Any) -> Encoded:
-        """One item -> its ids (with EOS, without BOS) and a loss report. Raises `Refused`."""
+        """One item -> its ids (with EOS or of fixed length, without BOS) and a loss report.
+
+        Raises `Refused` with the reason.
+        """
 
     @abstractmethod
     def decode(self, ids: Iterable[int]) -> Any:
@@ -34,6 +45,10 @@ class Codec(ABC):
     @abstractmethod
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """The ids as strings a person can read, one each."""
+
+    def show(self, item: Any) -> str:
+        """The item as a line that a person can read."""
+        return str(item)
 
     @abstractmethod
     def save(self, folder: Path) -> None:

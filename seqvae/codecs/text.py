@@ -52,6 +52,7 @@ TRAINER: dict[str, Any] = {
 class TextCodec(Codec, ABC):
     """What text codecs share: which lines they refuse, and how any ids end and are cleaned."""
 
+    noun: ClassVar[str] = "sentence"
     cures: ClassVar[Mapping[str, str]] = {
         "blank": "give at least one visible character.",
         "NUL byte": "remove it; text files hold none, so the file may be binary or UTF-16.",

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..decoders.sequence import SequenceDecoder
 from ..errors import Refused
-from ..generate import Choose, beam, generate, greedy, sampler
+from ..generate import Choose, Form, beam, generate, greedy, sampler
 
 AT_ONCE = 256  # items encoded or written together
 LONGEST = 256  # tokens, where neither recipe nor caller says: what `seqvae prepare` keeps
@@ -23,6 +23,7 @@ class Decoding:
         temperature, top_k, top_p: draw, from a flatter or sharper and cut distribution.
         length: the most tokens to write; None: as many as the model was trained on.
         seed: of the draws.
+        together: one noise for all codes, which then differ by the code and not by dice.
 
     >>> Decoding(top_p=0.9).drawn, Decoding().drawn
     (True, False)
@@ -34,6 +35,7 @@ class Decoding:
     top_p: float | None = None
     length: int | None = None
     seed: int = 0
+    together: bool = False
 
     def __post_init__(self) -> None:
         if self.beam is not None and self.drawn:
@@ -51,22 +53,23 @@ class Decoding:
         return not (self.temperature is None and self.top_k is None and self.top_p is None)
 
     def write(
-        self, decoder: SequenceDecoder, parts: Iterable[Tensor], longest: int = LONGEST
+        self, decoder: SequenceDecoder, parts: Iterable[Tensor], form: Form
     ) -> Iterator[list[list[int]]]:
         """Codes, a part (N, D) at a time -> the tokens of each part, at most `length` an item.
 
-        One stream of draws runs through all parts.
+        One stream of draws runs through all parts. What has no end token keeps its own length.
         """
-        length = longest if self.length is None else self.length
+        if self.length is not None and form.end is not None:
+            form = form._replace(length=self.length)
         choose: Choose | None = None
         for z in parts:
             choose = choose or self._choose(z.device)
-            yield self._part(decoder, z, length, choose).tolist()
+            yield self._part(decoder, z, form, choose).tolist()
 
-    def _part(self, decoder: SequenceDecoder, z: Tensor, length: int, choose: Choose) -> Tensor:
+    def _part(self, decoder: SequenceDecoder, z: Tensor, form: Form, choose: Choose) -> Tensor:
         if self.beam is not None:
-            return beam(decoder, z, length=length, width=self.beam)[0]
-        return generate(decoder, z, length=length, choose=choose)
+            return beam(decoder, z, width=self.beam, **form._asdict())[0]
+        return generate(decoder, z, choose=choose, **form._asdict())
 
     def _choose(self, device: torch.device) -> Choose:
         if not self.drawn:
@@ -76,6 +79,7 @@ class Decoding:
             top_k=self.top_k,
             top_p=self.top_p,
             seed=self.seed,
+            together=self.together,
             device=device,
         )
 

@@ -13,6 +13,8 @@ from ..codecs.codec import Codec
 from ..data import InMemory, collate
 from ..decoders.sequence import SequenceDecoder
 from ..errors import Refused
+from ..generate import Form, form_of
+from ..infer import settle
 from ..latent import PATHS, path
 from ..randomness import seeded
 from ..recipe import Recipe, unknown
@@ -65,9 +67,9 @@ class Explorer:
         return int(self.recipe["latent"])
 
     @property
-    def longest(self) -> int:
-        """The most tokens of an item it was trained on, and so of one it writes unless told."""
-        return int(self.recipe["data"].get("max_tokens", LONGEST))
+    def form(self) -> Form:
+        """What it writes: as many tokens as an item it was trained on may have, unless told."""
+        return form_of(self.codec, int(self.recipe["data"].get("max_tokens", LONGEST)))
 
     @torch.no_grad()
     def encode(self, items: Sequence[Any], *, sample: bool = False, seed: int = 0) -> Tensor:
@@ -88,7 +90,7 @@ class Explorer:
     @torch.no_grad()
     def stddev(self, items: Sequence[Any]) -> Tensor:
         """Items -> the standard deviation of their posteriors (N, D)."""
-        parts = [self.vae.encoder(self._batch(part)).stddev.cpu() for part in _parts(items)]
+        parts = [self.vae.encoder(self.batch(part)).stddev.cpu() for part in _parts(items)]
         return torch.cat(parts) if parts else torch.zeros(0, self.latent)
 
     def decode(self, z: Tensor, decoding: Decoding = GREEDY) -> list[Any]:
@@ -102,6 +104,21 @@ class Explorer:
                 f"{self.latent} numbers for each item."
             )
         return list(self._written(torch.split(z, AT_ONCE), decoding))
+
+    def write(self, z: Tensor, decoding: Decoding = GREEDY) -> list[list[int]]:
+        """Codes (N, D) -> the ids the decoder writes, padded behind an end token."""
+        parts = (part.to(self._device) for part in torch.split(z, AT_ONCE))
+        return [ids for part in decoding.write(self._decoder(), parts, self.form) for ids in part]
+
+    def settle(self, items: Sequence[Any], z: Tensor) -> Tensor:
+        """Codes (N, D) moved until greedy decoding gives their items back   (`infer.settle`)."""
+        return settle(self.vae, self.batch(items), z.to(self._device)).cpu()
+
+    @torch.no_grad()
+    def cost(self, items: Sequence[Any], *, samples: int = 8, seed: int = 0) -> Tensor:
+        """-ELBO of each item (N,), nats, from so many samples of its posterior."""
+        with seeded(seed):
+            return -self.vae.log_weights(self.batch(items), samples).mean(0).cpu()
 
     def sample(self, count: int = 1, decoding: Decoding = GREEDY) -> list[Any]:
         """Items from codes drawn from the prior, by `decoding.seed`.
@@ -188,15 +205,16 @@ class Explorer:
 
     def _written(self, codes: Iterable[Tensor], decoding: Decoding) -> Iterator[Any]:
         parts = (part.to(self._device) for part in codes)
-        for written in decoding.write(self._decoder(), parts, self.longest):
+        for written in decoding.write(self._decoder(), parts, self.form):
             yield from map(self.codec.decode, written)
 
-    def _batch(self, items: Sequence[Any]) -> Batch:
+    def batch(self, items: Sequence[Any]) -> Batch:
+        """Items as the networks read them."""
         encoded = InMemory([self.codec.encode(item).ids for item in items])
         return collate(encoded, range(len(items))).to(self._device)
 
     def _codes(self, items: Sequence[Any], sample: bool) -> Tensor:
-        q = self.vae.encoder(self._batch(items))
+        q = self.vae.encoder(self.batch(items))
         return (q.rsample() if sample else q.mean).cpu()
 
 
@@ -218,13 +236,14 @@ def show(explorer: Explorer, given: Sequence[Any]) -> str:
     Nothing is written much longer than the items, for an untrained model finds no end. A language
     model has no code to reconstruct from, and draws instead.
     """
+    shown = explorer.codec.show
     length = 2 * max(len(explorer.codec.encode(item).ids) for item in given)
     greedy = Decoding(length=length)
-    samples = "".join(f"{item}\n" for item in explorer.sample(len(given), greedy))
+    samples = "".join(f"{shown(item)}\n" for item in explorer.sample(len(given), greedy))
     if explorer.latent == 0:
         return samples
     pairs = zip(given, explorer.reconstruct(given, greedy), strict=True)
-    reconstructed = "".join(f"{item}\n  -> {again}\n" for item, again in pairs)
+    reconstructed = "".join(f"{shown(item)}\n  -> {shown(again)}\n" for item, again in pairs)
     return f"{reconstructed}\n{samples}"
 
 

@@ -8,5 +8,6 @@ from .codes import Codes as Codes
 from .codes import encode_all as encode_all
 from .listening import fed_noise as fed_noise
 from .listening import shuffled as shuffled
+from .music import music as music
 from .pricing import prices as prices
 from .retrieval import retrieval as retrieval

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..data import Items, collate
+from ..data import Items, Rows, collate
 from ..distributions import has_density, kl, kl_per_dimension
 from ..errors import Refused
 from ..randomness import seeded
@@ -35,6 +35,15 @@ class Codes:
     @property
     def latent(self) -> int:
         return self.z.shape[-1]
+
+
+class Back(NamedTuple):
+    """Items by row, and what is written greedily from the means of their posteriors, as ids."""
+
+    rows: Rows
+    originals: list[list[int]]
+    written: list[list[int]]
+    longest: int
 
 
 def device_of(vae: VAE) -> torch.device:

@@ -87,14 +87,18 @@ def by_position(gain: Tensor, length: Tensor) -> tuple[list[float], list[int]]:
     return (total / count).tolist(), count.tolist()
 
 
-def where(gain: Tensor, length: Tensor, name: str = "gain") -> dict[str, Any]:
+def where(
+    gain: Tensor, length: Tensor, name: str = "gain", *, ends: bool = True
+) -> dict[str, Any]:
     """Where in a sequence z helps: nats by position, and the share of three parts of it.
+
+    Of two parts where no token `ends` it, as in windows of music.
 
     A code that holds the first words and the length only (Bosc and Vincent, 2020) gains at the
     first tokens and at the end token, and nothing between.
     """
     place = positions(length)
-    end = place == (length - 1).repeat_interleave(length)
+    end = (place == (length - 1).repeat_interleave(length)) & ends
     first = (place < FIRST) & ~end
     total = float(gain.double().sum())
     by_item = torch.zeros(len(length), dtype=torch.float64)
@@ -102,7 +106,8 @@ def where(gain: Tensor, length: Tensor, name: str = "gain") -> dict[str, Any]:
     sure = float(by_item.mean()) > 2 * standard_error(by_item)
     means, counts = by_position(gain, length)
     found: dict[str, Any] = {f"{name}_by_position": means, f"{name}_position_items": counts}
-    for part, chosen in (("first", first), ("end", end), ("rest", ~(first | end))):
+    parts = {"first": first, **({"end": end} if ends else {}), "rest": ~(first | end)}
+    for part, chosen in parts.items():
         found[f"{name}_tokens_{part}"] = float(chosen.double().mean())
         if sure:  # a loss has no shares, nor has noise
             found[f"{name}_share_{part}"] = float(gain[chosen].double().sum()) / total

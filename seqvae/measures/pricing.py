@@ -33,11 +33,9 @@ def prices(bound: Bound, items: Items, codec: Codec | None = None) -> dict[str, 
         "perplexity_from": bound.name,
         "perplexity_per_token": perplexity(total, tokens),
     }
-    if codec is None:
+    if codec is None or not isinstance(codec.decode(items[rows[0]].tolist()), str):
         return found
     texts = [codec.decode(items[row].tolist()) for row in rows]
-    if not all(isinstance(text, str) for text in texts):
-        return found
     words = sum(len(text.split()) + 1 for text in texts)
     found["perplexity_per_word"] = perplexity(total, words)
     unspelt = why_no_bytes(codec, items, rows, texts)

@@ -12,12 +12,12 @@ from torch import Tensor
 from ..codecs import Codec, WordCodec
 from ..data import InMemory, Items, Rows, in_batches, spread
 from ..errors import Refused, check_sizes
-from ..generate import Choose, generate, greedy, sampler
+from ..generate import Choose, Form, form_of, generate, greedy, sampler
 from ..ngram import NGram
 from ..randomness import seeded
 from ..tokens import EOS, PAD, UNK
 from ..vae import VAE
-from .codes import device_of, score_with
+from .codes import Back, device_of, score_with
 
 COUNTED = 20_000  # training items that the n-gram model learns from
 SEARCHED = 2_000_000  # training items that copies are looked for among
@@ -32,31 +32,45 @@ class Written(NamedTuple):
 
 
 @torch.no_grad()
+def write_back(vae: VAE, codec: Codec, items: Items, rows: Rows, *, size: int = 64) -> Back:
+    """These items, the shortest first, and what comes back of each."""
+    if len(rows) == 0:
+        raise Refused("no items to reconstruct: give at least one row.")
+    vae.eval()
+    longest = int(items.lengths[rows].max())
+    form = _form(codec, items, rows, longest)
+    places: list[Tensor] = []
+    originals: list[list[int]] = []
+    written: list[list[int]] = []
+    for batch in in_batches(items, rows, size):
+        z = vae.encoder(batch.to(device_of(vae))).mean
+        places.append(batch.item)
+        originals += _trimmed(batch.x)
+        written += _write(vae, [z], form, greedy)
+    return Back(torch.cat(places).numpy(), originals, written, longest)
+
+
 def reconstruction(
     vae: VAE, codec: Codec, items: Items, rows: Rows, *, size: int = 64
 ) -> dict[str, Any]:
-    """How much of these items comes back, greedily, from the means of their posteriors.
+    """How much of these items comes back, greedily, from the means of their posteriors."""
+    return agreement(codec, write_back(vae, codec, items, rows, size=size))
+
+
+def agreement(codec: Codec, back: Back) -> dict[str, Any]:
+    """How much of some items has come back.
 
     `exact_match` is a share of items; `token_accuracy` the share of places that agree, of the
     places of the longer of original and reconstruction, over all items, EOS counted. Text has
     corpus BLEU besides (Papineni et al., 2002; Post, 2018), which is 0 where no item has 4 words.
     An item with an unknown token cannot come back exactly: no UNK is ever written.
     """
-    if len(rows) == 0:
-        raise Refused("no items to reconstruct: give at least one row.")
-    vae.eval()
-    longest = int(items.lengths[rows].max())
-    originals: list[list[int]] = []
-    written: list[list[int]] = []
-    for batch in in_batches(items, rows, size):
-        z = vae.encoder(batch.to(device_of(vae))).mean
-        originals += _trimmed(batch.x)
-        written += _write(vae, [z], longest, greedy, _ends(items, rows))
-    how = f"greedy from the posterior mean, at most {longest} tokens, on {len(rows):,} items"
+    count = len(back.originals)
+    how = f"greedy from the posterior mean, at most {back.longest} tokens, on {count:,} items"
     return {
-        **_agreement(originals, written),
-        **_bleu(codec, originals, written),
-        "reconstruction_items": len(rows),
+        **_agreement(back.originals, back.written),
+        **_bleu(codec, back.originals, back.written),
+        "reconstruction_items": count,
         "reconstruction_decoding": f"{how}; {NEVER}",
     }
 
@@ -74,9 +88,9 @@ def _bleu(
     codec: Codec, originals: Sequence[list[int]], written: Sequence[list[int]]
 ) -> dict[str, Any]:
     """Corpus BLEU, 0 to 100, with the signature that says how; nothing for what is no text."""
-    references, texts = (list(map(codec.decode, ids)) for ids in (originals, written))
-    if not all(isinstance(text, str) for text in references):
+    if not isinstance(codec.decode(originals[0]), str):
         return {}
+    references, texts = (list(map(codec.decode, ids)) for ids in (originals, written))
     from sacrebleu.metrics.bleu import BLEU  # what only measures must not slow down every import
 
     # Words are tokens already. `force` only hushes a warning about text that looks so.
@@ -112,9 +126,11 @@ def samples(
     count = min(count, len(held_out), len(train))
     check_sizes(count=count, size=size)
     real = _taken(held_out, count)
-    ids, decoding = _draw(vae, held_out, train, count, seed, size)
+    longest = int(max(held_out.lengths.max(), train.lengths.max()))
+    form = _form(codec, held_out, (0,), longest)
+    ids, decoding = _draw(vae, form, count, seed, size)
     figures = {"samples": count, "samples_decoding": decoding}
-    if _ends(held_out):
+    if form.end is not None:
         figures["samples_ended"] = sum(EOS in written for written in ids) / count
     figures |= _counted(codec.vocab, ids, real, train)
     if language_model is not None:
@@ -125,20 +141,17 @@ def samples(
     return Written(figures | _copies(ids, real, train), ids)
 
 
-def _draw(
-    vae: VAE, held_out: Items, train: Items, count: int, seed: int, size: int
-) -> tuple[list[list[int]], str]:
+def _draw(vae: VAE, form: Form, count: int, seed: int, size: int) -> tuple[list[list[int]], str]:
     """The samples, and how they were made, for a reader."""
     vae.eval()
     device = device_of(vae)
-    longest = int(max(held_out.lengths.max(), train.lengths.max()))
     with seeded(seed):
         z = vae.prior().sample((count,)).to(device)
     choose = sampler(seed=seed, device=device)
-    ids = _write(vae, z.split(size), longest, choose, _ends(held_out))
+    ids = _write(vae, z.split(size), form, choose)
     return ids, (
         f"{count:,} codes from the prior, seed {seed}; tokens drawn at temperature 1 without "
-        f"top-k or top-p, at most {longest} an item; {NEVER}"
+        f"top-k or top-p, at most {form.length} an item; {NEVER}"
     )
 
 
@@ -213,18 +226,17 @@ def _taken(items: Items, count: int) -> list[list[int]]:
     return [items[int(row)].tolist() for row in spread(len(items), count)]
 
 
-def _ends(items: Items, rows: Sequence[int] | Rows = (0,)) -> bool:
-    """Whether items say where they end; windows of music do not."""
-    return int(items[int(rows[0])][-1]) == EOS
+def _form(codec: Codec, items: Items, rows: Sequence[int] | Rows, longest: int) -> Form:
+    """What is written: it ends as these items do, if the codec does not say how."""
+    form = form_of(codec, longest)
+    ends = int(items[int(rows[0])][-1]) == EOS
+    return form if ends else form._replace(end=None)
 
 
-def _write(
-    vae: VAE, parts: Sequence[Tensor], length: int, choose: Choose, ends: bool
-) -> list[list[int]]:
+def _write(vae: VAE, parts: Sequence[Tensor], form: Form, choose: Choose) -> list[list[int]]:
     """Codes, a part (N, D) at a time -> ids of every code, with EOS and without padding."""
     decoder: Any = vae.decoder
-    end = EOS if ends else None
-    written = (generate(decoder, z, length=length, choose=choose, end=end) for z in parts)
+    written = (generate(decoder, z, choose=choose, **form._asdict()) for z in parts)
     return [ids for part in written for ids in _trimmed(part)]
 
 

@@ -1,0 +1,171 @@
+"""What the codecs of music share: a clip as one token a step and voice, on a grid."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from ..clips import Clip, Feel, Grid
+from ..errors import Refused
+from ..midi import TICKS
+from ..tokens import SPECIAL
+from .codec import Codec, Encoded
+from .folder import Saved, read_folder, write_folder
+from .voices import Ids, Lane, Timing, Voice
+
+LIST = "tokens.txt"  # the data file: what every id says
+NAMES = ("<pad>", "<unk>", "<s>", "</s>")
+
+
+class MusicCodec(Codec):
+    """A clip <-> ids: at each step of the grid one token of every voice, in order.
+
+    Each voice has a range of ids of its own, so that a position says which ids may stand there.
+    A clip is a fixed number of ids: there is no end token.
+
+    Arguments:
+        grid: bars of a metre, steps a beat.
+        voices: what sounds together.
+    """
+
+    noun: ClassVar[str] = "window"
+
+    def __init__(self, grid: Grid, voices: Sequence[Voice]) -> None:
+        grid.check()
+        self.grid = grid
+        self.voices = list(voices)
+        self.firsts = np.cumsum([SPECIAL, *(voice.size for voice in voices)]).tolist()
+        self.vocab = int(self.firsts.pop())
+        self.length: int = grid.length * len(self.voices)
+        spans = zip(self.firsts, self.voices, strict=True)
+        self.allowed: Ids = np.array([(first, first + voice.size) for first, voice in spans])
+
+    @property
+    def parts(self) -> list[str]:
+        """The names of the voices."""
+        return [voice.part for voice in self.voices]
+
+    def encode(self, item: Any) -> Encoded:
+        if not isinstance(item, Clip):
+            raise Refused(f"a music codec encodes clips, not {type(item).__name__}: {item!r:.60}.")
+        steps = round(item.length * self.grid.steps / item.ticks_per_beat)
+        if steps > self.grid.length:
+            raise Refused(
+                f"a clip of {steps} steps; this codec holds {self.grid.length}, {self.grid.bars} "
+                f"bars of {self.grid.metre}. Cut it first."
+            )
+        lanes = self.lanes(item, self.grid.length)
+        lost = sum((lane.lost for lane in lanes), Counter[str]())
+        lost["rest added at the end"] = self.grid.length - steps
+        [ids] = self.windows(lanes, np.zeros(1, np.int64))
+        return Encoded(ids.tolist(), {name: count for name, count in lost.items() if count})
+
+    def lanes(self, clip: Clip, steps: int) -> list[Lane]:
+        """Every voice over so many steps of a clip, which may be a whole song."""
+        timing = self.timing(clip, steps)
+        return [voice.write(clip.part(voice.part), timing) for voice in self.voices]
+
+    def windows(self, lanes: Sequence[Lane], starts: Ids) -> Ids:
+        """The ids of the windows that begin at these steps (N, length); rests behind the end."""
+        at = starts[:, None] + np.arange(self.grid.length)
+        columns = [
+            first + _taken(lane, at) for first, lane in zip(self.firsts, lanes, strict=True)
+        ]
+        return np.stack(columns, axis=2).reshape(len(starts), -1)
+
+    def decode(self, ids: Iterable[int], feel: Feel | None = None) -> Clip:
+        """Any ids -> a clip; ids of another voice's range, or none, change nothing.
+
+        With a feel (T, C) the notes are played as it says.
+        """
+        timing = Timing(TICKS / self.grid.steps, self.grid.length, 0.0)
+        lanes = self._split(ids)
+        feels = [None] * len(lanes) if feel is None else self._split_feel(feel)
+        parts = {
+            voice.part: voice.read(tokens, timing, own)
+            for voice, tokens, own in zip(self.voices, lanes, feels, strict=True)
+        }
+        length = self.grid.length * TICKS // self.grid.steps
+        return Clip(parts, length, TICKS, self.grid.metre)
+
+    def feel(self, clip: Clip) -> Feel:
+        """How a clip is played, beside its ids: (T, C), a column a voice, nine for drums."""
+        timing = self.timing(clip, self.grid.length)
+        feels = [voice.feel(clip.part(voice.part), timing) for voice in self.voices]
+        velocity = np.concatenate([feel.velocity for feel in feels], axis=1)
+        return Feel(velocity, np.concatenate([feel.shift for feel in feels], axis=1))
+
+    def timing(self, clip: Clip, steps: int) -> Timing:
+        """How the grid's steps lie in a clip."""
+        ms = 6e4 / clip.qpm / clip.ticks_per_beat
+        return Timing(clip.ticks_per_beat / self.grid.steps, steps, ms)
+
+    def transposed(self, semitones: int) -> Ids:
+        """Id -> the id of the same so many semitones higher (V,), octaves folded into range."""
+        own = [
+            first + voice.transposed(semitones)
+            for first, voice in zip(self.firsts, self.voices, strict=True)
+        ]
+        return np.concatenate([np.arange(SPECIAL), *own])
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        return [self._names[i] if 0 <= i < self.vocab else NAMES[1] for i in map(int, ids)]
+
+    @cached_property
+    def _names(self) -> list[str]:
+        several = len(self.voices) > 1
+        own = (
+            f"{voice.part} {voice.name(token)}" if several else voice.name(token)
+            for voice in self.voices
+            for token in range(voice.size)
+        )
+        return [*NAMES, *own]
+
+    def show(self, item: Any) -> str:
+        return " ".join(self.tokens(self.encode(item).ids))
+
+    def _split(self, ids: Iterable[int]) -> list[Ids]:
+        """Ids -> the tokens of every voice (T,), 0 where an id is none of them."""
+        whole = np.zeros(self.length, np.int64)
+        given = np.fromiter(ids, dtype=np.int64)[: self.length]
+        whole[: len(given)] = given
+        lanes = []
+        columns = whole.reshape(-1, len(self.voices)).T
+        for column, (first, end) in zip(columns, self.allowed, strict=True):
+            lanes.append(np.where((column >= first) & (column < end), column - first, 0))
+        return lanes
+
+    def _split_feel(self, feel: Feel) -> list[Feel]:
+        edges = np.cumsum([voice.width for voice in self.voices])[:-1]
+        velocity, shift = (np.split(column, edges, axis=1) for column in feel)
+        return [Feel(*both) for both in zip(velocity, shift, strict=True)]
+
+    # --- on disk ---
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments that make the same codec again."""
+        return {"steps": self.grid.steps, "metre": str(self.grid.metre), "bars": self.grid.bars}
+
+    def save(self, folder: Path) -> None:
+        data = "".join(f"{i}\t{name}\n" for i, name in enumerate(self._names)).encode()
+        write_folder(folder, Saved(self.kind, self.settings(), data), LIST)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        settings = read_folder(folder).settings
+        try:
+            return cls(**settings)
+        except (TypeError, ValueError) as error:
+            raise Refused(f"{folder}/codec.json is damaged ({error}). Copy it again.") from error
+
+
+def _taken(lane: Lane, at: Ids) -> Ids:
+    """A lane's tokens at steps (N, T), the first of each row as a window's opening."""
+    last = len(lane.tokens)
+    rest = np.append(lane.tokens, 0)
+    taken = rest[np.minimum(at, last)]
+    taken[:, 0] = np.append(lane.opening, 0)[np.minimum(at[:, 0], last)]
+    return taken

@@ -1,0 +1,148 @@
+"""What people do with MIDI files and a model that knows music: windows in, songs out."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .album import clip_song
+from .clips import NOTHING, Clip, join, split, ties
+from .codecs.music import MusicCodec
+from .corpus import Corpus
+from .explore import Decoding, Explorer
+from .midi import TICKS, Song, Source, read
+from .morph import agreement, music_codec
+from .pieces import Piece, phrase, whole
+
+
+class Window(NamedTuple):
+    """A window of a song: its file, the bar it begins in (from 1), its music."""
+
+    file: str
+    bar: int
+    clip: Clip
+
+
+class Again(NamedTuple):
+    """A song with its part as the decoder writes it, and how much of the part came back (F1)."""
+
+    piece: Piece
+    song: Song
+    f1: float
+
+
+def windows(explorer: Explorer, source: Source, asked: str | None = None) -> list[Window]:
+    """A song as the model reads it, one window after the other, the silent ones left out.
+
+    Raises `MidiError` or `NoPart` for a file that cannot be read or lacks what the run knows.
+    """
+    codec = music_codec(explorer)
+    found = whole(read(source), codec, asked)
+    length = codec.grid.length * TICKS // codec.grid.steps
+    bars = found.song.bars.start * (TICKS / found.song.ticks_per_beat)
+    clips = enumerate(split(found.clip, codec.grid))
+    return [
+        Window(found.name, int((bars <= place * length + 1).sum()), clip)
+        for place, clip in clips
+        if clip.notes
+    ]
+
+
+def encode(
+    explorer: Explorer, source: Source, asked: str | None = None, **draw: Any
+) -> Iterator[dict[str, Any]]:
+    """Rows of plain data, one a window: file, bar, z, sigma."""
+    found = windows(explorer, source, asked)
+    clips = [window.clip for window in found]
+    codes, widths = explorer.encode(clips, **draw), explorer.stddev(clips)
+    for window, z, sigma in zip(found, codes.tolist(), widths.tolist(), strict=True):
+        yield {"file": window.file, "bar": window.bar, "z": z, "sigma": sigma}
+
+
+def reconstruct(
+    explorer: Explorer, source: Source, decoding: Decoding, asked: str | None = None
+) -> Again:
+    """A song whose part is what the decoder makes of its codes; everything else as it was."""
+    codec = music_codec(explorer)
+    found = whole(read(source, channels=True), codec, asked)
+    clips = split(found.clip, codec.grid)
+    ids = explorer.write(explorer.encode(clips), decoding)
+    feels = [codec.feel(clip) for clip in clips]
+    written = [codec.decode(each, feel) for each, feel in zip(ids, feels, strict=True)]
+    again = join(written, ties(found.clip, codec.grid)).cut(0, found.clip.length)
+    grid = codec.grid._replace(bars=1)
+    f1 = agreement(found.clip, again, grid)
+    return Again(found, _put_back(found, again.rescaled(found.song.ticks_per_beat)), f1)
+
+
+def _put_back(found: Piece, again: Clip) -> Song:
+    """The song with the notes of its parts replaced; a part of several tracks is on its first."""
+    tracks = list(found.song.tracks)
+    for name, part in found.parts.items():
+        first, *rest = part.tracks
+        tracks[first] = replace(tracks[first], notes=again.part(name))
+        for other in rest:
+            tracks[other] = replace(tracks[other], notes=NOTHING)
+    return replace(found.song, tracks=tracks)
+
+
+def songs(clips: Iterable[Clip]) -> Iterator[Song]:
+    """Clips as songs, played by the first program, on channel 10 where they are drums."""
+    return (clip_song(clip, {}) for clip in clips)
+
+
+def corpus_windows(corpus: Corpus, split_name: str) -> Iterator[Clip]:
+    """The windows of a prepared corpus, each with its file and bar in `about`."""
+    items = corpus.split(split_name)
+    about = _provenance(corpus.folder / "songs.tsv", split_name)
+    for row in range(len(items)):
+        clip = corpus.codec.decode(items[row].tolist())
+        yield replace(clip, about=about.get(row, {}))
+
+
+def _provenance(path: Path, split_name: str) -> dict[int, dict[str, str]]:
+    """Row -> its file and bar, as `seqvae prepare midi` noted them; nothing where it did not."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="") as file:
+        songs = [row for row in csv.DictReader(file, delimiter="\t") if row["split"] == split_name]
+    return {
+        int(song["row"]) + place: {"file": Path(song["file"]).name, "bar": str(bar)}
+        for song in songs
+        for place, bar in enumerate(_numbers(song["bars"]))
+    }
+
+
+def _numbers(spans: str) -> Iterator[int]:
+    """Numbers from "4-6,9".
+
+    >>> list(_numbers("4-6,9"))
+    [4, 5, 6, 9]
+    """
+    for span in filter(None, spans.split(",")):
+        first, _, last = span.partition("-")
+        yield from range(int(first), int(last or first) + 1)
+
+
+def described(codec: MusicCodec, clip: Clip) -> str:
+    """A clip on one line: where it is from, and its tokens."""
+    where = f"{clip.about['file']} bar {clip.about['bar']}: " if "file" in clip.about else ""
+    return where + codec.show(clip)
+
+
+def neighbours(
+    explorer: Explorer,
+    source: Source,
+    corpus: Corpus,
+    split_name: str,
+    count: int,
+    asked: str | None = None,
+    bar: int | None = None,
+) -> list[tuple[str, float]]:
+    """The windows of a corpus whose codes lie nearest to a song's phrase, and how far."""
+    codec = music_codec(explorer)
+    found = phrase(read(source), codec, codec.grid.bars, at=bar, asked=asked)
+    home = split(found.clip, codec.grid)[0]
+    near = explorer.neighbours(home, corpus_windows(corpus, split_name), count)
+    return [(described(codec, clip), distance) for clip, distance in near]
