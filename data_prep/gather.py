@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -21,7 +22,7 @@ from .plan import Tell, line_hash
 from .scan import exact_thresholds
 from .songblocks import SongPlan, block_path, read_records
 from .songs import Placed
-from .windows import UNREAD, Keys, Record
+from .windows import UNREAD, Keys, Record, hashed
 
 FRACTION = 0.05  # of the songs, in valid and in test, unless told
 NOWHERE = "in no split"  # the row of files whose split nobody can tell
@@ -84,7 +85,7 @@ class Tally:
 
     def _take_used(self, made: Record) -> None:
         self.lost.update(made.lost)
-        for name in ("notes", "padded", "converted", "repeats"):
+        for name in ("notes", "padded", "converted"):
             self.counts[name] += made.about[name]
         self.counts["mended"] += "repairs" in made.about
         for part, how in made.about["parts"].items():
@@ -165,9 +166,11 @@ class Gathering:
         if not (first or second) or not hashes:
             return 0, 0
         if len(set(hashes)) < 2:
+            discard(self.out)
             raise Refused(
                 f"only one distinct song with windows ({len(hashes)} files): nothing to split. "
-                "Give more songs, or train on all: --valid-fraction 0 --test-fraction 0"
+                "Give more songs, or train on all: --valid-fraction 0 --test-fraction 0. "
+                f"Deleted what was begun in {self.out}."
             )
         return exact_thresholds(hashes, first, second)
 
@@ -247,6 +250,7 @@ class Gathering:
 
     def _packed(self, made: Record, place: Place, kept: Mask) -> Packed:
         ids = made.ids(self.codec, kept)
+        self.tally.counts["repeats"] += len(ids) - len(np.unique(hashed(ids)))
         lengths = np.full(len(ids), ids.shape[1], np.int32)
         if place.label is None:
             return Packed(ids.astype(np.int32).ravel(), lengths)
@@ -287,6 +291,14 @@ class Gathering:
         labels = None if self.options.label is None else list(self.label_ids)
         files = {split: found for split, found in blocks.items() if found}
         write_manifest(self.out, files, codec, labels, about)
+
+
+def discard(out: Path) -> None:
+    """Take back an unusable corpus, so that nothing stands in the way of the next attempt."""
+    for name in ("blocks", *SPLITS, "codec"):
+        shutil.rmtree(out / name, ignore_errors=True)
+    for name in ("songs.tsv", "plan.json"):
+        (out / name).unlink(missing_ok=True)
 
 
 def _together(packs: Sequence[Packed]) -> Packed:

@@ -19,12 +19,12 @@ from typing import Any
 
 from seqvae.clips import OTHER_METRES
 from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec, TrioCodec, load_codec
-from seqvae.corpus import SPLITS, file_sha256
+from seqvae.corpus import file_sha256
 from seqvae.errors import Refused, check_sizes
 from seqvae.midi import Song
 from seqvae.parts import NoPart, find_part
 
-from .gather import NOWHERE, Gathering
+from .gather import NOWHERE, Gathering, discard
 from .plan import Tell
 from .songblocks import (
     FEW,
@@ -321,7 +321,12 @@ def _begin(out: Path, plan: SongPlan, codec: MusicCodec) -> None:
     beside = out / f".codec.{os.getpid()}.part"
     codec.save(beside)
     shutil.rmtree(out / "codec", ignore_errors=True)  # of a run that was killed before its plan
-    beside.rename(out / "codec")
+    try:
+        beside.rename(out / "codec")
+    except OSError:
+        if not (out / "codec" / "codec.json").is_file():
+            raise
+        shutil.rmtree(beside)  # another shard that began at once has put down the same
     write_song_plan(out, plan)
 
 
@@ -375,16 +380,8 @@ def _check_kept(gathering: Gathering) -> None:
         counts[drop.reason] += drop.windows
     worst = max(counts, key=lambda reason: counts[reason], default="")
     one = next((f" {d.file}: {d.detail}." for d in drops if d.reason == worst and d.detail), "")
-    _discard(gathering.out)
+    discard(gathering.out)
     raise Refused(
         f"nothing is left in train. Windows dropped: {said or 'none'}.{one} What would help: "
         f"{CURES.get(worst, 'give other files')}. Deleted what was begun in {gathering.out}."
     )
-
-
-def _discard(out: Path) -> None:
-    """Take back an unusable corpus, so that nothing stands in the way of the next attempt."""
-    for name in ("blocks", *SPLITS, "codec"):
-        shutil.rmtree(out / name, ignore_errors=True)
-    for name in ("songs.tsv", "plan.json"):
-        (out / name).unlink(missing_ok=True)

@@ -7,7 +7,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ class File(NamedTuple):
         try:
             if self.member is None:
                 return Path(self.path).read_bytes()
-            with _archive(self.path).open(self.member) as file:
+            with _archive(self.path, Path(self.path).stat().st_mtime_ns).open(self.member) as file:
                 return file.read(limit + 1)  # whatever its header claims
         except OSError as error:
             raise Refused(f"{self.name}: {error.strerror or error}.") from error
@@ -56,9 +56,9 @@ class File(NamedTuple):
             raise Refused(f"{self.name}: the archive is damaged or locked ({error}).") from error
 
 
-@cache
-def _archive(path: str) -> zipfile.ZipFile:
-    """An archive, opened once a process."""
+@lru_cache(8)
+def _archive(path: str, changed: int) -> zipfile.ZipFile:
+    """An archive, opened once a process as long as it does not change."""
     return zipfile.ZipFile(path)
 
 

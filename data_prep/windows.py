@@ -195,11 +195,7 @@ def _windows(
     kept = ids[struck]
     dropped = {EMPTY: int((~struck).sum()), OTHER_METRE: made.windows - len(at)}
     lost = sum((lane.lost for lane in lanes), Counter[str]())
-    about = {
-        **made.about,
-        "padded": int(padded and struck.any()),
-        "repeats": len(kept) - len(np.unique(hashed(kept))),
-    }
+    about = {**made.about, "padded": int(padded and struck.any())}
     return replace(
         made,
         dropped={reason: count for reason, count in dropped.items() if count},
@@ -216,7 +212,7 @@ def _windows(
 
 def _columns(codec: MusicCodec, ids: Ids) -> Ids:
     """Ids (N, length) as each voice's own tokens (N, T, C)."""
-    return ids.reshape(len(ids), -1, len(codec.voices)) - np.array(codec.firsts)
+    return ids.reshape(-1, codec.grid.length, len(codec.voices)) - np.array(codec.firsts)
 
 
 def _onset(codec: MusicCodec) -> Ids:

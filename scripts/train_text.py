@@ -26,7 +26,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     experiment = recipe.override(recipe.read(arguments.recipe), arguments.set)
-    options = {key: value for key, value in experiment["data"].items() if key != "source"}
+    options = {key: experiment["data"][key] for key in recipe.OF_TEXT if key in experiment["data"]}
     print(prepare_text([arguments.corpus], arguments.run / "corpus", **options))
     with Progress() as progress:
         fit(

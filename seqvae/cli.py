@@ -35,9 +35,11 @@ prepare = typer.Typer(help="Raw files to a prepared corpus, counted.", no_args_i
 app.add_typer(prepare, name="prepare")
 
 SMALL = 300  # ids, as good as any number to try a recipe with
-DOCSTRINGS = "docstrings"  # as a corpus: the embedded one, made where it is used
+EMBEDDED = ("docstrings", "songs")  # corpora that are made where they are used
+SONGS = 300  # as many as the embedded corpus of songs has
 TABLE = """--set 'objective.terms.kl.weight={kind = "linear", share = 0.3}'"""
 
+MUSIC = ("melody", "drums", "trio")  # codecs of a recipe's [data] that read MIDI
 MIDI = (".mid", ".midi", ".kar", ".rmi")  # what names of MIDI files end with
 
 MELODY = "melody"  # the run that morphs MIDI files where none is named
@@ -110,8 +112,9 @@ def train(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RECIPE] [TEXT|PREPARED]",
-            help="A recipe (name or .toml) and/or a corpus (text file, or a prepared folder).",
+            metavar="[RECIPE] [TEXT|MIDI|PREPARED]",
+            help="A recipe (name or .toml) and/or a corpus: a text file, a folder or .zip of MIDI "
+            "files, or a prepared folder.",
         ),
     ] = None,
     out: Annotated[
@@ -132,7 +135,7 @@ def train(
     from . import recipe as recipes
 
     named, corpus = _sort_out(what or [])
-    recipe = _begun(named, corpus, out) if resume else recipes.read(named or recipes.DEFAULT)
+    recipe = _begun(named, corpus, out) if resume else recipes.read(named or _fitting(corpus))
     changes = _changes(settings, seed)
     recipe = recipes.override(recipe, changes)
     if print_recipe:
@@ -164,16 +167,38 @@ def _sort_out(what: list[str]) -> tuple[str | None, str | None]:
     if len(recipe) > 1 or len(corpus) > 1:
         raise Refused(
             f"{' '.join(what)}: name at most one recipe ({', '.join(shipped())}, or a .toml file) "
-            "and one corpus. Several texts make one by: seqvae prepare text FILES --out FOLDER"
+            "and one corpus. Several texts make one by: seqvae prepare text FILES --out FOLDER, "
+            "and folders of MIDI by: seqvae prepare midi FOLDERS --out FOLDER"
         )
     return next(iter(recipe), None), next(iter(corpus), None)
+
+
+def _fitting(corpus: str | None) -> str:
+    """The recipe for a corpus where none is named: melodies for music, else the default."""
+    from .recipe import DEFAULT
+
+    if corpus is None:
+        return DEFAULT
+    manifest = Path(corpus) / "manifest.json"
+    if manifest.is_file():
+        from .codecs import MusicCodec, load_codec
+
+        return MELODY if isinstance(load_codec(Path(corpus) / "codec"), MusicCodec) else DEFAULT
+    return MELODY if corpus == "songs" or _holds_midi(Path(corpus)) else DEFAULT
+
+
+def _holds_midi(path: Path) -> bool:
+    """Whether a corpus that is not prepared is music: a MIDI file, an archive, a folder of such."""
+    if path.is_dir():
+        return any(file.suffix.lower() in MIDI for file in path.rglob("*"))
+    return path.suffix.lower() == ".zip" or _is_midi(str(path))
 
 
 def _check_corpus(word: str) -> None:
     """Refuse a mistyped recipe, and a setting without its --set, for what they are."""
     from .recipe import SECTIONS, TOP, shipped
 
-    if Path(word).exists() or word == DOCSTRINGS:
+    if Path(word).exists() or ".zip/" in word or word in EMBEDDED:
         return
     key, sign, _ = word.partition("=")
     if sign and key.split(".")[0] in (*TOP, *SECTIONS):
@@ -234,18 +259,26 @@ def _corpus(named: str | None, recipe: "Recipe", folder: Path) -> "Corpus":
     source = named or recipe["data"].get("source")
     if source is None:
         raise Refused(
-            "no corpus named: seqvae train corpus.txt --out runs/NAME. To try without one: "
-            "seqvae train demo --out runs/demo"
+            "no corpus named: seqvae train corpus.txt --out runs/NAME, or a folder of MIDI files. "
+            "To try without one: seqvae train demo --out runs/demo"
         )
     place = Path(source)
     if any((place / name).is_file() for name in ("manifest.json", "plan.json")):
         return open_corpus(place)  # which refuses one that is not prepared to its end
     if is_run(place):
         raise _no_corpus(place)
-    if source == DOCSTRINGS and not place.exists():
-        source = str(_write_docstrings(folder / "docstrings.txt"))
+    options = _preparation(recipe)
+    if source in EMBEDDED and not place.exists():
+        source, own = _write_embedded(source, folder)
+        options |= own
     prepared = folder / "corpus"
-    _prepare_text([source], prepared, **_preparation(recipe))
+    music = recipe["data"].get("codec") in MUSIC
+    if not music and source != "-" and _holds_midi(Path(source)) and place.suffix != ".zip":
+        raise Refused(
+            f"{source} holds MIDI files, and the recipe {recipe['name']!r} reads sentences. Name "
+            f"one for music: seqvae train melody {source}"
+        )
+    (_prepare_midi if music else _prepare_text)([source], prepared, **options)
     return open_corpus(prepared)
 
 
@@ -263,18 +296,26 @@ def _no_corpus(run: Path) -> Refused:
     )
 
 
-def _write_docstrings(path: Path) -> Path:
-    from data_prep.toy import write_docstrings
+def _write_embedded(name: str, folder: Path) -> tuple[str, dict[str, Any]]:
+    """Make an embedded corpus inside a run: where it is, and how it is to be prepared."""
+    from data_prep.toy import write_docstrings, write_songs
 
+    path = folder / ("songs" if name == "songs" else "docstrings.txt")
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_docstrings(path)
-    return path
+        folder.mkdir(parents=True, exist_ok=True)
+        if name == "songs":
+            write_songs(path, SONGS, seed=0)
+        else:
+            write_docstrings(path)
+    return str(path), {"splits": str(path / "index.tsv")} if name == "songs" else {}
 
 
 def _preparation(recipe: "Recipe") -> dict[str, Any]:
-    """Of a recipe's [data], what `prepare_text` takes."""
-    return {key: value for key, value in recipe["data"].items() if key != "source"}
+    """Of a recipe's [data], what the preparation of its modality takes."""
+    from .recipe import OF_MUSIC, OF_TEXT
+
+    wanted = OF_MUSIC if recipe["data"].get("codec") in MUSIC else OF_TEXT
+    return {key: value for key, value in recipe["data"].items() if key in wanted}
 
 
 def _fit(
@@ -431,35 +472,38 @@ def prepare_midi(
     ] = False,
 ) -> None:
     """MIDI files to a prepared corpus of windows: every one kept or counted with the reason."""
+    _prepare_midi(
+        sources,
+        _plain(out),
+        codec=codec,
+        bars=bars,
+        steps=steps,
+        metre=metre,
+        low=low,
+        high=high,
+        track=_named_tracks(track),
+        other_metres=other_metres,
+        splits=splits,
+        label=label,
+        valid_fraction=valid_fraction,
+        test_fraction=test_fraction,
+        seed=seed,
+        shard=_shard(shard),
+        workers=workers,
+        timeout=timeout,
+        memory=memory,
+        keep_duplicates=keep_duplicates,
+        strict=strict,
+    )
+
+
+def _prepare_midi(sources: list[str], out: Path, **options: Any) -> None:
     from data_prep.midi import prepare_midi as prepare_songs
 
     from .progress import Progress
 
     with Progress() as progress:
-        report = prepare_songs(
-            sources,
-            _plain(out),
-            codec=codec,
-            bars=bars,
-            steps=steps,
-            metre=metre,
-            low=low,
-            high=high,
-            track=_named_tracks(track),
-            other_metres=other_metres,
-            splits=splits,
-            label=label,
-            valid_fraction=valid_fraction,
-            test_fraction=test_fraction,
-            seed=seed,
-            shard=_shard(shard),
-            workers=workers,
-            timeout=timeout,
-            memory=memory,
-            keep_duplicates=keep_duplicates,
-            strict=strict,
-            progress=progress.count,
-        )
+        report = prepare_songs(sources, out, progress=progress.count, **options)
     print(report)
 
 
@@ -500,6 +544,19 @@ def prepare_docstrings(
 def _check_free(out: Path) -> None:
     if out.exists():
         raise Refused(f"{out} exists already; name another file, or remove it.")
+
+
+@prepare.command("songs")
+def prepare_songs(
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    count: Annotated[int, typer.Option(min=1, help="How many songs.")] = SONGS,
+    seed: Seed = 0,
+) -> None:
+    """Composed songs as MIDI files, with melody, chords, bass and drums; their traits in a table."""
+    from data_prep.toy import write_songs
+
+    _check_free(out)
+    print(f"{len(write_songs(out, count, seed))} songs in {out}, their traits in index.tsv")
 
 
 @prepare.command("grammar")

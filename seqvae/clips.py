@@ -3,9 +3,11 @@
 A clip is what the codecs of music encode and decode, as a sentence is to those of text.
 """
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,7 @@ Floats = NDArray[np.float32]
 
 STEPS = (4, 6, 12, 24)  # a beat: sixteenths, sixteenth triplets, both, both finely
 OTHER_METRES = ("skip", "beats", "stretch")
+DRUMS = "drums"  # the part whose notes have neither pitch nor length
 LOUD = 80.0  # the velocity of notes that nobody played
 
 
@@ -48,7 +51,9 @@ class Grid(NamedTuple):
             raise Refused(f"{self.steps} steps a beat: choose one of {STEPS}.")
         if self.bars < 1:
             raise Refused(f"bars = {self.bars}: a window has 1 bar or more.")
-        if min(self.metre) < 1 or not (self.steps * self.metre.beats).is_integer():
+        if min(self.metre) < 1 or self.metre.denominator & (self.metre.denominator - 1):
+            raise Refused(f"metre {self.metre}: write it as 4/4, 3/4 or 6/8.")
+        if not (self.steps * self.metre.beats).is_integer():
             raise Refused(
                 f"a bar of {self.metre} has {self.steps * self.metre.beats:g} steps of a beat's "
                 f"{self.steps}; choose more steps a beat, of {STEPS}."
@@ -107,12 +112,29 @@ class Clip:
         parts = {name: notes.within(start, end) for name, notes in self.parts.items()}
         return replace(self, parts=parts, length=end - start)
 
+    def heard(self, start: int, end: int, step: float) -> "Clip":
+        """What sounds between two ticks to who counts steps of so many, from the first on.
+
+        A note belongs to the step nearest to it, so one that came a little early begins at the
+        first tick, and one that lasts a little too long is over. Drums are not held.
+        """
+        early, late = start - step / 2, end - step / 2 if end < self.length else end
+        parts = {}
+        for name, notes in self.parts.items():
+            begun = (notes.start >= early) & (notes.start < late)
+            held = (notes.start < early) & (notes.end >= start + step / 2) & (name != DRUMS)
+            chosen = notes[begun | held]
+            starts = np.maximum(chosen.start, start) - start
+            ends = np.maximum(np.minimum(chosen.end, end) - start, starts + 1)
+            parts[name] = joined([replace(chosen, start=starts, end=ends)])
+        return replace(self, parts=parts, length=end - start)
+
     def stretched(self, factor: float) -> "Clip":
         """The same notes so many times as long, and as far apart."""
         parts = {name: _stretched(notes, factor) for name, notes in self.parts.items()}
         return replace(self, parts=parts, length=round(self.length * factor))
 
-    def moved(self, semitones: int, spared: Collection[str] = ("drums",)) -> "Clip":
+    def moved(self, semitones: int, spared: Collection[str] = (DRUMS,)) -> "Clip":
         """Higher by so many semitones, but for the parts that have no pitch."""
         parts = {
             name: notes if name in spared else notes.moved(semitones=semitones)
@@ -136,7 +158,7 @@ NOTHING = notes_of([])
 def _stretched(notes: Notes, factor: float) -> Notes:
     start = np.floor(notes.start * factor + 0.5).astype(np.int32)
     end = np.floor(notes.end * factor + 0.5).astype(np.int32)
-    return replace(notes, start=start, end=np.maximum(end, start + 1))
+    return joined([replace(notes, start=start, end=np.maximum(end, start + 1))])  # in order
 
 
 def split(clip: Clip, grid: Grid) -> list[Clip]:
@@ -144,17 +166,24 @@ def split(clip: Clip, grid: Grid) -> list[Clip]:
 
     A note that is held from one into the next sounds in both.
     """
+    edges = [*_edges(clip, grid), clip.length]
+    return [clip.heard(a, b, clip.ticks_per_beat / grid.steps) for a, b in pairwise(edges)]
+
+
+def _edges(clip: Clip, grid: Grid) -> list[int]:
+    """The tick at which each window of a clip begins."""
     window = grid.length * clip.ticks_per_beat / grid.steps
-    edges = [round(i * window) for i in range(max(-(-clip.length // max(round(window), 1)), 1))]
-    return [clip.cut(a, b) for a, b in zip(edges, [*edges[1:], clip.length], strict=True)]
+    places = (round(i * window) for i in range(1, math.ceil(clip.length / window)))
+    return [0, *(place for place in places if place < clip.length)]
 
 
 def join(clips: Sequence[Clip], tied: Collection[tuple[int, str]] = ()) -> Clip:
-    """Clips one after the other, as one.
+    """Clips one after the other, as one, in the first one's ticks.
 
     (i, part) among `tied` says that what this part holds at the end of clip i - 1 goes on in clip
     i, if that begins with the same pitch: then it is one note again.
     """
+    clips = [clip.rescaled(clips[0].ticks_per_beat) for clip in clips]
     begins = np.cumsum([0, *(clip.length for clip in clips)]).tolist()
     parts = {}
     for name in dict.fromkeys(name for clip in clips for name in clip.parts):
@@ -180,21 +209,20 @@ def _tied(before: Notes, after: Notes, tick: int) -> Notes:
 
 def ties(clip: Clip, grid: Grid) -> set[tuple[int, str]]:
     """Which parts hold a note over the end of which window, as `split` cuts them."""
-    window = grid.length * clip.ticks_per_beat / grid.steps
-    edges = {i: round(i * window) for i in range(1, -(-clip.length // max(round(window), 1)))}
+    half = clip.ticks_per_beat / grid.steps / 2
     return {
         (place, name)
-        for place, edge in edges.items()
+        for place, edge in enumerate(_edges(clip, grid))
         for name, notes in clip.parts.items()
-        if bool(((notes.start < edge) & (notes.end > edge)).any())
+        if place and ((notes.start < edge - half) & (notes.end >= edge + half)).any()
     }
 
 
 def starts(bars: Bars, grid: Grid, ticks_per_beat: int, other: str = "skip") -> Iterator[int]:
     """Where windows of a grid may begin: the bars that so many bars of the same metre follow.
 
-    Windows of bars in another metre than the grid's are left out by "skip", and taken as so many
-    beats from a bar line on by "beats".
+    At the end of the song it is as many as there still are. Windows of bars in another metre than
+    the grid's are left out by "skip", and taken as so many beats from a bar line on by "beats".
     """
     bar = grid.metre.beats * ticks_per_beat
     whole = np.abs(np.diff(bars.start) - bar) <= 1

@@ -20,6 +20,7 @@ from .measures.codes import encode_all as encode_all
 from .measures.music import in_bits, music
 from .measures.retrieval import retrieval
 from .metrics import bootstrap, repayment
+from .tokens import EOS
 from .vae import VAE
 from .verdict import THRESHOLDS, verdict
 
@@ -114,7 +115,6 @@ class _Task:
         progress: Tell | None,
     ) -> None:
         self.vae, self.items, self.codes, self.codec = vae, items, codes, codec
-        self.ends = codec is None or codec.length is None
         self.size, self.seed, self.progress = size, seed, progress
         self.why_no_rate = NO_DENSITY
         if codes.rate is not None and not bool(codes.rate.isfinite().all()):
@@ -153,12 +153,17 @@ class _Task:
             self.measured.add(listening.cost(heard, "shuffle"))
             if heard.by_token is not None:
                 length = self.codes.length[heard.places]
-                self.measured.add(listening.where(heard.by_token, length, "gain", ends=self.ends))
+                self.where(heard.by_token, length, "gain")
         if noise:
             fed = listening.fed_noise(
                 self.vae, self.items, self.codes, size=self.size, seed=self.seed
             )
             self.measured.add(listening.cost(fed, "noise"))
+
+    def where(self, gain: Tensor, length: Tensor, name: str) -> None:
+        """Where in a sequence z helps; windows of music have no token that ends them."""
+        ends = int(self.items[int(self.rows[0])][-1]) == EOS
+        self.measured.add(listening.where(gain, length, name, ends=ends))
 
     def retrieve(self, at_most: int | None) -> None:
         """Whether codes that lie near have the same label, where items have labels."""
@@ -175,7 +180,7 @@ class _Task:
             return
         if codes.tokens is not None and without.tokens is not None:
             saved = without.tokens - codes.tokens
-            self.measured.add(listening.where(saved, codes.length, "saved", ends=self.ends))
+            self.where(saved, codes.length, "saved")
         if codes.rate is None or _mean(codes.rate) < LEAST_RATE:
             why = self.why_no_rate if codes.rate is None else f"a rate under {LEAST_RATE} nats"
             self._note(f"repayment: n/a ({why})")

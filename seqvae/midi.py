@@ -261,7 +261,7 @@ class Song:
         changes = [tempo for tempo in self._tempos if tempo.tick < tick]
         edges = [*(tempo.tick for tempo in changes), tick]
         spans = zip(edges[:-1], edges[1:], changes, strict=True)
-        return sum((b - a) / self.ticks_per_beat * 60 / tempo.qpm for a, b, tempo in spans)
+        return sum(((b - a) / self.ticks_per_beat * 60 / t.qpm for a, b, t in spans), 0.0)
 
     @cached_property
     def _tempos(self) -> list[Tempo]:
@@ -314,9 +314,8 @@ def _latest(changes: Iterable[C]) -> list[C]:
 
 def _metres(changes: Iterable[MetreChange]) -> list[MetreChange]:
     """The metre map from tick 0 on, where 1/4 stands for not knowing."""
-    plain = Metre(4, 4)
-    known = [MetreChange(t, plain if m == PLACEHOLDER else Metre(*m)) for t, m in changes]
-    return _latest([MetreChange(0, plain), *known])
+    known = [MetreChange(t, COMMON if m == PLACEHOLDER else Metre(*m)) for t, m in changes]
+    return _latest([MetreChange(0, COMMON), *known])
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -339,7 +338,7 @@ def read(
         return _parsed(_bytes(path, limits), name or str(source), limits, channels)
     if not hasattr(source, "get_tempo_changes"):
         kind = type(source).__name__
-        raise MidiError(f"{name or kind}: give a path, bytes or a PrettyMIDI, not a {kind}.")
+        raise MidiError(f"{name or kind}: give a path, bytes or a PrettyMIDI, not {kind}.")
     return _checked(_from_pretty_midi(source, name or "the PrettyMIDI object"), limits)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from .errors import Refused
@@ -14,11 +15,11 @@ Singles = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 STEPS = 4  # a beat: the grid on which bars are compared
-LONGEST = 512  # bars of a song that are looked at
+LONGEST = 384  # bars of a song that are looked at
 MOST = 4096  # steps of a bar that are told apart
 PERIOD = 4  # bars: phrases begin at multiples of it
 INTERVALS = 25  # what a note does at its step: the octave down to the octave up
-ALIKE, SAME = 0.5, 0.9  # likeness from which two phrases begin to count as one, and do
+ALIKE, SAME = 0.65, 0.9  # likeness from which two phrases begin to count as one, and do
 WEIGHTS = {"repeated": 3.0, "full": 3.0, "begins": 2.0, "varied": 1.0}
 EARLY = 0.02  # what the song's first bar has before its last
 OTHER_METRE, MIXED = 0.5, 0.4  # what a phrase in another metre, or in several, is worth
@@ -133,19 +134,22 @@ class _Sheet:
         self.step = self.beat / STEPS  # ticks
         self.all = joined(self.parts.values())
         place, _ = self._places(self.all)
-        self.first = int(place[0])
-        self.count = min(int(place[-1]) + 1, self.first + LONGEST, len(self.found))
+        self.first = int(place.min())
+        self.count = min(int(place.max()) + 1, self.first + LONGEST, len(self.found))
         self.start: Ints = self.found.start[: self.count + 1]
         self.kinds = np.array([hash(metre) for metre in self.found.metre[: self.count]])
         self._again: dict[int, Floats] = {}
 
     def _places(self, notes: Notes) -> tuple[Ints, Ints]:
-        """The bar and the step in it of each note; what is early by half a step is on the line."""
+        """The bar and the step in it of each note, the nearest.
+
+        What is early by half a step is in the next bar, if it sounds in it.
+        """
         at = notes.start + int(self.step / 2)
         starts = self.found.start
-        bar = np.minimum(np.searchsorted(starts, at, side="right") - 1, len(self.found) - 1)
-        step = ((at - starts[bar]) / self.step).astype(np.int32)
-        return bar.astype(np.int32), step
+        bar = np.searchsorted(starts, np.minimum(at, notes.end - 1), side="right") - 1
+        bar = np.minimum(bar, len(self.found) - 1)
+        return bar.astype(np.int32), ((at - starts[bar]) / self.step).astype(np.int32)
 
     def _counted(self, bar: Ints) -> Floats:
         return np.bincount(bar[bar < self.count], minlength=self.count).astype(np.float64)
@@ -156,11 +160,7 @@ class _Sheet:
         """How often the phrase from each bar on comes again, where it does not overlap itself."""
         if bars not in self._again:
             alike = np.clip((_along(self._likeness(), bars) - ALIKE) / (SAME - ALIKE), 0, 1)
-            place = np.arange(len(alike))
-            alike[np.abs(place[:, None] - place) < bars] = 0
-            # A phrase that is like another is like its neighbours too: once in so many bars.
-            firsts = np.arange(0, len(alike), bars)
-            self._again[bars] = np.maximum.reduceat(alike, firsts, axis=1).sum(axis=1, dtype=float)
+            self._again[bars] = _apart(alike, bars)
         return self._again[bars]
 
     def repeated(self, bars: int) -> Floats:
@@ -284,3 +284,23 @@ def _along(likeness: Singles, bars: int) -> Singles:
     for k in range(bars):
         total += likeness[k : k + count, k : k + count]
     return total / np.float32(bars)
+
+
+def _apart(alike: Singles, bars: int) -> Floats:
+    """Of what is like each phrase (N, N), the sum over the others (N,).
+
+    What is like a phrase is like its neighbours too: the best is taken of those that lie about
+    the same number of phrases away.
+    """
+    count = len(alike)
+    reach = -(-count // bars) * bars + bars // 2  # the column of each row's own phrase
+    width = 2 * reach + bars
+    away = np.zeros(count * width, alike.dtype)
+    # Row i begins i places earlier: a column is a distance.
+    strides = ((width - 1) * away.itemsize, away.itemsize)
+    as_strided(away[reach:], alike.shape, strides)[:] = alike
+    table = away.reshape(count, width)
+    table[:, reach - bars + 1 : reach + bars] = 0
+    whole = width // bars * bars
+    groups = [table[:, k:whole:bars] for k in range(bars)]
+    return np.maximum.reduce(groups).sum(axis=1, dtype=np.float64)

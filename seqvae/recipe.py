@@ -36,6 +36,14 @@ SECTIONS: dict[str, dict[str, Any] | None] = {
         "max_tokens": 256,
         "column": "text",
         "label": "label",
+        "bars": 2,
+        "steps": 4,
+        "metre": "4/4",
+        "low": 21,
+        "high": 108,
+        "track": "MELODY",
+        "other_metres": "skip",
+        "splits": "index.tsv",
     },
     "training": {
         "epochs": 1.0,
@@ -62,8 +70,15 @@ TOP = {
     "latent": 32,
     "seed": 0,
 }
+# Of [data], what the preparation of each modality takes.
+OF_TEXT = ("codec", "vocab", "max_tokens", "column", "label")
+OF_MUSIC = (
+    *("codec", "bars", "steps", "metre", "low", "high"),
+    *("track", "other_metres", "splits", "label"),
+)
 CHOICES = {
     "data.codec": ("bpe", "unigram", "char", "word", "melody", "drums", "trio"),
+    "data.other_metres": ("skip", "beats", "stretch"),
     "training.by": ("sentences", "tokens"),
     "training.precision": ("auto", "bf16", "float32"),
     "training.select": ("objective", "negative_elbo", "reconstruction", "last"),
@@ -73,6 +88,10 @@ LEAST = {
     "seed": 0,
     "data.vocab": 1,
     "data.max_tokens": 2,
+    "data.bars": 1,
+    "data.steps": 1,
+    "data.low": 0,
+    "data.high": 0,
     "training.steps": 1,
     "training.batch": 1,
     "training.accumulate": 1,

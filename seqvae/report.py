@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from . import __version__, runs, shelf
-from .codecs.codec import Codec
+from .codecs import Codec, MusicCodec
 from .corpus import Corpus, file_sha256, open_corpus
 from .errors import Refused
 from .evaluate import Measured, Tell, measure
@@ -89,7 +89,7 @@ def evaluate_run(
     """
     where = runs.find_device(device)
     opened = runs.open_run(folder, device=where, warn=warn)
-    data = _corpus(folder, corpus)
+    data = _corpus(folder, corpus, opened.codec)
     check_codec(opened.codec, data.codec, data.folder)
     other = None if baseline is None else _baseline(baseline, opened, where, warn)
     own = report_folder(folder)
@@ -132,14 +132,15 @@ def _readable(codec: Codec, ids: list[list[int]]) -> list[str]:
     return [codec.show(codec.decode(each)) for each in ids[:SHOWN]]
 
 
-def _corpus(folder: Path, corpus: Path | None) -> Corpus:
+def _corpus(folder: Path, corpus: Path | None, codec: Codec) -> Corpus:
     if corpus is not None:
         return open_corpus(corpus)
     if shelf.is_shipped(folder):
+        source = "midi FOLDER" if isinstance(codec, MusicCodec) else "text FILE"
         raise Refused(
             f"{folder.name} comes with the package, its corpus does not. Name one: --corpus "
             f"FOLDER, prepared with the codec of the run (seqvae export {folder.name} COPY; "
-            "seqvae prepare text FILE --codec COPY/codec --out FOLDER)."
+            f"seqvae prepare {source} --codec COPY/codec --out FOLDER)."
         )
     return find_corpus(folder)
 

@@ -55,6 +55,7 @@ class Frame(NamedTuple):
     lanes: tuple[int, ...]
     quarter: float  # inches of a quarter note
     semitone: float = 0.1  # inches
+    drum: float = LANE  # inches of a lane
 
     def within(self, inches: float, least: float, most: float) -> "Frame":
         """The same with semitones between two sizes, that they fill so many inches if they can."""
@@ -73,7 +74,7 @@ class Frame(NamedTuple):
     @property
     def lane_height(self) -> float:
         """Semitones."""
-        return LANE / self.semitone
+        return self.drum / self.semitone
 
     @property
     def drums(self) -> float:
@@ -96,7 +97,7 @@ class Frame(NamedTuple):
 
 def roll(clip: Clip, title: str = "") -> Figure:
     """One clip: notes by part, the louder the darker, over its bars."""
-    frame = _frame([clip]).within(2.6, 0.05, 0.11)
+    frame = _frame([clip]).within(2.6, 0.05, 0.11)._replace(drum=1.6 * LANE)
     figure, [panel] = _page(frame, 1, "", "")
     _lines(panel, clip, frame)
     colors = {part: color for part, color in _part_colors(clip.parts).items() if clip.part(part)}

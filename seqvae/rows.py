@@ -1,7 +1,7 @@
 """A model's figures as rows that people read: what each is called, how it is written, its unit."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeGuard
 
 Figures = Mapping[str, Any]
@@ -107,20 +107,24 @@ PARTS = {"first": "first 3 tokens", "end": "end token", "rest": "rest"}  # of an
 
 
 def _where(name: str, title: str) -> Row:
-    def each(figures: Figures, what: str) -> str:
-        """A figure of every part; windows of music have no end token."""
-        parts = [part for part in PARTS if f"{name}_tokens_{part}" in figures]
-        return " / ".join(f"{{{name}_{what}_{part}:.0%}}" for part in parts)
+    def parts(figures: Figures) -> list[str]:
+        """All, or those of windows of music, which have no end token."""
+        return [part for part in PARTS if part != "end" or f"{name}_share_end" in figures]
 
     def cell(figures: Figures) -> str | None:
-        return written(each(figures, "share"))(figures) or None
+        return written(_each(f"{name}_share", parts(figures)))(figures)
 
     def said(figures: Figures) -> str:
-        names = [said for part, said in PARTS.items() if f"{name}_tokens_{part}" in figures]
-        where = f"{' / '.join(names)}, which are {each(figures, 'tokens')} of the tokens"
-        return remark(where)(figures) if names else ""
+        where = " / ".join(PARTS[part] for part in parts(figures))
+        tokens = _each(f"{name}_tokens", parts(figures))
+        return remark(f"{where}, which are {tokens} of the tokens")(figures)
 
     return Row(title, cell, said)
+
+
+def _each(name: str, parts: Iterable[str]) -> str:
+    """The form of one share a part."""
+    return " / ".join(f"{{{name}_{part}:.0%}}" for part in parts)
 
 
 def _share(key: str) -> Callable[[Figures], str | None]:
@@ -293,7 +297,7 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
         Row(
             "commonest token",
             _share("accuracy_floor"),
-            remark("the floor of every accuracy: who always writes {accuracy_floor_token}"),
+            remark("the floor of every accuracy: always {accuracy_floor_token}"),
         ),
         *_way("teacher-forced", "teacher_forced"),
         *_way("free-running", "free_running"),
@@ -301,7 +305,7 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
         Row(
             "rhythm",
             _share("free_running_rhythm"),
-            _with_bits("free-running; hold, off or onset, of drums struck or not"),
+            _with_bits("free-running; {rhythm_kinds}"),
         ),
         Row(
             "pitch",
@@ -315,14 +319,14 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
             "onset and pitch, F1",
             _share("note_f1"),
             _with_bits(
-                "free-running; precision {note_precision:.1%}, recall {note_recall:.1%} of "
-                "{note_true:,} notes"
+                "free-running; {note_both:,} right, of {note_true:,} true notes and "
+                "{note_written:,} written"
             ),
         ),
         Row(
             "and end step, F1",
             _share("duration_f1"),
-            _with_bits("free-running; equal onset, pitch and end step, drums left out"),
+            _with_bits("free-running; equal onset, pitch and end step, of {duration_parts}"),
         ),
         Row("drums, F1", _share("drums_f1"), _with_bits("free-running; {drums_each}")),
     ),

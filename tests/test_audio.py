@@ -159,3 +159,14 @@ def test_more_than_half_an_hour_is_refused_before_anything_is_written(tmp_path: 
     with pytest.raises(Refused, match="rate = 1: choose 8000 to 96000"):
         render(song(TUNE), tmp_path / "a.wav", rate=1)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_library_is_refused_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(song: Song) -> None:
+        raise OSError("libfluidsynth.so.3: file too short")
+
+    monkeypatch.setattr(audio, "to_pretty_midi", broken)
+    with pytest.raises(Refused, match=r"damaged .* pip uninstall pyfluidsynth"):
+        render(song(TUNE), tmp_path / "a.wav", rate=RATE)

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny import prepared, recipe, train, write_text
+from tiny import prepared, recipe, train, windows, write_text
 
 from data_prep.text import prepare_text
 from seqvae import compare as comparing
 from seqvae import runs
 from seqvae.__main__ import main
+from seqvae.codecs import DrumsCodec, MelodyCodec
 from seqvae.compare import Comparison, compare, shortest, title
 from seqvae.corpus import open_corpus
 from seqvae.errors import Refused
@@ -132,6 +133,23 @@ def test_every_run_has_a_column_and_a_verdict(reported: tuple[Path, Comparison])
     assert found.heading().startswith(f"valid split: {figures['lm']['items']} items, ")
 
 
+def test_runs_of_music_are_compared_by_the_window_and_in_bits(tmp_path: Path) -> None:
+    for name, codec in (("melody", MelodyCodec(bars=1)), ("drums", DrumsCodec(bars=1))):
+        windows(tmp_path / f"{name}-corpus", codec)
+        train(recipe(training_steps=2), tmp_path / f"{name}-corpus", tmp_path / name)
+    train(recipe(latent=0, training_steps=2), tmp_path / "melody-corpus", tmp_path / "lm")
+    named = [tmp_path / "melody", tmp_path / "lm"]
+    found, _ = compare(named, out=tmp_path / "out", device="cpu", say=print, **FEW)
+    assert "nats a window unless" in found.heading() and found.unit == "nats a window"
+    titles = [row[0].strip() for row in found.rows()]
+    assert {"D + R = -ELBO, in bits", "rate of these items, in bits", "free-running"} <= {*titles}
+    said = [found.heading(), *found.notes, *found.verdicts(), *map(str, found.rows())]
+    assert not [line for line in said if "sentence" in line or "bits a byte" in line]
+    with pytest.raises(Refused, match=r"do not compare\. Train both on one corpus") as refused:
+        compare([tmp_path / "melody", tmp_path / "drums"], device="cpu")
+    assert "bits a byte" not in str(refused.value)
+
+
 def test_the_language_model_is_what_all_others_are_held_against(
     reported: tuple[Path, Comparison],
 ) -> None:
@@ -169,7 +187,7 @@ def test_the_figure_draws_the_points_and_the_line(
 
     def draw(*given: Any, unit: str) -> Any:
         drawn.append((*given, unit))
-        return rate_distortion(*given, unit=unit)
+        return rate_distortion(*given[:2], unit=unit)
 
     monkeypatch.setattr(comparing, "rate_distortion", draw)
     found = again(home / "vae", home / "lm", home / "ae")

@@ -180,6 +180,15 @@ def test_what_was_not_found_is_said() -> None:
     assert "lm still gained 0.50 nats" in short.notes()[0]
 
 
+def test_a_frontier_speaks_of_items_as_their_codec_does() -> None:
+    named = {"lm": values(0, 10), "floor-2": values(2, 8.1, 1.0)}
+    it = Frontier(named, {"floor-2": 2.0}, {**ABOUT, "noun": "window"})
+    assert it.notes() == ["floor-2: other windows might put its step beyond 0.9."]
+    assert it.unit == "nats a window"
+    free = Frontier({**named, "floor-2": values(2, 8)}, {"floor-2": 2.0}, {"noun": "window"})
+    assert free.reading().startswith("Up to about 2.0 nats a window a code costs next to nothing")
+
+
 def test_a_rate_that_rounds_below_zero_does_not_take_the_place_of_the_language_model() -> None:
     it = found(lm=values(0, 10), floor_1=values(-1e-6, 9), floor_4=values(4, 6))
     assert it.points[0].name == "lm"

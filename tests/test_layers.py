@@ -44,6 +44,7 @@ BASES = {
     "regularizer",
 }
 BASES |= {"sequence", "sources", "plan", "scan", "blocks", "docstrings", "grammar"}
+BASES |= {"songs", "windows", "workers", "songblocks", "gather"}
 
 Module = tuple[str, ...]  # ("seqvae", "decoders", "lstm")
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +15,8 @@ from seqvae.metrics import (
     effective_samples,
     evidence,
     evidence_of,
+    fano_accuracy,
+    fano_rate,
     perplexity,
     repayment,
     shuffle_within,
@@ -137,3 +140,54 @@ def test_shuffling_is_a_function_of_its_seed() -> None:
     groups = torch.zeros(50, dtype=torch.long)
     assert torch.equal(shuffle_within(groups, 1), shuffle_within(groups, 1))
     assert not torch.equal(shuffle_within(groups, 1), shuffle_within(groups, 2))
+
+
+# --- rate and accuracy ---------------------------------------------------------------------------
+
+
+def test_all_bits_are_needed_to_tell_everything_and_none_to_guess() -> None:
+    """Of 32 tokens drawn evenly from 90, guessing is right once in 90 times."""
+    places = [90] * 32
+    entropy = 32 * math.log2(90)
+    assert fano_rate(1.0, entropy, places) == entropy
+    assert fano_rate(1 / 90, entropy, places) == pytest.approx(0.0, abs=1e-9)
+    assert fano_accuracy(0.0, entropy, places) == pytest.approx(1 / 90, abs=1e-6)
+    assert fano_accuracy(entropy, entropy, places) == 1.0
+    assert fano_accuracy(1e9, entropy, places) == 1.0
+
+
+def test_fano_is_the_formula_where_all_places_have_equally_many_tokens() -> None:
+    error, places = 0.05, [90] * 32
+    coin = -error * math.log2(error) - (1 - error) * math.log2(1 - error)
+    expected = 60.0 - 32 * (coin + error * math.log2(89))
+    assert fano_rate(1 - error, 60.0, places) == pytest.approx(expected, abs=1e-9)
+
+
+def test_errors_fall_where_they_leave_most_open() -> None:
+    """No other spread of the same errors over unequal places asks for fewer bits."""
+    places, error = [2, 90, 512], 0.2
+    least = fano_rate(1 - error, 20.0, places)
+    draw = np.random.default_rng(0)
+    for _ in range(200):
+        spread = draw.dirichlet([1.0, 1.0, 1.0]) * 3 * error
+        if spread.max() < 1:
+            each = zip(spread, places, strict=True)
+            told = 20.0 + sum(fano_rate(1 - float(e), 0.0, [v]) for e, v in each)
+            assert told >= least - 1e-9
+
+
+@pytest.mark.parametrize("places", [[90] * 32, [2] * 8, [90, 90, 512] * 32, [1, 90]])
+def test_more_accuracy_needs_more_bits_and_the_inverse_gives_it_back(places: list[int]) -> None:
+    chance = sum(1 / v for v in places) / len(places)
+    shares = [chance + (1 - chance) * step / 20 for step in range(1, 21)]
+    rates = [fano_rate(share, 60.0, places) for share in shares]
+    assert rates == sorted(rates) and rates[-1] == 60.0
+    for share, rate in zip(shares, rates, strict=True):
+        assert fano_accuracy(rate, 60.0, places) == pytest.approx(share, abs=1e-9)
+
+
+def test_a_code_that_holds_what_it_tells_lies_on_the_line() -> None:
+    """One bit sent through a coin that lies with probability e: I = 1 - h2(e) bits, told 1 - e."""
+    error = 0.11
+    held = 1 + error * math.log2(error) + (1 - error) * math.log2(1 - error)
+    assert fano_rate(1 - error, 1.0, [2]) == pytest.approx(held, abs=1e-9)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from seqvae.plots import bars_of_dimensions, curves, save
+from seqvae.plots import accuracies, bars_of_dimensions, curves, rate_distortion, save
 
 HISTORY: list[dict[str, Any]] = [
     {"kind": "train", "step": 50, "reconstruction": 30.0, "kl": 2.0},
@@ -62,3 +62,26 @@ def test_nothing_global_is_drawn_on() -> None:
     assert "matplotlib.pyplot" not in sys.modules
     if before is not None:
         sys.modules["matplotlib.pyplot"] = before
+
+
+def test_a_unit_is_what_the_items_are_called() -> None:
+    unit = "nats a window"
+    assert [axes.get_ylabel() for axes in curves(HISTORY, unit).axes] == [unit, unit, "units"]
+    [axes] = rate_distortion([("a", 1.0, 2.0)], 3.0, unit=unit).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (
+        "rate R, nats a window in the code",
+        "distortion D, nats a window",
+    )
+
+
+def test_accuracies_are_drawn_over_rate_beside_their_floor_and_bound() -> None:
+    points: list[tuple[float, dict[str, float | None]]]
+    points = [(30.0, {"a": 0.9, "F1": None}), (10.0, {"a": 0.7, "F1": 0.5})]
+    [axes] = accuracies(points, floor=0.55, best=[(0.0, 0.6), (40.0, 1.0)]).axes
+    drawn = {line.get_label(): np.asarray(line.get_xydata()).tolist() for line in axes.lines}
+    assert drawn["a"] == [[10.0, 0.7], [30.0, 0.9]]
+    assert drawn["F1"] == [[10.0, 0.5]]
+    assert drawn["the commonest token"] == [[0.0, 0.55], [1.0, 0.55]]
+    assert drawn["Fano's bound"] == [[0.0, 0.6], [40.0, 1.0]]
+    assert "bits a window" in axes.get_xlabel()
+    assert len(accuracies(points, floor=0.5).axes[0].lines) == 3

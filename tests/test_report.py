@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import prepared, recipe, sentences, train
+from tiny import prepared, recipe, sentences, train, windows
 
 from data_prep.text import prepare_text
 from seqvae import runs
+from seqvae.codecs import DrumsCodec, TrioCodec
 from seqvae.errors import Refused
 from seqvae.evaluate import Measured
 from seqvae.fit import find_corpus
@@ -189,3 +190,30 @@ def test_positions_that_hardly_any_item_has_are_not_drawn() -> None:
     }
     assert _seen(vectors, "gain") == [1.0, 2.0]
     assert _seen(vectors, "saved") == []
+
+
+def test_a_run_of_music_is_reported_as_one(tmp_path: Path) -> None:
+    codec = TrioCodec(bars=1)
+    corpus = windows(tmp_path / "corpus", codec).folder
+    train(recipe(), corpus, tmp_path / "run")
+    report, written = evaluate_run(tmp_path / "run", corpus, out=tmp_path, device="cpu", **FEW)
+    plain = json.loads(written[0].read_bytes())
+    assert [voice["voice"] for voice in plain["voices"]] == ["melody", "bass", "drums"]
+    assert len(plain["drums"]) == 9
+    assert plain["figures"]["noun"] == "window"
+    assert len(plain["samples"]) == FEW["written"]
+    assert all(len(line.split("melody")) == 17 for line in plain["samples"]), "16 steps to read"
+    assert not [line for line in map(str, report.rows()) if "sentence" in line]
+    card = (tmp_path / "run" / "card.md").read_text("utf-8")
+    assert "60 windows to train on" in card and "(nats a window)" in card
+    assert "bits a window" in card and "end token" not in card
+
+
+def test_a_shipped_run_of_music_names_the_command_that_prepares_music(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = windows(tmp_path / "corpus", DrumsCodec(bars=1)).folder
+    train(recipe(training_steps=1), corpus, tmp_path / "shelf" / "drums")
+    monkeypatch.setattr("seqvae.shelf.shipped_folder", lambda: tmp_path / "shelf")
+    with pytest.raises(Refused, match="seqvae prepare midi FOLDER --codec COPY/codec"):
+        evaluate_run(tmp_path / "shelf" / "drums", device="cpu")

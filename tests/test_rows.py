@@ -10,7 +10,7 @@ import pytest
 import torch
 from small import VOCAB, make
 
-from seqvae.codecs import WordCodec
+from seqvae.codecs import TrioCodec, WordCodec
 from seqvae.data import InMemory, Order, batches
 from seqvae.decoders import LSTMDecoder
 from seqvae.encoders import EmptyEncoder, LSTMEncoder
@@ -18,7 +18,7 @@ from seqvae.evaluate import measure
 from seqvae.objectives import Elbo
 from seqvae.posteriors import GaussianPosterior
 from seqvae.priors import StandardNormal
-from seqvae.rows import NATS, TABLE, Row, remark, rows, side_by_side, value, written
+from seqvae.rows import TABLE, Row, nats, remark, rows, side_by_side, value, written
 from seqvae.tokens import EOS
 from seqvae.training import AdamW, train
 from seqvae.vae import VAE
@@ -36,7 +36,27 @@ def corpus(count: int, seed: int) -> InMemory:
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
-    """All that can be measured of a model that uses its code."""
+    """All that can be measured of models that use their code, of text and of music."""
+    return figures_of_music() | figures_of_text()
+
+
+def figures_of_music() -> dict[str, Any]:
+    """Of a model that was never trained: every figure that text has not."""
+    torch.manual_seed(0)
+    codec = TrioCodec(bars=1)
+    draw = np.random.default_rng(0)
+    first, end = np.tile(codec.allowed, (16, 1)).T
+    windows = InMemory(draw.integers(first, end, (60, codec.length)).tolist())
+    sizes: dict[str, Any] = {"vocab": codec.vocab, "hidden": 8}
+    encoder = make(LSTMEncoder, posterior=GaussianPosterior(4, sigma=0.9), **sizes)
+    model = VAE(encoder, StandardNormal(4), make(LSTMDecoder, latent=4, **sizes))
+    without = VAE(EmptyEncoder(), StandardNormal(0), make(LSTMDecoder, latent=0, **sizes))
+    return measure(
+        model, windows, samples=20, sample_items=30, written=5, codec=codec, baseline=without
+    ).figures
+
+
+def figures_of_text() -> dict[str, Any]:
     torch.manual_seed(0)
     encoder = make(LSTMEncoder, posterior=GaussianPosterior(4, sigma=0.3), hidden=16)
     model = VAE(encoder, StandardNormal(4), make(LSTMDecoder, latent=4, hidden=16))
@@ -125,7 +145,7 @@ def test_a_table_has_every_part_and_leaves_out_those_with_nothing_in_them(
     assert rows({}) == []
     assert rows({"kl": 1.5}) == [
         ("what it costs", "", ""),
-        (f"  {ROWS[1].title}", "1.500", NATS),
+        (f"  {ROWS[1].title}", "1.500", "nats a sentence"),
     ]
 
 
@@ -190,3 +210,26 @@ def test_side_by_side_has_a_column_a_model_and_a_dash_where_it_has_no_figure(
     ]
     alone = [(name, cell) for name, cell, _ in rows(figures)]
     assert side_by_side({"a": figures}) == [("", "a"), *alone]
+
+
+def test_a_table_speaks_of_items_as_their_codec_does() -> None:
+    assert (nats("window"), nats("item")) == ("nats a window", "nats an item")
+    found = {"kl": 1.0, "copied": 0.5, "copied_real": 0.1, "noun": "window"}
+    said = {name.strip(): remark for name, _, remark in rows(found)}
+    assert said[title_of(kl=1)] == "nats a window"
+    assert said[title_of(copied=1)] == "of held-out windows 10.0%"
+
+
+def test_an_end_token_has_a_share_only_where_there_is_one() -> None:
+    shares = {f"gain_{what}_{part}": 0.5 for what in ("share", "tokens") for part in "ab"}
+    assert rows(shares) == []
+    found = {
+        f"gain_{what}_{part}": 0.5 for what in ("share", "tokens") for part in ("first", "rest")
+    }
+    [_, (title, cell, said)] = rows(found)
+    assert (title, cell) == ("  where z helps", "50% / 50%")
+    assert said == "first 3 tokens / rest, which are 50% / 50% of the tokens"
+    ended = found | {"gain_share_end": 0.0, "gain_tokens_end": 0.1}
+    [_, (_, cell, said)] = rows(ended)
+    assert cell == "50% / 0% / 50%"
+    assert said.startswith("first 3 tokens / end token / rest, which are 50% / 10% / 50% of")

@@ -6,14 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import prepared
+from tiny import prepared, recipe, train, windows
 
+from data_prep.composer import write_songs
 from data_prep.toy import english
 from seqvae import load
 from seqvae.build import build
+from seqvae.codecs import MelodyCodec
 from seqvae.recipe import override, read
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
+AUTOENCODER = {"posterior_kind": "DeltaPosterior", "training_select": "reconstruction"}
+AUTOENCODER |= {"objective_kind": "InfoVAE", "objective_alpha": 1.0, "objective_lambda": 10.0}
 
 
 def run(monkeypatch: pytest.MonkeyPatch, script: str, *arguments: object) -> None:
@@ -67,6 +71,17 @@ def test_the_training_benchmark_times_both_precisions_and_says_what_they_learn(
     assert len(tokens) == 2 and all(tokens)
 
 
+def test_the_midi_benchmark_times_preparing_beside_pretty_midi(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_songs(tmp_path, 4, seed=0)
+    run(monkeypatch, "bench_midi.py", tmp_path, "--track", "melody", "--rounds", 1)
+    said = capsys.readouterr().out.splitlines()
+    assert re.match(r"4 files, \d+ windows; symusic .*, pretty_midi ", said[0])
+    assert [line.split()[0] for line in said[1:]] == ["preparing", "of", "pretty_midi"]
+    assert all(re.search(r" \d+\.\d\d ms a file", line) for line in said[1:])
+
+
 def test_a_benchmark_counts_the_operations_of_a_token() -> None:
     """Six for every weight of a matrix product: two forward, four on the way back."""
     bench = runpy.run_path(str(SCRIPTS / "bench_train.py"))
@@ -94,3 +109,29 @@ def test_lines_of_a_group_get_one_label(
     ):
         with pytest.raises(SystemExit, match=says):
             run(monkeypatch, "label_groups.py", *arguments)
+
+
+def test_a_curve_of_music_is_measured_drawn_and_left_with_what_made_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = windows(tmp_path / "music", MelodyCodec(bars=1)).folder
+    for name, changes in (("lm", {"latent": 0}), ("vae", {}), ("ae", AUTOENCODER)):
+        train(recipe(**changes), corpus, tmp_path / name)
+    out, runs = tmp_path / "out", (tmp_path / "vae", tmp_path / "ae")
+    line = ["--baseline", tmp_path / "lm", "--items", 20, "--out", out, "--device", "cpu"]
+    run(monkeypatch, "music_curve.py", *runs, *line, "--split", "test")
+    said = capsys.readouterr().out
+    names = [row.split("|")[1].strip() for row in said.splitlines() if row.startswith("| ")]
+    assert names == ["run", "---", "lm", "vae", "ae"], "by rate; what has none comes last"
+    assert "test split, 20 windows, 320 tokens, seed 0" in said
+    assert "Floor of every accuracy: " in said and 'always melody "-"' in said
+    results = json.loads((out / "results.json").read_bytes())
+    assert set(results["about"]) >= {"version", "command", "corpus", "nll_bits"}
+    assert results["runs"]["vae"]["about"]["split"] == "test"
+    assert results["runs"]["ae"]["figures"]["accuracy_bits"] is None
+    assert results["fano"][-1] == [results["about"]["nll_bits"], 1.0]
+    assert (out / "figures" / "accuracy_rate.png").stat().st_size > 1000
+    assert (tmp_path / "vae" / "test_ledger.jsonl").is_file()
+    words = prepared(tmp_path).folder
+    with pytest.raises(SystemExit, match="a corpus of sentences, not of music"):
+        run(monkeypatch, "music_curve.py", *runs, *line, "--corpus", words)

@@ -179,6 +179,19 @@ def test_what_is_used_is_repayment_first_and_the_shuffle_else() -> None:
     assert used({"kl": 0.0, "shuffle_delta_nll": 4.0}) is None
 
 
+def test_a_verdict_speaks_of_items_as_their_codec_does() -> None:
+    for changed, words in (
+        ({"repayment": None}, "another {}'s code costs 9.0 nats"),
+        ({"mutual_information_high": 0.1}, "at most 0.10 nats about its {}."),
+        ({"shuffle_delta_nll": -2.0}, "another {}'s code costs -2.00 ± 0.50 nats"),
+    ):
+        figures = {name: f for name, f in {**HEALTHY, **changed}.items() if f is not None}
+        for noun, given in (("sentence", {}), ("window", {"noun": "window"})):
+            found = verdict(figures | given)
+            assert found is not None and words.format(noun) in found.sentence
+            assert "words" not in found.sentence or noun == "sentence"
+
+
 # --- forty runs ----------------------------------------------------------------------------------
 
 

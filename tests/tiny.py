@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 
 from data_prep.text import prepare_text
 from seqvae import fit as fitting
 from seqvae import recipe as recipes
 from seqvae import runs
-from seqvae.corpus import Corpus, open_corpus
+from seqvae.codecs import MusicCodec
+from seqvae.corpus import Corpus, Packed, open_corpus, write_block, write_manifest
 
 SMALL: dict[str, dict[str, Any]] = {
     "LSTM": {
@@ -81,6 +83,24 @@ def prepared(folder: Path, count: int = 200) -> Corpus:
     """A corpus of words, prepared beside its text."""
     text = write_text(folder / "text.txt", count)
     return open_corpus(prepare_text([text], folder / "corpus", codec="word").folder)
+
+
+def windows(folder: Path, codec: MusicCodec, count: int = 60) -> Corpus:
+    """A corpus of random ids that a codec of music may write, half of them holds."""
+    draw = np.random.default_rng(0)
+    first, end = np.tile(codec.allowed, (codec.grid.length, 1)).T
+    splits = {}
+    for name in ("train", "valid", "test"):
+        ids = draw.integers(first, end, (count, codec.length))
+        ids = np.where(draw.random(ids.shape) < 0.5, first, ids)
+        packed = Packed(ids.ravel(), np.full(count, codec.length))
+        (folder / name).mkdir(parents=True)
+        splits[name] = [write_block(folder / name / "00000.arrow", [packed])]
+    codec.save(folder / "codec")
+    header = json.loads((folder / "codec" / "codec.json").read_bytes())
+    about = {"vocab": codec.vocab, **{key: header[key] for key in ("kind", "sha256")}}
+    write_manifest(folder, splits, about, None, {"sources": []})
+    return open_corpus(folder)
 
 
 def settings(network: str = "LSTM", **other: Any) -> list[str]:

@@ -1,8 +1,9 @@
 """What the codecs of music share: a clip as one token a step and voice, on a grid."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -72,7 +73,8 @@ class MusicCodec(Codec):
         """The ids of the windows that begin at these steps (N, length); rests behind the end."""
         at = starts[:, None] + np.arange(self.grid.length)
         columns = [
-            first + _taken(lane, at) for first, lane in zip(self.firsts, lanes, strict=True)
+            first + _taken(lane, at, voice.rest(lane.tokens))
+            for first, voice, lane in zip(self.firsts, self.voices, lanes, strict=True)
         ]
         return np.stack(columns, axis=2).reshape(len(starts), -1)
 
@@ -130,7 +132,7 @@ class MusicCodec(Codec):
     def _split(self, ids: Iterable[int]) -> list[Ids]:
         """Ids -> the tokens of every voice (T,), 0 where an id is none of them."""
         whole = np.zeros(self.length, np.int64)
-        given = np.fromiter(ids, dtype=np.int64)[: self.length]
+        given = [i if 0 <= i < self.vocab else 0 for i in map(int, islice(ids, self.length))]
         whole[: len(given)] = given
         lanes = []
         columns = whole.reshape(-1, len(self.voices)).T
@@ -155,17 +157,33 @@ class MusicCodec(Codec):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        settings = read_folder(folder).settings
+        saved = read_folder(folder)
         try:
-            return cls(**settings)
+            made = cls(**_checked(saved.settings))
         except (TypeError, ValueError) as error:
             raise Refused(f"{folder}/codec.json is damaged ({error}). Copy it again.") from error
+        if (said := saved.data.count(b"\n")) != made.vocab:
+            raise Refused(
+                f"{folder}/codec.json is damaged: by its settings there are {made.vocab} ids, "
+                f"{LIST} says {said}. Copy the folder again."
+            )
+        return made
 
 
-def _taken(lane: Lane, at: Ids) -> Ids:
-    """A lane's tokens at steps (N, T), the first of each row as a window's opening."""
+def _taken(lane: Lane, at: Ids, rest: int) -> Ids:
+    """A lane's tokens at steps (N, T), the first of each row as a window's opening.
+
+    Behind the lane's last step stands `rest` once, which ends what sounds, and then nothing new.
+    """
     last = len(lane.tokens)
-    rest = np.append(lane.tokens, 0)
-    taken = rest[np.minimum(at, last)]
+    taken = np.append(lane.tokens, [rest, 0])[np.minimum(at, last + 1)]
     taken[:, 0] = np.append(lane.opening, 0)[np.minimum(at[:, 0], last)]
     return taken
+
+
+def _checked(settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings. Raises `TypeError` for one that no codec saved."""
+    for name, value in settings.items():
+        if type(value) is not (str if name == "metre" else int):
+            raise TypeError(f"{name} = {value!r}")
+    return settings

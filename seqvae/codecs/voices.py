@@ -16,7 +16,7 @@ Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 HOLD, OFF, FIRST_PITCH = 0, 1, 2  # of a line: nothing new; the note ends; a note begins
-LOST = ("polyphony", "cut short", "folded", "merged", "off the grid", "ms off the grid")
+INAUDIBLE = 3.0  # milliseconds off the grid that nobody would call off
 
 # The nine drums of the field, and which General MIDI notes count as each; any other note is the
 # drum of the nearest.
@@ -45,6 +45,10 @@ class Timing(NamedTuple):
     def nearest(self, ticks: Ints) -> Ints:
         """The step nearest to each tick, halves late."""
         return np.floor(ticks / self.ticks + 0.5).astype(np.int32)
+
+    def first(self, steps: Ints) -> Floats:
+        """The first tick that each step is the nearest to."""
+        return np.ceil((steps - 0.5) * self.ticks)
 
 
 class Lane(NamedTuple):
@@ -80,6 +84,14 @@ class Voice(ABC):
         """Which place in the feel each note has."""
 
     @abstractmethod
+    def rank(self, notes: Notes) -> Ints:
+        """Of notes at one step and place, the one of the highest rank is felt."""
+
+    @abstractmethod
+    def rest(self, tokens: Ids) -> int:
+        """The token that ends what sounds behind the last of these."""
+
+    @abstractmethod
     def name(self, token: int) -> str:
         """What a token says, for people."""
 
@@ -91,27 +103,44 @@ class Voice(ABC):
         """How the notes are played, at every step (T, width): the nearest stroke's, on time."""
         velocity = np.full((timing.steps, self.width), LOUD, np.float32)
         shift = np.zeros((timing.steps, self.width), np.float32)
-        step, places = timing.nearest(notes.start), self.places(notes)
-        inside = (step >= 0) & (step < timing.steps)
-        for place in np.unique(places[inside]):
-            chosen = np.flatnonzero(inside & (places == place))
-            at = step[chosen]
-            shift[at, place] = np.clip(notes.start[chosen] / timing.ticks - at, -0.5, 0.5)
-            nearest = np.abs(np.arange(timing.steps)[:, None] - at).argmin(axis=1)
-            velocity[:, place] = notes.velocity[chosen][nearest]
+        every = np.arange(timing.steps)
+        step, places, rank = timing.nearest(notes.start), self.places(notes), self.rank(notes)
+        for place in np.unique(places).tolist():
+            chosen = np.flatnonzero((places == place) & (step >= 0) & (step < timing.steps))
+            chosen = chosen[np.lexsort((rank[chosen], step[chosen]))]
+            chosen = chosen[np.append(np.diff(step[chosen]) > 0, True)[: len(chosen)]]
+            if len(chosen):
+                at = step[chosen]
+                shift[at, place] = np.clip(notes.start[chosen] / timing.ticks - at, -0.5, 0.5)
+                nearest = np.abs(every[:, None] - at).argmin(axis=1)
+                velocity[:, place] = notes.velocity[chosen][nearest]
         return Feel(velocity, shift)
 
     def read(self, tokens: Ids, timing: Timing, feel: Feel | None = None) -> Notes:
-        """The notes of tokens (T,), in ticks; played as `feel` says, else even and on time."""
+        """The notes of tokens (T,), in ticks; played as `feel` says, else even and on time.
+
+        However it is felt, a note keeps its step, and ends where the next of its place begins.
+        """
         step, end, pitch, place = self.strokes(tokens).T
         velocity, shift = np.full(len(step), LOUD), np.zeros(len(step))
         if feel is not None:
             velocity, shift = feel.velocity[step, place], feel.shift[step, place]
-        start = np.maximum(np.floor((step + shift) * timing.ticks + 0.5), 0)
-        length = HIT if self.drums else end - step - shift
-        stop = np.maximum(start + np.floor(length * timing.ticks + 0.5), start + 1)
+        start = np.floor((step + shift) * timing.ticks + 0.5)
+        start = np.clip(start, np.maximum(timing.first(step), 0), timing.first(step + 1) - 1)
+        stop = start / timing.ticks + HIT if self.drums else end
+        stop = np.maximum(np.floor(stop * timing.ticks + 0.5), start + 1)
+        stop = np.minimum(stop, _following(start, place))
         loud = np.clip(np.floor(velocity + 0.5), 1, 127)
         return notes_of(np.stack([start, stop, pitch, loud], axis=1).astype(np.int32).tolist())
+
+
+def _following(start: Floats, place: Ints) -> Floats:
+    """Where the next note of each note's place begins; never, of the last."""
+    order = np.lexsort((start, place))
+    found = np.full(len(start), np.inf)
+    same = place[order[1:]] == place[order[:-1]]
+    found[order[:-1][same]] = start[order[1:][same]]
+    return found
 
 
 class Line(Voice):
@@ -132,11 +161,12 @@ class Line(Voice):
         self.size = FIRST_PITCH + high - low + 1
 
     def write(self, notes: Notes, timing: Timing) -> Lane:
-        lost = _moved(notes, timing)
         step = timing.nearest(notes.start)
         # A note before the first step may still sound in it; one at the last belongs to the next.
         end = np.maximum(timing.nearest(notes.end), step + 1)
         chosen = np.flatnonzero((step < timing.steps) & (end > 0))
+        lost = _moved(notes[chosen], timing)
+        lost["outside"] = len(notes) - len(chosen)
         order = chosen[np.lexsort((-notes.pitch[chosen], step[chosen]))]
         step, end, pitch = step[order], end[order], notes.pitch[order]
         first = np.ones(len(step), dtype=bool)
@@ -172,6 +202,13 @@ class Line(Voice):
     def places(self, notes: Notes) -> Ints:
         return np.zeros(len(notes), np.int32)
 
+    def rank(self, notes: Notes) -> Ints:
+        return notes.pitch  # the one that is kept
+
+    def rest(self, tokens: Ids) -> int:
+        changes = tokens[tokens != HOLD]
+        return OFF if len(changes) and changes[-1] != OFF else HOLD
+
     def name(self, token: int) -> str:
         return {HOLD: "-", OFF: "off"}.get(token, str(token - FIRST_PITCH + self.low))
 
@@ -192,13 +229,14 @@ class Kit(Voice):
         self.part = part
 
     def write(self, notes: Notes, timing: Timing) -> Lane:
-        lost = _moved(notes, timing)
         step, place = timing.nearest(notes.start), self.places(notes)
         inside = (step >= 0) & (step < timing.steps)
+        lost = _moved(notes[inside], timing)
+        lost["outside"] = int((~inside).sum())
         struck = np.zeros((timing.steps, len(KIT)), dtype=bool)
         struck[step[inside], place[inside]] = True
         lost["merged"] = int(inside.sum() - struck.sum())
-        lost["folded"] = int((~KNOWN[notes.pitch]).sum())
+        lost["folded"] = int((~KNOWN[notes.pitch[inside]]).sum())
         tokens = struck @ (1 << np.arange(len(KIT), dtype=np.int64))
         return Lane(tokens, tokens, lost)
 
@@ -210,6 +248,12 @@ class Kit(Voice):
     def places(self, notes: Notes) -> Ints:
         return PLACE[notes.pitch]
 
+    def rank(self, notes: Notes) -> Ints:
+        return notes.velocity
+
+    def rest(self, tokens: Ids) -> int:
+        return 0
+
     def name(self, token: int) -> str:
         struck = [name for place, name in enumerate(KIT) if token >> place & 1]
         return " + ".join(struck) or "-"
@@ -219,9 +263,12 @@ class Kit(Voice):
 
 
 def _moved(notes: Notes, timing: Timing) -> Counter[str]:
-    """How far the notes are from the grid: how many, and milliseconds in all."""
+    """How far the notes are from the grid: how many, and milliseconds in all.
+
+    One is that is off by more than a tick, or than half a tick where ticks are far apart.
+    """
     off = np.abs(notes.start - timing.nearest(notes.start) * timing.ticks)
-    moved = off > 1
+    moved = off > max(min(INAUDIBLE / timing.ms, 1.0), 0.5)
     ms = round(float(off[moved].sum() * timing.ms))
     return Counter({"off the grid": int(moved.sum()), "ms off the grid": ms})
 

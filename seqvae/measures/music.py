@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..codecs import Codec, MusicCodec
@@ -64,11 +64,11 @@ def music(
         "accuracy_items": len(at),
         "accuracy_bits": rate,
         "accuracy_at": "at an undefined rate" if rate is None else f"at {rate:.1f} bits a window",
-        **figures_of(codec, truth, told),
+        **figures_of(codec.voices, truth, told),
     }
 
 
-def lanes(codec: MusicCodec, ids: Sequence[Sequence[int]]) -> Ids:
+def lanes(codec: MusicCodec, ids: Sequence[ArrayLike]) -> Ids:
     """Ids of windows -> the tokens of every step and voice (N, T, C), 0 for other voices' ids."""
     first, end = codec.allowed.T
     tokens = np.asarray(ids, np.int64).reshape(len(ids), -1, len(codec.voices))
@@ -98,42 +98,40 @@ def half_drawn(
     What the field's reference counts as its accuracy   (Roberts et al., 2018; in the code, the
     argmax of scores along a sampled history).
     """
-    choose = _Watched(sampler(seed=seed, device=z.device))
-    form = form_of(codec, codec.length)
+    draw, form = sampler(seed=seed, device=z.device), form_of(codec, codec.length)
+    likeliest: list[list[int]] = []
     for at in range(0, len(z), size):
+        choose = _Watched(draw)
         generate(decoder, z[at : at + size], choose=choose, **form._asdict())
-    return lanes(codec, choose.likeliest(codec.length).tolist())
+        likeliest += torch.stack(choose.best, dim=1).tolist()
+    return lanes(codec, likeliest)
 
 
 class _Watched:
     """A choice of tokens, and the likeliest ones that it passed by."""
 
     def __init__(self, choose: Choose) -> None:
-        self.choose, self.best = choose, list[Tensor]()
+        self.choose = choose
+        self.best: list[Tensor] = []
 
     def __call__(self, scores: Tensor) -> Tensor:
-        self.best.append(scores.argmax(-1).cpu())
+        self.best.append(scores.argmax(-1))
         return self.choose(scores)
-
-    def likeliest(self, length: int) -> Tensor:
-        """Of every sequence, so many tokens each (N, length)."""
-        parts = range(0, len(self.best), length)
-        return torch.cat([torch.stack(self.best[at : at + length], dim=1) for at in parts])
 
 
 # --- how much of it is right ---------------------------------------------------------------------
 
 
-def figures_of(codec: MusicCodec, truth: Ids, told: Mapping[str, Ids]) -> dict[str, Any]:
+def figures_of(voices: Sequence[Voice], truth: Ids, told: Mapping[str, Ids]) -> dict[str, Any]:
     """What is right of tokens (N, T, C) that were told in some `WAYS`, of all voices and of each.
 
     The notes are those of the free-running way.
     """
-    voices, written = codec.voices, told["free_running"]
     return {
         "accuracy_tokens": int(truth.size),
+        "rhythm_kinds": _kinds(voices),
         **_of_voices(voices, truth, told),
-        **drums(voices, truth, written),
+        **drums(voices, truth, told["free_running"]),
         "voices": [
             {
                 "voice": voice.part,
@@ -182,6 +180,13 @@ def _onsets(voices: Sequence[Voice]) -> Ids:
     return np.array([1 if voice.drums else FIRST_PITCH for voice in voices])
 
 
+def _kinds(voices: Sequence[Voice]) -> str:
+    """What the rhythm of these voices is told apart by, in words."""
+    long = "hold, off or onset" if not all(voice.drums for voice in voices) else ""
+    short = "drums struck or not" if any(voice.drums for voice in voices) else ""
+    return "; ".join(filter(None, (long, short)))
+
+
 def share(right: NDArray[np.bool_]) -> float | None:
     """How many are, of all; None of none."""
     return float(right.mean()) if right.size else None
@@ -190,12 +195,12 @@ def share(right: NDArray[np.bool_]) -> float | None:
 def floors(voices: Sequence[Voice], truth: Ids) -> dict[str, Any]:
     """The accuracy of who always tells the commonest token of every voice, and which these are."""
     common = [int(np.bincount(lane.ravel()).argmax()) for lane in np.moveaxis(truth, -1, 0)]
-    names = [voice.name(token) for voice, token in zip(voices, common, strict=True)]
-    if len(voices) > 1:
-        names = [f"{voice.part} {name}" for voice, name in zip(voices, names, strict=True)]
+    named = [
+        f'{voice.part} "{voice.name(token)}"' for voice, token in zip(voices, common, strict=True)
+    ]
     return {
         "accuracy_floor": share(truth == np.array(common)),
-        "accuracy_floor_token": ", ".join(names),
+        "accuracy_floor_token": ", ".join(named),
         "non_hold_share": share(truth != 0),
         "onsets": int((truth >= _onsets(voices)).sum()),
     }
@@ -227,6 +232,7 @@ class Counted(NamedTuple):
             "recall": _over(self.both, self.true),
             "true": self.true,
             "written": self.written,
+            "both": self.both,
         }
 
 
@@ -246,6 +252,7 @@ def notes(voices: Sequence[Voice], truth: Ids, written: Ids) -> dict[str, Any]:
     if long:
         lasting = (each[np.isin(each[:, VOICE], long)] for each in (true, found))
         figures |= _named("duration", counted(*lasting).figures())
+        figures["duration_parts"] = ", ".join(voices[at].part for at in long)
     return figures
 
 

@@ -1,0 +1,214 @@
+"""How much music comes back, over the bits of its code, beside the floor and Fano's bound.
+
+    python scripts/music_curve.py runs/a runs/b --baseline runs/lm --split test --out reports/pop
+
+Measures runs of one corpus on the same windows, each against the language model, and leaves a
+table in Markdown, a figure, results.json with what it was made with, and the report of every run.
+
+Fano's bound is that of the language model's NLL, which lies above the entropy: a better model's
+lies further left. It binds what is told from a code drawn from q, as in MusicVAE's protocol; the
+mean of q, from which the free-running figures are, may tell more, and the true history does.
+"""
+
+import argparse
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seqvae import Refused, __version__, runs
+from seqvae.codecs import MusicCodec
+from seqvae.compare import shortest
+from seqvae.corpus import Corpus, open_corpus, write_json
+from seqvae.fit import find_corpus
+from seqvae.measures.music import WAYS
+from seqvae.metrics import bits, fano_accuracy
+from seqvae.plots import accuracies, save
+from seqvae.report import evaluate_run
+from seqvae.shelf import find
+
+Figures = Mapping[str, Any]
+
+QUICK = {"samples": 0, "fitted_items": 0, "mixture_items": 1000}  # no evidence: a minute or two
+HEAD = (
+    *("run", "R, bits", "D, bits", "-ELBO", "R / LM", "repayment"),
+    *("teacher-forced (non-hold)", "free-running (non-hold)", "MusicVAE's (non-hold)"),
+    *("onset + pitch F1", "with end step", "best by Fano"),
+)
+DRAWN = {
+    "teacher-forced": "teacher_forced_accuracy",
+    "free-running": "free_running_accuracy",
+    "free-running, non-hold": "free_running_non_hold",
+    "MusicVAE's protocol": "musicvae_accuracy",
+    "onset and pitch, F1": "note_f1",
+    "and end step, F1": "duration_f1",
+}
+POINTS = 60  # of the bound, as it is drawn
+
+
+class Bound:
+    """The best accuracy that a code of some bits allows, by the NLL of a language model."""
+
+    def __init__(self, codec: MusicCodec, nll_bits: float) -> None:
+        self.nll_bits = nll_bits
+        self.classes = [voice.size for voice in codec.voices] * codec.grid.length
+
+    def at(self, rate_bits: float) -> float:
+        return fano_accuracy(rate_bits, self.nll_bits, self.classes)
+
+    def line(self, farthest: float) -> list[tuple[float, float]]:
+        rates = [farthest * step / POINTS for step in range(POINTS + 1)]
+        return [(rate, self.at(rate)) for rate in rates]
+
+
+def measured(folders: Mapping[str, Path], lm: str, corpus: Corpus, **asked: Any) -> dict[str, Any]:
+    """The report of every run by its name, the language model's among them."""
+    out = asked.pop("out")
+    found = {}
+    for name, folder in folders.items():
+        print(f"measuring {name}", file=sys.stderr)
+        against = None if name == lm else folders[lm]
+        report, _ = evaluate_run(
+            folder, corpus.folder, baseline=against, out=out / name.replace("/", "-"), **asked
+        )
+        found[name] = {**report.as_json(), "recipe": runs.read_recipe(folder)}
+    return found
+
+
+def row(name: str, figures: Figures, bound: Bound) -> tuple[str, ...]:
+    """A line of the table, nats as bits."""
+    rate = figures.get("accuracy_bits")
+    return (
+        name,
+        number(rate),
+        number(bits(figures["reconstruction"])),
+        number(figures.get("negative_elbo_bits")),
+        number(None if rate is None else rate / bound.nll_bits, 2),
+        number(figures.get("repayment"), 2),
+        *(f"{share(figures, f'{w}_accuracy')} ({share(figures, f'{w}_non_hold')})" for w in WAYS),
+        share(figures, "note_f1"),
+        share(figures, "duration_f1"),
+        "—" if rate is None else f"{bound.at(rate):.1%}",
+    )
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    return "—" if value is None else f"{value:.{digits}f}"
+
+
+def share(figures: Figures, name: str) -> str:
+    return "—" if figures.get(name) is None else f"{figures[name]:.1%}"
+
+
+def table(found: Mapping[str, Figures], bound: Bound) -> str:
+    """The runs by rising rate in Markdown; those without a rate come last."""
+    ordered = sorted(found, key=lambda name: found[name].get("accuracy_bits") or 0.0)
+    ordered.sort(key=lambda name: found[name].get("accuracy_bits") is None)
+    lines = [HEAD, ("---",) * len(HEAD), *(row(name, found[name], bound) for name in ordered)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def below(figures: Figures, bound: Bound, about: Mapping[str, Any]) -> str:
+    """What stands under the table."""
+    ways = "; ".join(f"{name.replace('_', '-')}: {switches}" for name, switches in WAYS.items())
+    return (
+        f"\n{about['split']} split, {figures['accuracy_items']:,} windows, "
+        f"{figures['accuracy_tokens']:,} tokens, seed {about['seed']}, seqvae {__version__}. "
+        f"Language model: {bound.nll_bits:.1f} bits a window. Floor of every accuracy: "
+        f"{figures['accuracy_floor']:.1%}, always {figures['accuracy_floor_token']}; something "
+        f"happens at {figures['non_hold_share']:.1%} of the tokens. {ways}. Fano's bound is that "
+        "of the language model's NLL and binds codes that are drawn."
+    )
+
+
+def draw(found: Mapping[str, Figures], bound: Bound, title: str) -> Any:
+    """Accuracies and F1 over rate, of the runs that have one."""
+    points = [
+        (figures["accuracy_bits"], {said: figures.get(key) for said, key in DRAWN.items()})
+        for figures in found.values()
+        if figures.get("accuracy_bits") is not None
+    ]
+    floor = next(iter(found.values()))["accuracy_floor"]
+    farthest = max([bound.nll_bits, *(rate for rate, _ in points)])
+    return accuracies(points, floor=floor, best=bound.line(farthest), title=title)
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="runs of one corpus of music")
+    parser.add_argument("--baseline", required=True, help="a run of latent 0: the language model")
+    parser.add_argument("--corpus", type=Path, help="a prepared corpus; else the first run's own")
+    parser.add_argument("--split", default="valid", help="of the corpus")
+    parser.add_argument("--out", type=Path, default=Path("reports/music-curve"), help="a folder")
+    parser.add_argument("--items", type=int, default=2000, help="windows, evenly spread; 0: all")
+    parser.add_argument("--samples", type=int, default=0, help="of the importance-weighted NLL")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    parser.add_argument("--device", default="auto", help="cpu, cuda or auto")
+    return parser.parse_args(arguments)
+
+
+def written(
+    reports: Mapping[str, Any], lm: str, corpus: Corpus, given: argparse.Namespace
+) -> list[Path]:
+    """Print the table; leave it with all that it was made with, and the figure."""
+    assert isinstance(corpus.codec, MusicCodec)
+    found = {name: report["figures"] for name, report in reports.items()}
+    bound = Bound(corpus.codec, bits(found[lm]["reconstruction"]))
+    text = f"{table(found, bound)}\n{below(found[lm], bound, reports[lm]['about'])}"
+    print(text)
+    results = {
+        "about": {
+            "version": __version__,
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "command": shlex.join(["python", *sys.argv]),
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "corpus": corpus.checksum,
+            "language_model": lm,
+            "nll_bits": bound.nll_bits,
+        },
+        "runs": reports,
+        "fano": bound.line(bound.nll_bits),
+        "table": text,
+    }
+    write_json(given.out / "results.json", results)
+    title = f"{corpus.codec.kind.capitalize()}: accuracy and rate"
+    figure = draw(found, bound, title)
+    return [given.out / "results.json", save(figure, given.out / "figures" / "accuracy_rate.png")]
+
+
+def main() -> None:
+    given = parse()
+    named = [find(each).resolve() for each in (given.baseline, *given.runs)]
+    paths = list(dict.fromkeys(named))
+    folders = dict(zip(shortest(paths), paths, strict=True))
+    lm = next(iter(folders))
+    corpus = open_corpus(given.corpus) if given.corpus else find_corpus(paths[-1])
+    if not isinstance(corpus.codec, MusicCodec):
+        raise Refused(
+            f"{corpus.folder} is a corpus of {corpus.codec.noun}s, not of music. Several of its "
+            "runs side by side: seqvae compare RUN RUN"
+        )
+    items = given.items or len(corpus.split(given.split))
+    reports = measured(
+        folders,
+        lm,
+        corpus,
+        out=given.out,
+        split=given.split,
+        seed=given.seed,
+        device=given.device,
+        **{**QUICK, "samples": given.samples, "limit": items, "written": items},
+    )
+    print("\nwritten:", *written(reports, lm, corpus, given))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Refused as refusal:
+        sys.exit(str(refusal))
