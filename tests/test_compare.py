@@ -185,9 +185,9 @@ def test_the_figure_draws_the_points_and_the_line(
 ) -> None:
     drawn: list[Any] = []
 
-    def draw(*given: Any, unit: str) -> Any:
-        drawn.append((*given, unit))
-        return rate_distortion(*given[:2], unit=unit)
+    def draw(points: Any, line: Any, *, unit: str) -> Any:
+        drawn.append((points, line, unit))
+        return rate_distortion(points, line, unit=unit)
 
     monkeypatch.setattr(comparing, "rate_distortion", draw)
     found = again(home / "vae", home / "lm", home / "ae")

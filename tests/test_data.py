@@ -10,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from seqvae.codecs import MelodyCodec, WordCodec
 from seqvae.data import By, InMemory, Order, batches, collate, in_order
 from seqvae.errors import Refused
+from seqvae.plan import transpositions
 from seqvae.tokens import PAD
+from seqvae.vae import Batch
 
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=400)
 BYS: tuple[By, ...] = ("sentences", "tokens")
@@ -174,3 +177,94 @@ def test_nothing_to_walk_is_nothing_and_nothing_to_train_on_is_refused() -> None
         Order(empty, 4)
     with pytest.raises(Refused, match=r"training\.batch"):
         order([3], 0, "sentences")
+
+
+# --- rewritten by tables -------------------------------------------------------------------------
+
+
+def tunes() -> InMemory:
+    """Items of one length and of tokens that tell the tables apart."""
+    draw = np.random.default_rng(2)
+    return InMemory(draw.integers(4, 9, (40, 6)).tolist(), range(40))
+
+
+def shifts(count: int = 5) -> torch.Tensor:
+    """Tables (K, V): the k-th adds k, round the five tokens 4 to 8; the others stay."""
+    tokens = torch.arange(4, 9)
+    moved = [(tokens - 4 + k) % 5 + 4 for k in range(count)]
+    return torch.stack([torch.cat([torch.arange(4), each]) for each in moved])
+
+
+def rewritten(
+    seed: int = 0, start: int = 0, workers: int = 0, count: int = 12, items: Any = None
+) -> list[Batch]:
+    items = items or tunes()
+    stream = batches(
+        items, Order(items.lengths, 8, seed=seed), start=start, workers=workers, tables=shifts()
+    )
+    return list(islice(stream, count))
+
+
+def drawn_tables(batch: Batch) -> list[int]:
+    """Which table each item was rewritten by; fails if it was not by exactly one."""
+    plain, found = collate(tunes(), batch.item.tolist()).x, []
+    for before, after in zip(plain, batch.x, strict=True):
+        [table] = [k for k, each in enumerate(shifts()) if torch.equal(each[before], after)]
+        found.append(table)
+    return found
+
+
+def test_each_item_is_rewritten_by_one_table_drawn_anew_each_time() -> None:
+    found = [drawn_tables(batch) for batch in rewritten(count=100)]
+    counts = np.bincount(np.concatenate(found), minlength=5)
+    assert counts.sum() == 800 and abs(counts - 160).max() < 4 * np.sqrt(800 * 0.2 * 0.8)
+    assert any(len(set(tables)) > 1 for tables in found)
+    epochs = [
+        {
+            row: table
+            for batch in part
+            for row, table in zip(batch.item.tolist(), drawn_tables(batch), strict=True)
+        }
+        for part in (rewritten(count=5), rewritten(start=5, count=5))
+    ]
+    assert epochs[0].keys() == epochs[1].keys() and epochs[0] != epochs[1]
+
+
+def test_rewriting_is_a_function_of_seed_and_step() -> None:
+    whole, late, other = rewritten(), rewritten(start=7, count=5), rewritten(seed=1)
+    assert all(map(same_batch, whole[7:], late)) and all(map(same_batch, whole, rewritten()))
+    assert [drawn_tables(batch) for batch in whole] != [drawn_tables(batch) for batch in other]
+
+
+def same_batch(one: Batch, other: Batch) -> bool:
+    pairs = zip(one[:4], other[:4], strict=True)
+    return one.step == other.step and all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:This process")
+def test_any_number_of_workers_rewrites_the_same() -> None:
+    assert all(map(same_batch, rewritten(start=3, workers=2), rewritten(start=3)))
+
+
+def test_rewriting_changes_tokens_and_nothing_else() -> None:
+    items = sentences(50)
+    order = Order(items.lengths, 8)
+    plain = list(islice(batches(items, order), 14))
+    for before, after in zip(plain, rewritten(items=items, count=14), strict=True):
+        assert ((before.x == PAD) == (after.x == PAD)).all() and before.step == after.step
+        for mine, other in zip(before[1:4], after[1:4], strict=True):
+            assert torch.equal(mine, other)
+        assert after.x.dtype == torch.int64 and not torch.equal(before.x, after.x)
+    one = batches(items, order, tables=shifts(1))
+    assert all(map(same_batch, plain, islice(one, 14)))
+
+
+def test_transpositions_are_the_tables_of_a_codec_from_low_to_high() -> None:
+    codec = MelodyCodec()
+    tables = transpositions(codec, 5)
+    assert tables is not None and tables.shape == (11, codec.vocab)
+    assert all(tables[5 + k].tolist() == codec.transposed(k).tolist() for k in range(-5, 6))
+    assert tables[5].tolist() == list(range(codec.vocab))
+    assert transpositions(codec, 0) is None
+    with pytest.raises(Refused, match=r"training\.transpose = 2.*no pitch; set it to 0"):
+        transpositions(WordCodec(["a"]), 2)

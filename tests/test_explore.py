@@ -88,9 +88,9 @@ def test_reconstructions_come_a_part_at_a_time_and_are_the_same(m: Explorer) -> 
 
 
 def test_unless_told_it_writes_as_long_as_it_was_trained(m: Explorer) -> None:
-    assert m.longest == LONGEST
+    assert m.form.length == LONGEST
     brief = Explorer(m.vae, m.codec, {**m.recipe, "data": {"max_tokens": 3}}, m.facts)
-    assert brief.longest == 3
+    assert brief.form.length == 3
     for decoding in (Decoding(), Decoding(beam=2), Decoding(temperature=5.0)):
         lengths = [len(text.split()) for text in brief.sample(9, decoding)]
         assert max(lengths) <= 3

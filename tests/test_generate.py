@@ -3,20 +3,37 @@
 import math
 from functools import cache
 from itertools import product
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small import LATENT, batch, loud, make, of_sequences, same
 from torch import Tensor
 
 from seqvae import decoders
+from seqvae.codecs import DrumsCodec, TrioCodec, WordCodec
 from seqvae.decoders.sequence import SequenceDecoder
 from seqvae.errors import Refused
-from seqvae.generate import NEVER, beam, best, generate, greedy, nucleus, sampler
+from seqvae.generate import (
+    NEVER,
+    Form,
+    beam,
+    best,
+    form_of,
+    generate,
+    greedy,
+    nucleus,
+    sampler,
+)
 from seqvae.tokens import BOS, EOS, PAD
 
 V = 7  # 0-2 are never written; 3 ends; 4, 5, 6 are words
 KINDS = pytest.mark.parametrize("kind", of_sequences(decoders))
+SPANS = np.array([[4, 6], [6, 7], [3, 5]])  # which ids may stand at a position, in turn
+CUTS = pytest.mark.parametrize(
+    "cut", [{}, {"temperature": 0.3}, {"top_k": 2}, {"top_p": 0.6}, {"temperature": 50.0}]
+)
 
 
 def decoder_of(kind: type, scale: float = 3.0) -> SequenceDecoder:
@@ -242,3 +259,117 @@ def test_what_cannot_be_drawn_is_refused() -> None:
 
 def test_greedy_takes_the_largest() -> None:
     assert greedy(torch.tensor([[0.0, 2.0, 1.0], [3.0, 0.0, 0.0]])).tolist() == [1, 0]
+
+
+# --- music: which ids may stand where, and how many ----------------------------------------------
+
+
+def test_a_codec_says_what_may_be_written() -> None:
+    assert form_of(WordCodec(["a"]), 30) == Form(30, EOS, None)
+    trio, drums = TrioCodec(bars=1), DrumsCodec(metre="3/4", bars=1)
+    assert form_of(trio, 30)[:2] == (48, None) and form_of(drums, 30)[:2] == (12, None)
+    assert form_of(trio, 30).allowed is trio.allowed
+    assert drums.allowed.tolist() == [[4, 516]]
+
+
+def allowed_everywhere(ids: Tensor) -> bool:
+    first, end = torch.as_tensor(SPANS)[torch.arange(ids.shape[1]) % len(SPANS)].T
+    return bool(((first <= ids) & (ids < end)).all())
+
+
+@KINDS
+@pytest.mark.parametrize("scale", [0.1, 3.0, 30.0])
+def test_only_what_is_allowed_is_written_wherever_it_stands(kind: type, scale: float) -> None:
+    decoder, z = decoder_of(kind, scale), torch.randn(30, LATENT)
+    form: dict[str, Any] = {"length": 10, "end": None, "allowed": SPANS}
+    chosen = [greedy, *(sampler(seed=2, together=both) for both in (False, True))]
+    chosen += [sampler(top_k=1), sampler(top_p=0.5), sampler(temperature=9.0, top_k=3)]
+    for choose in chosen:
+        ids = generate(decoder, z, choose=choose, **form)
+        assert ids.shape == (30, 10) and allowed_everywhere(ids)
+    for width in (1, 4):
+        ids, scores = beam(decoder, z, width=width, **form)
+        assert ids.shape == (30, 10) and allowed_everywhere(ids) and scores.isfinite().all()
+
+
+@KINDS
+def test_greedy_takes_the_likeliest_of_those_allowed(kind: type) -> None:
+    decoder, z = decoder_of(kind), torch.randn(20, LATENT)
+    ids = generate(decoder, z, length=9, end=None, allowed=SPANS)
+    with torch.no_grad():
+        scores = decoder.head(decoder.features(ids, z))
+    for place in range(9):
+        first, end = SPANS[place % 3]
+        assert (ids[:, place] == scores[:, place, first:end].argmax(-1) + int(first)).all()
+    narrow, _ = beam(decoder, z, length=9, width=1, end=None, allowed=SPANS)
+    assert torch.equal(narrow, ids)
+
+
+@KINDS
+@pytest.mark.parametrize("spans", [None, SPANS, np.array([[3, 7]]), np.array([[5, 6]])])
+def test_a_wide_beam_without_an_end_finds_the_best_of_all_sequences(
+    kind: type, spans: Any
+) -> None:
+    """Exactly so many tokens, whose probability is the model's own: nothing is made up for."""
+    decoder, length = decoder_of(kind), 4
+    found_spans = [[3, V]] if spans is None else spans.tolist()
+    places = [range(*found_spans[place % len(found_spans)]) for place in range(length)]
+    every = torch.tensor(list(product(*places)))
+    z = torch.randn(6, LATENT)
+    found, scores = beam(decoder, z, length=length, width=len(every), end=None, allowed=spans)
+    assert found.shape == (6, length)
+    for row in range(6):
+        truth = decoder(z[row].expand(len(every), -1)).log_prob(every).detach()
+        assert found[row].tolist() == every[truth.argmax()].tolist()
+        same(scores[row], truth.max(), 1e-4)
+
+
+@KINDS
+@pytest.mark.parametrize("width", [1, 2, 7])
+def test_beams_without_an_end_have_their_length_and_their_score(kind: type, width: int) -> None:
+    decoder, z = decoder_of(kind), torch.randn(9, LATENT)
+    for length in (1, 2, 11):
+        ids, scores = beam(decoder, z, length=length, width=width, end=None, allowed=SPANS[:2])
+        assert ids.shape == (9, length)
+        same(scores, decoder(z).log_prob(ids).detach(), 1e-4)
+
+
+@CUTS
+def test_one_noise_draws_equal_rows_from_equal_scores(cut: dict[str, float]) -> None:
+    scores = torch.randn(1, 50).expand(64, 50)
+    together = sampler(together=True, seed=3, **cut)  # type: ignore[arg-type]
+    drawn = torch.stack([together(scores) for _ in range(40)])
+    assert (drawn == drawn[:, :1]).all()
+    assert len(set(drawn[:, 0].tolist())) > 1  # but each time anew
+    apart = sampler(seed=3, **cut)(scores)  # type: ignore[arg-type]
+    assert len(set(apart.tolist())) > 1
+
+
+@KINDS
+def test_one_noise_writes_equal_codes_equally_and_near_codes_nearly(kind: type) -> None:
+    decoder = decoder_of(kind, 1.0)
+    z = torch.randn(1, LATENT) + 0.01 * torch.arange(2).repeat_interleave(8)[:, None]
+
+    def written(together: bool, seed: int = 1) -> Tensor:
+        choose = sampler(seed=seed, together=together)
+        return generate(decoder, z, length=24, choose=choose, end=None, allowed=SPANS[:1])
+
+    rows = written(True)
+    assert (rows[:8] == rows[0]).all() and (rows[8:] == rows[8]).all()
+    assert (rows[0] == rows[8]).float().mean() > 0.8
+    assert torch.equal(rows, written(True)) and not torch.equal(rows, written(True, seed=2))
+    apart = written(False)
+    assert (apart[0] == apart[8]).float().mean() < 0.8 and not (apart[:8] == apart[0]).all()
+
+
+@CUTS
+def test_each_row_drawn_by_one_noise_is_drawn_as_if_alone(cut: dict[str, float]) -> None:
+    """Frequencies within four standard errors of the distribution that is cut to."""
+    count, scores = 6000, torch.tensor([[0.5, 0.3, 0.15, 0.05], [0.1, 0.1, 0.2, 0.6]]).log()
+    together = sampler(together=True, seed=4, **cut)  # type: ignore[arg-type]
+    drawn = torch.stack([together(scores) for _ in range(count)])
+    kept = nucleus(best(scores / cut.get("temperature", 1.0), cut.get("top_k")), cut.get("top_p"))  # type: ignore[arg-type]
+    for row, wanted in enumerate(kept.softmax(-1)):
+        share = torch.bincount(drawn[:, row], minlength=4) / count
+        error = 4 * (wanted * (1 - wanted) / count).sqrt()
+        assert ((share - wanted).abs() <= error + 1e-9).all()

@@ -1,6 +1,7 @@
 """Posteriors fitted to each item, where the best one is known; and what a fit leaves alone."""
 
 import math
+from functools import cache
 from typing import Any, ClassVar
 
 import pytest
@@ -18,7 +19,7 @@ from exact import (
     strings,
     vectors,
 )
-from small import batch, loud, make, same, vae
+from small import LATENT, batch, loud, make, same, vae
 from torch import Tensor
 from torch.distributions import (
     Distribution,
@@ -33,8 +34,10 @@ from seqvae.data import collate
 from seqvae.decoders import LSTMDecoder
 from seqvae.distributions import Delta, gaussian
 from seqvae.errors import Refused
-from seqvae.infer import infer
+from seqvae.generate import generate
+from seqvae.infer import infer, settle
 from seqvae.priors import Fixed
+from seqvae.tokens import PAD
 from seqvae.vae import VAE, Batch, Decoder
 
 
@@ -188,3 +191,110 @@ def test_a_prior_without_a_closed_form_is_fitted_by_samples() -> None:
     found = infer(renamed, items, model.encoder(items), steps=200, pairs=16)
     assert isinstance(model.encoder, Amiss)
     assert float(kl_divergence(full(found), truth).mean()) < 0.05
+
+
+# --- codes moved until their items are written ---------------------------------------------------
+
+
+@cache
+def learned() -> tuple[VAE, Tensor]:
+    """A model that knows four sentences by heart, and the codes it learned them at."""
+    torch.manual_seed(0)
+    model, items = vae(decoder=make(LSTMDecoder, hidden=16)), batch()
+    z = torch.tensor([[2.0, 0.0, 0.0], [-2.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, -2.0, 0.0]])
+    optimizer = torch.optim.Adam(model.decoder.parameters(), lr=0.02)
+    for _ in range(200):
+        optimizer.zero_grad()
+        (-model.decoder(z + 0.3 * torch.randn(4, LATENT)).log_prob(items.x).mean()).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+    return model.eval(), z
+
+
+def written(model: VAE, z: Tensor) -> list[list[int]]:
+    decoder: Any = model.decoder
+    found = generate(decoder, z, length=6).tolist()
+    return [[token for token in ids if token != PAD] for ids in found]
+
+
+def wrong(model: VAE, items: Batch, z: Tensor) -> Tensor:
+    """Tokens of each item that are not the likeliest after those before them."""
+    decoder: Any = model.decoder
+    with torch.no_grad():
+        likeliest = decoder.head(decoder.features(items.x, z)).argmax(-1)
+    return ((likeliest != items.x) & (items.x != PAD)).sum(1)
+
+
+def sentences_of(items: Batch) -> list[list[int]]:
+    return [ids[: int(n)].tolist() for ids, n in zip(items.x, items.length, strict=True)]
+
+
+@pytest.mark.parametrize("order", [[1, 0, 3, 2], [2, 3, 1, 0], [0, 0, 0, 0]])
+def test_settled_codes_are_written_back_exactly_from_wherever_they_began(order: list[int]) -> None:
+    model, z = learned()
+    items = batch()
+    assert written(model, z) == sentences_of(items)
+    assert written(model, z[order]) != sentences_of(items)
+    found = settle(model, items, z[order], steps=300)
+    assert written(model, found) == sentences_of(items)
+
+
+def test_a_code_that_is_at_its_goal_stays_where_it_is() -> None:
+    model, z = learned()
+    assert torch.equal(settle(model, batch(), z), z)
+    mixed = z[[0, 0, 2, 3]]
+    found = settle(model, batch(), mixed, steps=300)
+    assert torch.equal(found[[0, 2, 3]], mixed[[0, 2, 3]]) and not torch.equal(found[1], z[0])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("steps", [0, 1, 25])
+def test_settling_never_makes_more_tokens_wrong(seed: int, steps: int) -> None:
+    """By a decoder that was never trained, most items are out of reach."""
+    torch.manual_seed(seed)
+    model, items = vae(decoder=loud(make(LSTMDecoder), 4.0)).eval(), batch()
+    z = torch.randn(4, LATENT)
+    found = settle(model, items, z, steps=steps, learning_rate=0.5)
+    assert (wrong(model, items, found) <= wrong(model, items, z)).all()
+    assert steps or torch.equal(found, z)
+
+
+def test_codes_settle_as_if_each_were_alone() -> None:
+    """Whoever the neighbours are, and however long they take; a batch of one up to rounding."""
+    model, z = learned()
+    items = batch([[5, 4, 6, 8, 3], [7, 4, 5, 6, 3], [4, 4, 5, 5, 3]])
+    other = batch([[5, 4, 6, 8, 3], [8, 8, 8, 8, 3], [6, 7, 6, 7, 3]])
+    found = [settle(model, each, z[[1, 1, 1]], steps=40) for each in (items, other)]
+    assert torch.equal(found[0][0], found[1][0]) and not torch.equal(found[0][0], z[1])
+    alone = settle(model, batch([[5, 4, 6, 8, 3]]), z[[1]], steps=40)
+    same(alone[0], found[0][0], 1e-4)
+
+
+def test_a_code_goes_no_further_than_it_must() -> None:
+    """It stops at the first code from which its item is written, and is pulled back on its way."""
+    model, z = learned()
+    begun = z[[1, 0, 3, 2]]
+    near, far = (
+        (settle(model, batch(), begun, steps=300, pull=pull) - begun).norm(dim=-1)
+        for pull in (0.05, 0.0)
+    )
+    assert (near <= far + 0.05).all() and (near < (z - begun).norm(dim=-1)).all()
+
+
+def test_settling_leaves_networks_and_what_it_was_given_as_they_were() -> None:
+    model = vae(decoder=make(LSTMDecoder, dropout=0.5, word_dropout=0.5))
+    kept = [parameter.clone() for parameter in model.parameters()]
+    model.decoder.embedding.weight.requires_grad_(False)  # type: ignore[union-attr]
+    learning = [parameter.requires_grad for parameter in model.parameters()]
+    z, noise = torch.ones(4, LATENT), torch.get_rng_state()
+    for training in (True, False):
+        model.train(training)
+        with torch.no_grad():
+            found = settle(model, batch(), z, steps=3)
+            assert not torch.is_grad_enabled()
+        assert not found.requires_grad and torch.equal(z, torch.ones(4, LATENT))
+        assert all(module.training == training for module in model.modules())
+        assert [parameter.requires_grad for parameter in model.parameters()] == learning
+        assert all(parameter.grad is None for parameter in model.parameters())
+        assert all(map(torch.equal, model.parameters(), kept))
+    assert torch.equal(torch.get_rng_state(), noise)  # nothing is drawn: no dropout either

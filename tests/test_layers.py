@@ -9,7 +9,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [  # from the bottom; the names of one line do not see each other
     "errors tokens latent metrics schedules plots progress randomness verdict rows",
+    "midi",
+    "clips parts keys phrases",
     "distributions codecs recipe files ngram frontier",
+    "rolls audio pieces",
     "vae corpus posteriors attention",
     "data infer encoders decoders priors regularizers",
     "objectives",
@@ -18,16 +21,16 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
     "runs log measures",
     "shelf plan evaluate",
     "explore estimate card",
-    "fit",
-    "report rating",
-    "compare",
+    "fit morph",
+    "report rating album",
+    "compare studio",
     "data_prep",
     "cli scripts",
     "__main__",
 ]
 LAYER = {name: number for number, line in enumerate(LAYERS) for name in line.split()}
 SEES = {  # what sees less than all lower layers
-    "data_prep": {"errors", "tokens", "codecs", "corpus", "files"},
+    "data_prep": {"errors", "tokens", "codecs", "corpus", "files", "midi", "clips", "parts"},
     "measures": set(LAYER) - {"runs", "shelf", "build", "recipe"},
     "evaluate": set(LAYER) - {"runs", "shelf", "build", "recipe"},
 }
@@ -44,7 +47,7 @@ BASES = {
     "regularizer",
 }
 BASES |= {"sequence", "sources", "plan", "scan", "blocks", "docstrings", "grammar"}
-BASES |= {"songs", "windows", "workers", "songblocks", "gather"}
+BASES |= {"songs", "windows", "workers", "songblocks", "gather", "composer", "music", "voices"}
 
 Module = tuple[str, ...]  # ("seqvae", "decoders", "lstm")
 

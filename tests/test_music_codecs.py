@@ -17,7 +17,7 @@ from seqvae.errors import Refused
 from seqvae.midi import notes_of
 from seqvae.tokens import BOS, EOS, PAD, SPECIAL, UNK
 
-KINDS = (MelodyCodec, DrumsCodec, TrioCodec)
+KINDS: tuple[Any, ...] = (MelodyCodec, DrumsCodec, TrioCodec)
 METRES = ("4/4", "3/4", "6/8", "7/8", "5/4", "12/8")
 RANGES = ((21, 108), (0, 127), (60, 71), (0, 11), (116, 127))
 TICKS_PER_BEAT = (24, 120, 480, 960)  # each a whole number of ticks a step, on every grid
@@ -25,9 +25,10 @@ MANY = settings(deadline=None, derandomize=True, max_examples=80)
 ROWS = list[tuple[int, int, int, int]]
 
 
-def codec_of(kind: type[MusicCodec], span: tuple[int, int], **grid: Any) -> MusicCodec:
+def codec_of(kind: Any, span: tuple[int, int], **grid: Any) -> MusicCodec:
     pitches = {} if kind is DrumsCodec else {"low": span[0], "high": span[1]}
-    return kind(**grid, **pitches)
+    codec: MusicCodec = kind(**grid, **pitches)
+    return codec
 
 
 CODECS = st.builds(
@@ -233,7 +234,7 @@ def test_ids_of_another_voice_or_none_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_ids_may_come_in_any_container(kind: type[MusicCodec]) -> None:
+def test_ids_may_come_in_any_container(kind: Any) -> None:
     codec = kind()
     ids = np.tile(codec.allowed[:, 0] + 5, codec.grid.length)
     clip = codec.decode(ids.tolist())
@@ -252,7 +253,7 @@ def test_a_stream_of_ids_is_read_no_further_than_a_window() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_empty_clip_is_rests(kind: type[MusicCodec]) -> None:
+def test_an_empty_clip_is_rests(kind: Any) -> None:
     codec = kind(metre="5/4", steps=6)
     ids, loss = codec.encode(Clip({}, 480 * 10, metre=codec.grid.metre))
     assert ids == np.tile(codec.allowed[:, 0], codec.grid.length).tolist() and loss == {}
@@ -374,7 +375,7 @@ def test_transposing_ids_is_transposing_notes(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("semitones", [-24, -7, -1, 0, 1, 5, 12, 30])
 def test_a_table_moves_pitches_within_their_voice_and_nothing_else(
-    kind: type[MusicCodec], semitones: int
+    kind: Any, semitones: int
 ) -> None:
     codec = kind()
     table = codec.transposed(semitones)

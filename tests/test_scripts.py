@@ -4,6 +4,7 @@ import re
 import runpy
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny import prepared, recipe, train, windows
@@ -16,7 +17,10 @@ from seqvae.codecs import MelodyCodec
 from seqvae.recipe import override, read
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
-AUTOENCODER = {"posterior_kind": "DeltaPosterior", "training_select": "reconstruction"}
+AUTOENCODER: dict[str, Any] = {
+    "posterior_kind": "DeltaPosterior",
+    "training_select": "reconstruction",
+}
 AUTOENCODER |= {"objective_kind": "InfoVAE", "objective_alpha": 1.0, "objective_lambda": 10.0}
 
 
@@ -115,8 +119,9 @@ def test_a_curve_of_music_is_measured_drawn_and_left_with_what_made_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     corpus = windows(tmp_path / "music", MelodyCodec(bars=1)).folder
-    for name, changes in (("lm", {"latent": 0}), ("vae", {}), ("ae", AUTOENCODER)):
-        train(recipe(**changes), corpus, tmp_path / name)
+    changes: dict[str, dict[str, Any]] = {"lm": {"latent": 0}, "vae": {}, "ae": AUTOENCODER}
+    for name, changed in changes.items():
+        train(recipe(**changed), corpus, tmp_path / name)
     out, runs = tmp_path / "out", (tmp_path / "vae", tmp_path / "ae")
     line = ["--baseline", tmp_path / "lm", "--items", 20, "--out", out, "--device", "cpu"]
     run(monkeypatch, "music_curve.py", *runs, *line, "--split", "test")

@@ -4,9 +4,7 @@ from typing import Any, ClassVar
 
 from ..clips import Grid, metre_of
 from .music import MusicCodec
-from .voices import Line
-
-LOW, HIGH = 21, 108  # a piano's keys: with hold and note-off the usual 90 classes
+from .voices import HIGH, LOW, Line
 
 
 class MelodyCodec(MusicCodec):

@@ -3,9 +3,8 @@
 from typing import Any, ClassVar
 
 from ..clips import Grid, metre_of
-from .melody import HIGH, LOW
 from .music import MusicCodec
-from .voices import Kit, Line
+from .voices import HIGH, LOW, Kit, Line
 
 
 class TrioCodec(MusicCodec):

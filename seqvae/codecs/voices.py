@@ -15,6 +15,7 @@ from ..midi import Ints, Notes, fold, notes_of
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
+LOW, HIGH = 21, 108  # a piano's keys: with hold and note-off the usual 90 classes
 HOLD, OFF, FIRST_PITCH = 0, 1, 2  # of a line: nothing new; the note ends; a note begins
 INAUDIBLE = 3.0  # milliseconds off the grid that nobody would call off
 
