@@ -24,7 +24,7 @@ from seqvae.album import step_song
 from seqvae.corpus import write_json
 from seqvae.explore import Explorer
 from seqvae.midi import read, to_bytes
-from seqvae.morph import Morph, Taste, morph, music_codec
+from seqvae.morph import Morph, Taste, agreement, morph, music_codec
 from seqvae.pieces import find_parts
 from seqvae.progress import Progress
 
@@ -65,9 +65,8 @@ def main() -> None:
     write_json(arguments.out, result)
     shown = {name: value for name, value in result.items() if name not in ("pairs", "left_out")}
     print(json.dumps(shown, indent=1))
-    print(
-        f"left out: {len(left_out)}", *(f"  {n}: {why}" for n, why in left_out.items()), sep="\n"
-    )
+    print(f"left out: {len(left_out)}")
+    print(*(f"  {name}: {why}" for name, why in left_out.items()), sep="\n")
 
 
 def usable(model: Explorer, folder: Path) -> tuple[list[Path], dict[str, str]]:
@@ -103,15 +102,11 @@ def tried(model: Explorer, a: Path, b: Path, bars: int) -> dict[str, Any]:
 
 def kept_tempo(way: Morph) -> bool:
     """Whether the first and last step, as written, go at the pace of their files."""
-    ends = zip((way.a, way.b), (way.steps[0], way.steps[-1]), (1.0, way.pace), strict=True)
-    return all(
-        abs(
-            read(to_bytes(step_song(way, step))).qpm_at(0) / (piece.song.qpm_at(piece.start) * p)
-            - 1
-        )
-        < 0.001
-        for piece, step, p in ends
-    )
+    for piece, step, pace in ((way.a, way.steps[0], 1.0), (way.b, way.steps[-1], way.pace)):
+        written = read(to_bytes(step_song(way, step))).qpm_at(0)
+        if abs(written / (pace * piece.song.qpm_at(piece.start)) - 1) > 0.001:
+            return False
+    return True
 
 
 def kept_instruments(way: Morph) -> bool:
@@ -126,8 +121,6 @@ def kept_instruments(way: Morph) -> bool:
 
 def leaps(way: Morph) -> list[float]:
     """How much each step changes: 1 - F1 of its notes with those of the step before."""
-    from seqvae.morph import agreement
-
     pairs = zip(way.steps, way.steps[1:], strict=False)
     return [1 - agreement(one.again, other.again, way.grid) for one, other in pairs]
 

@@ -188,7 +188,7 @@ def _fitting(corpus: str | None) -> str:
 
 
 def _holds_midi(path: Path) -> bool:
-    """Whether a corpus that is not prepared is music: a MIDI file, an archive, a folder of such."""
+    """Whether a corpus yet to prepare is music: a MIDI file, an archive, a folder of such."""
     if path.is_dir():
         return any(file.suffix.lower() in MIDI for file in path.rglob("*"))
     return path.suffix.lower() == ".zip" or _is_midi(str(path))
@@ -552,7 +552,7 @@ def prepare_songs(
     count: Annotated[int, typer.Option(min=1, help="How many songs.")] = SONGS,
     seed: Seed = 0,
 ) -> None:
-    """Composed songs as MIDI files, with melody, chords, bass and drums; their traits in a table."""
+    """Composed songs as MIDI files, melody, chords, bass, drums; their traits in a table."""
     from data_prep.toy import write_songs
 
     _check_free(out)

@@ -237,8 +237,12 @@ def test_rewriting_is_a_function_of_seed_and_step() -> None:
 
 
 def same_batch(one: Batch, other: Batch) -> bool:
-    pairs = zip(one[:4], other[:4], strict=True)
-    return one.step == other.step and all(torch.equal(a, b) for a, b in pairs)
+    return one.step == other.step and all(map(torch.equal, tensors(one), tensors(other)))
+
+
+def tensors(batch: Batch) -> list[Any]:
+    """x, length, label, item."""
+    return list(batch[:4])
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create", "ignore:This process")
@@ -252,8 +256,7 @@ def test_rewriting_changes_tokens_and_nothing_else() -> None:
     plain = list(islice(batches(items, order), 14))
     for before, after in zip(plain, rewritten(items=items, count=14), strict=True):
         assert ((before.x == PAD) == (after.x == PAD)).all() and before.step == after.step
-        for mine, other in zip(before[1:4], after[1:4], strict=True):
-            assert torch.equal(mine, other)
+        assert all(map(torch.equal, tensors(before)[1:], tensors(after)[1:]))
         assert after.x.dtype == torch.int64 and not torch.equal(before.x, after.x)
     one = batches(items, order, tables=shifts(1))
     assert all(map(same_batch, plain, islice(one, 14)))
