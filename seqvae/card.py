@@ -55,5 +55,7 @@ seed {recipe["seed"]}
 
 
 def source_names(manifest: Mapping[str, Any]) -> list[str]:
-    """The file names a corpus was prepared from."""
-    return [Path(str(source["name"])).name for source in manifest.get("sources", [])]
+    """The names of the files, or folders of MIDI, that a corpus was prepared from."""
+    sources = manifest.get("sources", [])
+    names = sources["names"] if isinstance(sources, Mapping) else [s["name"] for s in sources]
+    return [Path(str(name)).name for name in names]

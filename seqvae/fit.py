@@ -30,6 +30,7 @@ from .plots import curves, save
 from .progress import duration
 from .randomness import seeded
 from .recipe import Recipe, to_toml
+from .rows import nats
 from .runs import Checkpoint, checkpoint_name, save_checkpoint
 from .schedules import FAR
 from .training import train
@@ -218,9 +219,12 @@ class _Fitting:
         figures = validate(self.plan, self.built, self.valid)
         step, trainer = self.trainer.step, self.trainer
         self.log.write("valid", step, figures)
-        save(curves(read_log(self.plan.folder)), self.plan.folder / "figures" / "curves.png")
+        save(
+            curves(read_log(self.plan.folder), nats(self.plan.corpus.codec.noun)),
+            self.plan.folder / "figures" / "curves.png",
+        )
         self._write_samples()
-        self.say(f"step {step}, validation: {describe(figures)}")
+        self.say(f"step {step}, validation: {describe(figures, self.plan.corpus.codec.noun)}")
         select = self.plan.recipe["training"]["select"]
         if select == "last" or not self.built.objective.settled(step):
             return False
@@ -307,12 +311,12 @@ def validate(plan: Plan, built: Built, items: Items) -> dict[str, Any]:
     return {"objective": total / count, **measured.figures}
 
 
-def describe(figures: Mapping[str, Any]) -> str:
+def describe(figures: Mapping[str, Any], noun: str = "sentence") -> str:
     """The figures of a validation as one line."""
     parts = [f"reconstruction {figures['reconstruction']:.2f}"]
     if "kl" in figures:
         parts.append(f"KL {figures['kl']:.2f}")
-        parts.append(f"-ELBO {figures['negative_elbo']:.2f} nats a sentence")
+        parts.append(f"-ELBO {figures['negative_elbo']:.2f} {nats(noun)}")
     if "active_units" in figures:
         parts.append(f"{figures['active_units']} of {figures['latent']} units active")
     if "shuffle_delta_nll" in figures:

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from seqvae.codecs import Codec, DrumsCodec, MelodyCodec, MusicCodec, TrioCodec, WordCodec
 from seqvae.codecs.voices import HOLD, KIT, OFF, Ids
-from seqvae.data import InMemory, in_order, spread
+from seqvae.data import InMemory, in_batches, in_order, spread
 from seqvae.decoders import LSTMDecoder
 from seqvae.distributions import Delta
 from seqvae.encoders import EmptyEncoder, LSTMEncoder
@@ -150,6 +150,21 @@ def test_only_a_drawn_history_differs_from_call_to_call() -> None:
     assert found["musicvae_accuracy"] == 1.0, "what is counted is the likeliest, not the drawn"
 
 
+def test_every_window_is_told_from_its_own_code_and_at_its_own_rate() -> None:
+    """In whatever order they were encoded, and where not all of them are written."""
+    items, rows_of = windows(MELODY, 12), spread(12, 5)
+    player = VAE(Recorder(), StandardNormal(MELODY.length), Player(MELODY.vocab))
+    codes = encode_all(player, in_batches(items, spread(12)[::-1], 5))
+    found = music(player, MELODY, codes, write_back(player, MELODY, items, rows_of))
+    assert {found[f"{way}_accuracy"] for way in WAYS} == {1.0}
+    model = small(MELODY)
+    codes = encode_all(model, in_batches(items, spread(12)[::-1], 5))
+    assert codes.rate is not None
+    rate = codes.rate[torch.isin(codes.item, torch.as_tensor(rows_of))].double().mean()
+    found = music(model, MELODY, codes, write_back(model, MELODY, items, rows_of))
+    assert found["accuracy_bits"] == pytest.approx(float(rate) / np.log(2))
+
+
 def test_a_decoder_of_one_voice_is_not_asked_for_the_tokens_of_another() -> None:
     """Scores for ids that cannot stand at a place do not count, nor are they written."""
 
@@ -194,6 +209,7 @@ def test_right_on_pitch_and_late_by_a_step_is_wrong_on_every_onset() -> None:
 def test_right_in_rhythm_and_wrong_in_pitch_are_told_apart() -> None:
     found = free(MELODY, melody(C, HOLD, D, OFF), melody(D, HOLD, C, OFF))
     assert found["free_running_rhythm"] == 1.0 and found["free_running_pitch"] == 0.0
+    assert free(MELODY, melody(C, OFF), melody(C, D))["free_running_rhythm"] == 15 / 16
     drummed = free(DRUMS, melody(KICK, HOLD, SNARE), melody(KICK, HOLD, HAT))
     assert drummed["free_running_rhythm"] == 1.0 and drummed["free_running_pitch"] == 1 / 2
 
