@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 RUN := runs/demo
+SONGS := runs/demo-music
 
 .PHONY: demo test check clean
 
@@ -12,9 +13,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
 
-# Train on sentences from Python's own documentation, then look at what was learnt.
+# Train on sentences from Python's own documentation, then on songs composed here, and look at what
+# was learnt.
 demo: $(READY)
-	rm -rf $(RUN)
+	rm -rf $(RUN) $(SONGS)
 	$(BIN)/seqvae train demo --out $(RUN)
 	@echo; echo "== sentences, and what comes back from 32 numbers"
 	$(BIN)/seqvae reconstruct $(RUN) "Return the name of the file." "This method is not thread safe." "The default is to use the current directory."
@@ -24,7 +26,11 @@ demo: $(READY)
 	$(BIN)/seqvae sample $(RUN)
 	@echo; echo "== what was measured"
 	$(BIN)/seqvae evaluate $(RUN)
+	@echo; echo "== songs: composed, learnt, and one morphed into another"
+	$(BIN)/seqvae train demo-music --out $(SONGS)
+	$(BIN)/seqvae interpolate $(SONGS) $(SONGS)/songs/song-00000.mid $(SONGS)/songs/song-00001.mid --out $(SONGS)/morph
 	@echo; echo "curves: $(RUN)/figures/curves.png   all figures: $(RUN)/report.json   card: $(RUN)/card.md"
+	@echo "a song becomes another: $(SONGS)/morph/morph.mid   seen: $(SONGS)/morph/morph.png   told: $(SONGS)/morph/report.json"
 
 test: $(READY)
 	$(BIN)/pytest
@@ -36,4 +42,4 @@ check: $(READY)
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv runs/demo
+	rm -rf .venv runs/demo runs/demo-music

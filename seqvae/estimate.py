@@ -31,7 +31,8 @@ def estimate(plan: Plan, built: Built, start: int = 0) -> str:
     memory = _memory(plan.device, weights)
     needs = f" and {memory} MiB of memory" if memory else ""
     return (
-        f"{weights / 1e6:.2f} million weights; {left} steps of about {len(rows)} {plan.corpus.codec.noun}s; "
+        f"{weights / 1e6:.2f} million weights; {left} steps of about {len(rows)} "
+        f"{plan.corpus.codec.noun}s; "
         f"roughly {duration(a_token * tokens * 1.1)}, validations aside,{needs} "
         f"({'bfloat16' if plan.bf16 else 'float32'}, {plan.device})"
     )

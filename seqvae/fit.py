@@ -219,12 +219,11 @@ class _Fitting:
         figures = validate(self.plan, self.built, self.valid)
         step, trainer = self.trainer.step, self.trainer
         self.log.write("valid", step, figures)
-        save(
-            curves(read_log(self.plan.folder), nats(self.plan.corpus.codec.noun)),
-            self.plan.folder / "figures" / "curves.png",
-        )
+        noun = self.plan.corpus.codec.noun
+        drawn = curves(read_log(self.plan.folder), nats(noun))
+        save(drawn, self.plan.folder / "figures" / "curves.png")
         self._write_samples()
-        self.say(f"step {step}, validation: {describe(figures, self.plan.corpus.codec.noun)}")
+        self.say(f"step {step}, validation: {describe(figures, noun)}")
         select = self.plan.recipe["training"]["select"]
         if select == "last" or not self.built.objective.settled(step):
             return False
