@@ -175,7 +175,7 @@ def write_records(path: Path, records: Sequence[Record]) -> None:
 def read_records(path: Path) -> list[Record]:
     """Read what `write_records` wrote. Raises `Refused` where it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with np.load(path) as found:
             heads = json.loads(found["heads"].tobytes())
             arrays = {name: found[name] for name in ARRAYS}
     except Exception as error:  # zip, zlib, numpy and JSON each have errors of their own

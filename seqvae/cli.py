@@ -809,7 +809,7 @@ def sample(
         from .studio import songs
 
         named = ((f"sample-{i:03d}", song) for i, song in enumerate(songs(written), 1))
-        _write_songs(named, out or Path(f"{model.recipe['name']}-samples"))
+        _write_songs(named, _free(out, f"{model.recipe['name']}-samples"), as_json)
     else:
         _write(({"text": text} for text in written), as_json)
 
@@ -830,8 +830,9 @@ def reconstruct(
     """Encode sentences, or MIDI files, and write them again from their codes."""
     model = _load(run, device)
     if _knows_music(model):
-        _reconstruct_songs(model, _midi_files(texts, file), out, track, decoding)
+        _reconstruct_songs(model, _midi_files(texts, file), out, track, as_json, decoding)
     else:
+        _check_sentences(model, texts)
         written = model.reconstructions(_given(texts, file), decoding)
         rows = ({"text": text, "reconstruction": again} for text, again in written)
         _write(rows, as_json, "{text}\n  -> {reconstruction}")
@@ -903,8 +904,8 @@ def interpolate(
 ) -> None:
     """Walk from one sentence, or one MIDI file, to another through the space of codes."""
     run, a, b = _two_ends(arguments)
-    midi = _is_midi(a) and _is_midi(b)
-    model = _load(run or (MELODY if midi else None), device)
+    midi = _are_midi(a, b)
+    model = _load(run or (_run_for(a, b) if midi else None), device)
     if _knows_music(model) or midi:
         from dataclasses import replace
 
@@ -935,19 +936,64 @@ def interpolate(
 def _morph(
     model: "Explorer", a: str, b: str, taste: Any, out: Path | None, audio: bool, as_json: bool
 ) -> None:
-    from .album import free_folder, save
-    from .morph import morph
+    from .album import folder_name, free_folder, save
+    from .morph import morph, music_codec
 
-    folder = free_folder(out, f"morph-{Path(a).stem}-{Path(b).stem}")
-    found = morph(model, a, b, taste)
-    files, sound = save(found, folder, model, audio=audio)
+    music_codec(model)  # which refuses a run of sentences
+    _check_files(model, (a, b))
+    folder = free_folder(out, folder_name(a, b))
+    files, sound, said = save(morph(model, a, b, taste), folder, model, audio=audio)
     if as_json:
-        print((folder / "report.json").read_text("utf-8"), end="")
+        report = json.loads((folder / "report.json").read_bytes())
+        _write([{"folder": str(folder), **report}], True)
         return
-    print(*found.said, sep="\n")
+    print(*said, sep="\n")
     if sound is not None:
         print(f"sound: {sound}")
     print(f"written to {folder}: {', '.join(path.name for path in files)}")
+
+
+def _are_midi(a: str, b: str) -> bool:
+    """Whether both ends are MIDI files. Refuses one file and one sentence."""
+    midi = [name for name in (a, b) if _is_midi(name)]
+    if len(midi) == 1:
+        other = b if midi == [a] else a
+        raise Refused(
+            f"{midi[0]} is a MIDI file and {other!r} is none: a way has two ends of one kind."
+        )
+    return bool(midi)
+
+
+def _run_for(a: str, b: str) -> str:
+    """The run that ships for two MIDI files; what holds drums only is read by that of drums."""
+    from .shelf import shipped
+    from .studio import fitting
+
+    run = fitting(a, b)
+    if run not in shipped():
+        return MELODY
+    if run != MELODY:
+        _warn(f"both files hold drums only: they are read by the run {run!r}")
+    return run
+
+
+def _check_files(model: "Explorer", names: Iterable[str]) -> None:
+    """Refuse what is no file, for a run that knows music."""
+    for name in names:
+        if not Path(name).is_file():
+            what = "is a folder" if Path(name).is_dir() else "is no file here"
+            run = model.recipe["name"]
+            raise Refused(f"{name} {what}; the run {run!r} knows music: name MIDI files.")
+
+
+def _check_sentences(model: "Explorer", texts: Iterable[str] | None) -> None:
+    """Refuse a MIDI file, for a run that knows sentences."""
+    for text in texts or ():
+        if _is_midi(text) and (" " not in text or Path(text).is_file()):
+            raise Refused(
+                f"{text} is a MIDI file, and the run {model.recipe['name']!r} knows sentences. "
+                f"Name a run that knows music, such as {MELODY}."
+            )
 
 
 def _two_ends(arguments: list[str]) -> tuple[str | None, str, str]:
@@ -993,27 +1039,43 @@ def _midi_files(given: list[str] | None, file: str | None) -> list[str]:
 
 
 def _reconstruct_songs(
-    model: "Explorer", files: list[str], out: Path | None, track: str | None, decoding: "Decoding"
+    model: "Explorer",
+    files: list[str],
+    out: Path | None,
+    track: str | None,
+    as_json: bool,
+    decoding: "Decoding",
 ) -> None:
+    from .midi import write
     from .studio import reconstruct as reconstruct_song
 
-    def named() -> "Iterator[tuple[str, Song]]":
-        for name in files:
-            again = reconstruct_song(model, name, decoding, track)
-            print(f"{name}: {again.f1:.1%} of its notes come back (onset and pitch F1)")
-            yield f"{Path(name).stem}_again", again.song
+    _check_files(model, files)
+    paths = [(out or Path()) / f"{Path(name).stem}_again.mid" for name in files]
+    for path in paths:
+        _check_free(path)
+    if len(set(paths)) < len(paths):
+        raise Refused("two of the files have one name, and so would what is written of them.")
+    form = "{file}: {f1:.1%} of its notes come back (onset and pitch F1), written: {written}"
+    for name, path in zip(files, paths, strict=True):
+        again = reconstruct_song(model, name, decoding, track)
+        for line in () if as_json else again.piece.said:
+            print(f"{name}: {line}")
+        row = {"file": name, "f1": again.f1, "said": again.piece.said}
+        _write([{**row, "written": str(write(again.song, path))}], as_json, form)
 
-    _write_songs(named(), out or Path())
+
+def _free(out: Path | None, name: str) -> Path:
+    from .album import free_folder
+
+    return free_folder(out, name)
 
 
-def _write_songs(named: "Iterable[tuple[str, Song]]", folder: Path) -> None:
+def _write_songs(named: "Iterable[tuple[str, Song]]", folder: Path, as_json: bool) -> None:
     """Write songs as MIDI files; nothing is overwritten."""
     from .midi import write
 
-    for name, song in named:
-        path = folder / f"{name}.mid"
-        _check_free(path)
-        print(write(song, path))
+    rows = ({"file": str(write(song, folder / f"{name}.mid"))} for name, song in named)
+    _write(rows, as_json, "{file}")
 
 
 def _music_corpus(run: str, among: str | None) -> "Corpus":
@@ -1047,9 +1109,12 @@ def encode(
     if _knows_music(found):
         from .studio import encode as encode_song
 
-        for name in _midi_files(texts, file):
+        files = _midi_files(texts, file)
+        _check_files(found, files)
+        for name in files:
             _write(encode_song(found, name, track, sample=draw, seed=seed), True)
         return
+    _check_sentences(found, texts)
     given = list(_given(texts, file))
     codes, stddev = found.encode(given, sample=draw, seed=seed), found.stddev(given)
     for text, z, sigma in zip(given, codes.tolist(), stddev.tolist(), strict=True):
@@ -1077,7 +1142,7 @@ def decode(
         from .studio import songs
 
         named = ((f"code-{i:03d}", song) for i, song in enumerate(songs(written), 1))
-        _write_songs(named, out or Path(f"{model.recipe['name']}-codes"))
+        _write_songs(named, _free(out, f"{model.recipe['name']}-codes"), as_json)
     else:
         _write(({"text": text} for text in written), as_json)
 
@@ -1103,8 +1168,10 @@ def neighbours(
     if _knows_music(model):
         from .studio import neighbours as near_windows
 
+        _check_files(model, [text])
         found = near_windows(model, text, _music_corpus(run, among), split, n, track, bar)
     else:
+        _check_sentences(model, [text])
         found = model.neighbours(text, _candidates(run, among, split), n)
     rows = ({"distance": distance, "text": near} for near, distance in found)
     _write(rows, as_json, "{distance:7.3f}  {text}")

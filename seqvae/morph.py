@@ -4,16 +4,21 @@ The ends are the phrases themselves; between them a decoder writes what lies on 
 """
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from .clips import Clip, Feel, Grid, join, split, ties
+from .clips import DRUMS, Clip, Feel, Grid, join, split, ties
 from .codecs.music import MusicCodec
+from .codecs.voices import PLACE
+from .distributions import has_density
 from .errors import Refused
 from .explore import Decoding, Explorer
 from .keys import KeyFound, smallest_move
@@ -23,6 +28,10 @@ from .pieces import Piece, phrase
 from .recipe import unknown
 
 FOLD = math.sqrt(2)  # tempos farther apart are read as half or double
+SLOWEST = 10.0  # quarter notes a minute that a tempo is folded to
+CROWDED = 0.1  # of the onsets: what half time may push onto steps that are taken
+LONGEST = 256  # steps of a way
+DOUBT = 0.5  # of a key
 STRANGE = 1.5  # times what the model's own kind of music costs it
 TOGETHER = Decoding(together=True)
 
@@ -58,8 +67,8 @@ class Taste:
     decoding: Decoding = TOGETHER
 
     def __post_init__(self) -> None:
-        if self.steps < 2:
-            raise Refused(f"steps = {self.steps}: a path has at least its 2 ends.")
+        if not 2 <= self.steps <= LONGEST:
+            raise Refused(f"steps = {self.steps}: a path has its 2 ends, and {LONGEST} at most.")
         if self.bars < 1:
             raise Refused(f"bars = {self.bars}: a phrase has 1 bar or more.")
         choices: dict[str, Sequence[str]] = {
@@ -87,13 +96,14 @@ class Morph:
 
     a: Piece
     b: Piece
-    key: KeyFound | None  # the one both are in; None: each in its own
+    key: KeyFound | None  # the one that both were brought to; None: each is in its own
     moved: tuple[int, int]  # semitones that A and B were moved by
     pace: float  # how many times B's notes were lengthened
     steps: list[Step]
     taste: Taste
-    costs: tuple[float, float]  # -ELBO of A and B, nats a window
+    costs: tuple[float, float] | None  # -ELBO of A and B, nats a window; None: it has none
     usual: float | None  # what the model's validation items cost it
+    lost: tuple[Mapping[str, int], Mapping[str, int]]  # what the codec changed in A and B
     grid: Grid
     said: list[str] = field(default_factory=list)
 
@@ -123,28 +133,19 @@ def morph(explorer: Explorer, a: Source, b: Source, taste: Taste | None = None) 
     """
     taste = taste or Taste()
     codec = music_codec(explorer)
-    piece_a = phrase(_song(a), codec, taste.bars, at=taste.from_a, asked=taste.track_a)
-    song_b = _song(b)
-    beats = piece_a.clip.length / TICKS
-    piece_b, pace = _other(song_b, codec, taste, piece_a, beats)
+    song_a, song_b = _song(a), _song(b)
+    piece_a = phrase(song_a, codec, taste.bars, at=taste.from_a, asked=taste.track_a)
+    piece_a = piece_a.of_length(taste.bars * piece_a.clip.metre.beats)
+    piece_b, pace = _other(song_b, codec, taste, piece_a)
     clip_a, clip_b = piece_a.clip, _paced(piece_b.clip, pace, piece_a)
-    moved, key = _keys(taste, piece_a, piece_b, clip_a, clip_b)
+    moved, key = _keys(taste, piece_a, piece_b)
     clip_a, clip_b = clip_a.moved(moved[0]), clip_b.moved(moved[1])
     walk = _Walk(explorer, codec, taste, clip_a, clip_b)
     usual = explorer.facts.get("figures", {}).get("negative_elbo")
-    found = Morph(
-        piece_a,
-        piece_b,
-        key,
-        moved,
-        pace,
-        walk.steps(),
-        taste,
-        walk.costs(),
-        usual,
-        Grid(codec.grid.steps, clip_a.metre, max(round(clip_a.length / clip_a.bar), 1)),
-    )
-    found.said.extend(_told(found))
+    grid = Grid(codec.grid.steps, clip_a.metre, taste.bars)
+    steps, costs, lost = walk.steps(), walk.costs(), walk.lost()
+    found = Morph(piece_a, piece_b, key, moved, pace, steps, taste, costs, usual, lost, grid)
+    found.said.extend(_told(found, codec))
     return found
 
 
@@ -153,7 +154,7 @@ def music_codec(explorer: Explorer) -> MusicCodec:
     if not isinstance(explorer.codec, MusicCodec):
         raise Refused(
             f"the run {explorer.recipe['name']!r} reads sentences, not MIDI. Name one that was "
-            "trained on music, or none: melody is opened then."
+            "trained on music, such as melody."
         )
     return explorer.codec
 
@@ -165,33 +166,52 @@ def _song(source: Source) -> Song:
     return song
 
 
-def _other(
-    song: Song, codec: MusicCodec, taste: Taste, a: Piece, beats: float
-) -> tuple[Piece, float]:
+def _other(song: Song, codec: MusicCodec, taste: Taste, a: Piece) -> tuple[Piece, float]:
     """B's phrase, as long as A's when its notes are made `pace` times as long, and that."""
-    found = phrase(song, codec, taste.bars, at=taste.from_b, asked=taste.track_b)
-    pace = 1.0
+    found = phrase(
+        song, codec, taste.bars, at=taste.from_b, asked=taste.track_b, metre=a.clip.metre
+    )
+    plain = 1.0
     if taste.metre == "stretch" and found.clip.metre.beats != a.clip.metre.beats:
-        pace = a.clip.metre.beats / found.clip.metre.beats
-    while found.clip.qpm * pace > a.clip.qpm * FOLD and pace > 1 / 8:
+        plain = a.clip.metre.beats / found.clip.metre.beats
+    pace = _folded(plain, found.clip.qpm, a.clip.qpm)
+    fitted = _fitted(found, codec, taste, a, pace)
+    if pace < plain and _crowding(fitted.clip, pace / plain, codec.grid.steps) > CROWDED:
+        bpm = found.clip.qpm * plain
+        fitted, pace = _fitted(found, codec, taste, a, plain), plain
+        told = f"{bpm:.0f} bpm is not read as half of it: its notes are too fast for the grid"
+        fitted.said.append(told)
+    return fitted, pace
+
+
+def _folded(pace: float, qpm: float, to: float) -> float:
+    """The pace times a power of two that brings a tempo nearest to another."""
+    while qpm * pace > to * FOLD and qpm * pace > 2 * SLOWEST and pace > 1 / 8:
         pace /= 2
-    while found.clip.qpm * pace < a.clip.qpm / FOLD and pace < 8:
+    while qpm * pace < to / FOLD and pace < 8:
         pace *= 2
-    bars = max(round(beats / pace / found.clip.metre.beats), 1)
+    return pace
+
+
+def _fitted(found: Piece, codec: MusicCodec, taste: Taste, a: Piece, pace: float) -> Piece:
+    """B's phrase that lasts as long as A's at a pace; as many bars as that takes are chosen."""
+    beats = a.clip.length / TICKS / pace
+    bars = max(round(beats / found.clip.metre.beats), 1)
     if bars != taste.bars and taste.from_b is None:
-        found = phrase(song, codec, bars, asked=taste.track_b)
-    return _of_length(found, codec, round(beats / pace * song.ticks_per_beat)), pace
+        asked, metre = taste.track_b, found.clip.metre
+        found = phrase(found.song, codec, bars, asked=asked, metre=metre)
+    return found.of_length(beats)
 
 
-def _of_length(found: Piece, codec: MusicCodec, ticks: int) -> Piece:
-    """The piece made so many ticks long, of what follows in its song, or cut."""
-    end = found.start + ticks
-    rest = (end - int(found.song.bars.start[-1])) / found.song.ticks_per_beat
-    if rest > 0:
-        found.said.append(f"it ends early: {rest:g} beats of rest were added")
-    cut = {name: part.notes.within(found.start, end) for name, part in found.parts.items()}
-    clip = replace(found.clip, parts=cut, length=ticks, ticks_per_beat=found.song.ticks_per_beat)
-    return replace(found, end=end, clip=clip.rescaled(TICKS))
+def _crowding(clip: Clip, factor: float, steps: int) -> float:
+    """The share of onsets that share a step with others once notes are so many times as long."""
+
+    def occupied(times: float) -> int:
+        step = clip.ticks_per_beat / steps
+        places = (np.floor(n.start * times / step + 0.5) for n in clip.parts.values())
+        return sum(len(np.unique(place)) for place in places)
+
+    return 1 - occupied(factor) / max(occupied(1.0), 1)
 
 
 def _paced(clip: Clip, pace: float, a: Piece) -> Clip:
@@ -200,24 +220,25 @@ def _paced(clip: Clip, pace: float, a: Piece) -> Clip:
     return replace(paced, qpm=clip.qpm * pace, length=a.clip.length, metre=a.clip.metre)
 
 
-def _keys(
-    taste: Taste, a: Piece, b: Piece, clip_a: Clip, clip_b: Clip
-) -> tuple[tuple[int, int], KeyFound | None]:
+def _keys(taste: Taste, a: Piece, b: Piece) -> tuple[tuple[int, int], KeyFound | None]:
     """How far to move A and B, and the key they then share."""
-    registers = _register(clip_a), _register(clip_b)
-    if taste.key == "keep" or None in registers:
+    high_a, high_b = _register(a), _register(b)
+    if taste.key == "keep" or high_a is None or high_b is None:
         return (0, 0), None
-    high_a, high_b = map(float, registers)  # type: ignore[arg-type]
     if taste.key == "b":
         return (smallest_move(b.key, a.key, high_b, high_a), 0), b.key
     return (0, smallest_move(a.key, b.key, high_a, high_b)), a.key
 
 
-def _register(clip: Clip) -> float | None:
-    """The median pitch of what has pitch in a clip."""
-    pitched = [notes.pitch for name, notes in clip.parts.items() if name != "drums"]
-    pitches = np.concatenate(pitched) if pitched else np.zeros(0)
-    return float(np.median(pitches)) if len(pitches) else None
+def _register(piece: Piece) -> float | None:
+    """The median pitch of what has pitch in a piece; of its band, if its parts have none."""
+    own = [notes.pitch for name, notes in piece.clip.parts.items() if name != DRUMS]
+    band = [track.notes.pitch for track in piece.others if not track.drums]
+    for pitched in (own, band):
+        pitches = np.concatenate([*pitched, np.zeros(0)])
+        if len(pitches):
+            return float(np.median(pitches))
+    return None
 
 
 class _Walk:
@@ -248,24 +269,44 @@ class _Walk:
         z_a, z_b = z.chunk(2)
         return z_a, z_b
 
-    def costs(self) -> tuple[float, float]:
-        """-ELBO of A and of B, nats a window."""
+    @torch.no_grad()
+    def costs(self) -> tuple[float, float] | None:
+        """-ELBO of A and of B, nats a window, where it is defined."""
+        vae = self.explorer.vae
+        q = vae.encoder(self.explorer.batch(self.windows[0]))
+        if not (has_density(q) and has_density(vae.prior())):
+            return None
         a, b = (float(self.explorer.cost(windows).mean()) for windows in self.windows)
+        return a, b
+
+    def lost(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """What the codec had to change in A and in B, counted."""
+        a, b = (
+            dict(sum((Counter(self.codec.encode(w).loss) for w in windows), Counter[str]()))
+            for windows in self.windows
+        )
         return a, b
 
     def steps(self) -> list[Step]:
         count = self.taste.steps
-        z = path(*self.codes, count, kind=self.taste.kind)
-        ids = self.explorer.write(z.flatten(0, 1), self.taste.decoding)
-        windows = len(self.windows[0])
-        written = [ids[i : i + windows] for i in range(0, len(ids), windows)]
-        mixes = np.linspace(0, 1, count).tolist()
+        written = self._written(path(*self.codes, count, kind=self.taste.kind))
         found = []
-        for place, (mix, step) in enumerate(zip(mixes, written, strict=True)):
+        for place, step in enumerate(written):
+            mix = place / (count - 1)
             again = self._clip(step, mix)
             end = {0: self.ends[0], count - 1: self.ends[1]}.get(place)
             found.append(Step(mix, again if end is None else end, again))
         return found
+
+    def _written(self, z: Tensor) -> list[list[list[int]]]:
+        """Codes (S, K, D) -> the ids of every step and window; draws of a window are the same."""
+        decoding = self.taste.decoding
+        if not decoding.drawn:
+            ids = self.explorer.write(z.flatten(0, 1), decoding)
+            return [ids[i : i + z.shape[1]] for i in range(0, len(ids), z.shape[1])]
+        seeds = (replace(decoding, seed=decoding.seed + k) for k in range(z.shape[1]))
+        columns = [self.explorer.write(z[:, k], seed) for k, seed in enumerate(seeds)]
+        return [list(step) for step in zip(*columns, strict=True)]
 
     def _clip(self, ids: Sequence[Sequence[int]], mix: float) -> Clip:
         """The windows of one step, played as a mix of how A and B are played, as one clip."""
@@ -291,23 +332,22 @@ def agreement(one: Clip, other: Clip, grid: Grid) -> float:
 
 
 def _struck(clip: Clip, grid: Grid) -> set[tuple[str, int, int]]:
+    """What begins at which step; of drums, which of the nine."""
     step = clip.ticks_per_beat / grid.steps
-    return {
-        (name, math.floor(start / step + 0.5), pitch)
-        for name, notes in clip.parts.items()
-        for start, pitch in zip(notes.start.tolist(), notes.pitch.tolist(), strict=True)
-    }
+    found = set()
+    for name, notes in clip.parts.items():
+        what = PLACE[notes.pitch] if name == DRUMS else notes.pitch
+        starts = np.floor(notes.start / step + 0.5).astype(int)
+        found |= {(name, *both) for both in zip(starts.tolist(), what.tolist(), strict=True)}
+    return found
 
 
-def _told(found: Morph) -> list[str]:
+def _told(found: Morph, codec: MusicCodec) -> list[str]:
     """What was decided, and what to be wary of, for people."""
-    a, b = found.a, found.b
-    said = [f"A {a.name}: {line}" for line in a.said] + [f"B {b.name}: {line}" for line in b.said]
-    said += [_key_told(found), _tempo_told(found)]
-    if b.clip.metre != a.clip.metre:
-        how = "bar by bar, stretched" if found.taste.metre == "stretch" else "beat by beat"
-        said.append(f"metre: {a.clip.metre}, A's; B is in {b.clip.metre} and is read {how}")
-    for name, cost in zip("AB", found.costs, strict=True):
+    named = [(letter, piece) for letter, piece in zip("AB", (found.a, found.b), strict=True)]
+    said = [f"{x}, {Path(piece.name).name}: {line}" for x, piece in named for line in piece.said]
+    said += [*_key_told(found), _tempo_told(found), *_metre_told(found, codec)]
+    for name, cost in zip("AB", found.costs or (), strict=False):
         if found.usual is not None and cost > STRANGE * found.usual:
             said.append(
                 f"{name} is far from what this model knows: its bars cost "
@@ -320,12 +360,20 @@ def _told(found: Morph) -> list[str]:
     return said
 
 
-def _key_told(found: Morph) -> str:
-    a, b = (f"{p.key.name} ({p.key.confidence:.0%} sure)" for p in (found.a, found.b))
+def _key_told(found: Morph) -> list[str]:
+    pieces = {"A": found.a, "B": found.b}
+    known = {x: piece.key for x, piece in pieces.items() if piece.key.confidence}
+    keys = [f"{x} is in {key.name} ({key.confidence:.0%} sure)" for x, key in known.items()]
+    if not keys:
+        return []
+    told = f"key: {', '.join(keys)}"
     if found.key is None:
-        return f"key: kept, A in {a}, B in {b}"
-    name, semitones = ("A", found.moved[0]) if found.taste.key == "b" else ("B", found.moved[1])
-    return f"key: {found.key.name}; A in {a}, B in {b}, {name} moved by {semitones:+d} semitones"
+        return [f"{told}; nothing was moved"]
+    name = "A" if found.taste.key == "b" else "B"
+    semitones = sum(found.moved)
+    told += f"; {name} was moved by {semitones:+d} semitones" if semitones else "; they fit"
+    doubtful = semitones and min(key.confidence for key in known.values()) < DOUBT
+    return [told + ", on weak evidence: --key keep moves nothing" * bool(doubtful)]
 
 
 def _tempo_told(found: Morph) -> str:
@@ -333,7 +381,27 @@ def _tempo_told(found: Morph) -> str:
     told = f"tempo: {a:.0f} to {b:.0f} bpm"
     if found.pace != 1:
         told += (
-            f"; B's {found.b.clip.qpm:.0f} bpm is read as {b:.0f}, its notes {found.pace:g} times "
-            "as long, and sounds as it did"
+            f"; B's {found.b.clip.qpm:.0f} bpm is read as {b:.0f}, its notes "
+            f"{found.pace:.3g} times as long: it sounds as it did"
         )
     return told
+
+
+def _metre_told(found: Morph, codec: MusicCodec) -> list[str]:
+    """Where the metres of A, B and the model differ, and where the model's windows are longer."""
+    a, b, own = found.a.clip.metre, found.b.clip.metre, codec.grid.metre
+    how = "bar by bar, stretched" if found.taste.metre == "stretch" else "beat by beat"
+    said = []
+    if b != a:
+        said.append(f"metre: {a}, A's; B is in {b} and is read {how}")
+    if own != a:
+        said.append(f"metre: the model knows {own} and reads {a} {how}")
+    beats = found.steps[0].clip.length / TICKS
+    beats *= own.beats / a.beats if found.taste.metre == "stretch" else 1.0
+    rest = -beats % (codec.grid.bars * own.beats)
+    if rest > 1e-6:
+        said.append(
+            f"the model reads {codec.grid.bars} bars of {own} at a time: its last window is "
+            f"filled with {rest:.3g} beats of rest, which are not written"
+        )
+    return said

@@ -1,17 +1,26 @@
 """Pieces: what of a song a codec sees, chosen as a musician would, and said."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations
 
-from .clips import Clip
+import numpy as np
+
+from .clips import DRUMS, STEPS, Clip
 from .codecs.music import MusicCodec
 from .errors import Refused
 from .keys import KeyFound, estimate
-from .midi import TICKS, Metre, Song, Track, joined
-from .parts import Part, find_part
+from .midi import TICKS, Ints, Metre, Notes, Song, Track, joined
+from .parts import PARTS, NoPart, Part, find_part
 from .phrases import off_grid, phrase_at, phrases
 
 MOSTLY = 0.2  # of the onsets: from so many off the grid, it is worth saying
+AGREED, BESIDE = 0.6, 0.2  # how much notes lie off the grid by the same, and how far, in steps
+SIXTEENTH = 0.25  # of a beat: what comes half of it early belongs to the bar that follows
+# Controls that say how a track sounds, and stand alone: bank, modulation, volume, pan,
+# expression, the pedals, reverb and chorus.
+CONTROLS = (0, 32, 1, 7, 10, 11, 64, 66, 67, 91, 93)
 
 
 @dataclass(frozen=True)
@@ -34,34 +43,99 @@ class Piece:
     def name(self) -> str:
         return self.song.name
 
-    @property
+    @cached_property
     def others(self) -> list[Track]:
-        """The tracks that no part is taken from, cut to the stretch, in ticks of the clip."""
-        taken = {track for part in self.parts.values() for track in part.tracks}
-        return [
-            Track(
-                track.notes.within(self.start, self.end).rescaled(self.song.ticks_per_beat, TICKS),
-                track.name,
-                track.program,
-                track.drums,
-                track.channel,
-            )
-            for place, track in enumerate(self.song.tracks)
-            if place not in taken
-        ]
+        """What no part is taken from, cut to the stretch, in ticks of the clip.
+
+        Of a track that a part is taken from it is the rest: the chords below a melody.
+        """
+        return [track for place in range(len(self.song.tracks)) if (track := self._other(place))]
+
+    def _other(self, place: int) -> Track | None:
+        track = self.song.tracks[place]
+        rest = rest_of(self.song, self.parts, place)
+        name = DRUMS if track.drums else track.name
+        heard = _heard(self.song, {name: rest}, self.start, self.end)
+        cut = heard.rescaled(TICKS).part(name)
+        if not len(cut):
+            return None
+        controls = _controls(track.controls, self.start, self.end)
+        controls[:, 0] = controls[:, 0] * (TICKS / self.song.ticks_per_beat)
+        return Track(cut, track.name, track.program, track.drums, track.channel, controls)
 
     def player(self, part: str) -> Track:
         """The track that plays a part."""
         return self.song.tracks[self.parts[part].tracks[0]]
 
+    def of_length(self, beats: float) -> "Piece":
+        """So many beats of it, with what follows in its song, or rests behind the song's end."""
+        per_beat = self.song.ticks_per_beat
+        end = self.start + round(beats * per_beat)
+        rest = round((end - int(self.song.bars.start[-1])) / per_beat, 2)
+        said = [f"its song ends early: {rest:g} beats of rest were added"] * (rest > 0)
+        notes = {name: part.notes for name, part in self.parts.items()}
+        cut = _heard(self.song, notes, self.start, end)
+        clip = replace(self.clip, parts=cut.rescaled(TICKS).parts, length=round(beats * TICKS))
+        return replace(self, end=end, clip=clip, said=[*self.said, *said])
+
+
+def rest_of(song: Song, parts: Mapping[str, Part], place: int) -> Notes:
+    """The notes of a track that belong to no part."""
+    notes = song.tracks[place].notes
+    taken = [part.notes.table.tolist() for part in parts.values() if place in part.tracks]
+    if not taken:
+        return notes
+    gone = {tuple(row) for table in taken for row in table}
+    return notes[np.array([tuple(row) not in gone for row in notes.table.tolist()], dtype=bool)]
+
+
+def _heard(song: Song, notes: Mapping[str, Notes], start: int, end: int) -> Clip:
+    """What sounds between two ticks, but for what comes a little early, or lasts a little long."""
+    whole = Clip(notes, int(song.bars.start[-1]), song.ticks_per_beat)
+    return whole.heard(start, end, song.ticks_per_beat * SIXTEENTH)
+
+
+def _controls(controls: Ints, start: int, end: int) -> Ints:
+    """Those between two ticks, counted from the first, with what stood there before."""
+    controls = controls[np.isin(controls[:, 1], CONTROLS) & (controls[:, 0] < end)]
+    before = controls[controls[:, 0] <= start][::-1]
+    _, last = np.unique(before[:, 1], return_index=True)
+    found = np.concatenate([before[np.sort(last)[::-1]], controls[controls[:, 0] > start]])
+    found[:, 0] = np.maximum(found[:, 0] - start, 0)
+    return found
+
 
 def find_parts(song: Song, codec: MusicCodec, asked: str | None = None) -> dict[str, Part]:
     """The codec's parts in a song; `asked` names the track, "bass=Slap*,drums=#3" of several.
 
-    Raises `NoPart` where one is missing.
+    Raises `NoPart` where one is missing, and says which there are.
     """
     wanted = _asked(codec, asked)
-    return {name: find_part(song, name, wanted.get(name)) for name in codec.parts}
+    try:
+        return {name: find_part(song, name, wanted.get(name)) for name in codec.parts}
+    except NoPart as error:
+        cure = "" if asked else _instead(song, codec)
+        file = song.name or "FILE"
+        raise NoPart(f"{file}: {error}. {cure}See its tracks: seqvae tracks {file}") from error
+
+
+def parts_in(song: Song) -> list[str]:
+    """Which of melody, bass and drums a song has."""
+    found = []
+    for name in PARTS:
+        try:
+            find_part(song, name)
+        except NoPart:
+            continue
+        found.append(name)
+    return found
+
+
+def _instead(song: Song, codec: MusicCodec) -> str:
+    """What another run could read of a song."""
+    there = [name for name in parts_in(song) if name not in codec.parts]
+    runs = [name for name in there if name in ("melody", "drums")]
+    return f"It has {' and '.join(there)}: a run such as {runs[0]} reads it. " if runs else ""
 
 
 def _asked(codec: MusicCodec, asked: str | None) -> dict[str, str]:
@@ -83,20 +157,41 @@ def phrase(
     *,
     at: int | None = None,
     asked: str | None = None,
+    metre: Metre | None = None,
 ) -> Piece:
     """The most repeated, fullest phrase of so many bars, or the one that begins `at` a bar.
+
+    Phrases in the metre asked for come first.
 
     Raises `NoPart` for a song without the codec's parts, `Refused` for a bar it does not have.
     """
     parts = find_parts(song, codec, asked)
     notes = {name: part.notes for name, part in parts.items()}
-    if at is None:
-        found = phrases(song, notes, bars)[0]
-        why = found.why
-    else:
-        found, why = phrase_at(song, at, bars), "as asked"
-    said = [f"bars {found.start_bar} to {found.start_bar + found.bars - 1}: {why}"]
-    return piece(song, codec, parts, found.start, found.end, found.start_bar, found.metre, said)
+    best = phrases(song, notes, bars, metre)[0]  # which refuses parts without a note
+    found = best if at is None else phrase_at(song, at, bars)
+    last = found.start_bar + found.bars - 1
+    which = f"bars {found.start_bar} to {last}" if found.bars > 1 else f"bar {last}"
+    late = _lean(song, joined(notes.values()), codec.grid.steps)
+    said = [f"{which}: {found.why}"]
+    if late:
+        said.append(
+            f"its notes lie {late / song.ticks_per_beat:+.2f} beats beside its bars: so here"
+        )
+    start, end = found.start + late, found.end + late
+    return piece(song, codec, parts, start, end, found.start_bar, found.metre, said)
+
+
+def _lean(song: Song, notes: Notes, steps: int) -> int:
+    """By how many ticks notes lie beside the grid of a song's bars, all by about as much.
+
+    0 where that is little, or where they lie anywhere: the mean of their phases says both.
+    """
+    step = song.ticks_per_beat / steps
+    bars = song.bars.start
+    since = notes.start - bars[np.searchsorted(bars, notes.start, side="right") - 1]
+    mean = np.exp(2j * np.pi * since / step).mean()
+    phase = float(np.angle(mean)) / (2 * np.pi)
+    return round(phase * step) if abs(mean) > AGREED and abs(phase) > BESIDE else 0
 
 
 def piece(
@@ -110,18 +205,52 @@ def piece(
     said: list[str],
 ) -> Piece:
     """The stretch of a song from `start` to `end`, in ticks."""
-    cut = {name: part.notes.within(start, end) for name, part in parts.items()}
+    cut = _heard(song, {name: part.notes for name, part in parts.items()}, start, end)
     about = {name: part.how for name, part in parts.items()}
-    qpm = song.qpm_at(start)
-    clip = Clip(cut, end - start, song.ticks_per_beat, metre, qpm, about).rescaled(TICKS)
-    said = [*(f"{name}: {part.how}" for name, part in parts.items()), *said, *song.repairs]
-    away = max(off_grid(song, part.notes, codec.grid.steps) for part in parts.values())
-    if away > MOSTLY:
-        said.append(
-            f"{away:.0%} of its notes are off the grid of {codec.grid.steps} steps a beat, as a "
-            "performance without a click is; they are moved to it"
-        )
+    clip = replace(cut, metre=metre, qpm=song.qpm_at(start), about=about).rescaled(TICKS)
+    said = [
+        *(f"{name}: {part.how}" for name, part in parts.items()),
+        *_shared(parts),
+        *said,
+        *_silent(clip),
+        *song.repairs,
+        *_astray(song, codec, parts, start),
+    ]
     return Piece(song, parts, start, end, bar, clip, song_key(song), said)
+
+
+def _shared(parts: Mapping[str, Part]) -> list[str]:
+    """Parts that one track plays."""
+    return [
+        f"{one} and {other} are both taken from track {shared[0] + 1}"
+        for one, other in combinations(parts, 2)
+        if (shared := sorted({*parts[one].tracks} & {*parts[other].tracks}))
+    ]
+
+
+def _silent(clip: Clip) -> list[str]:
+    resting = [name for name, notes in clip.parts.items() if not len(notes)]
+    return [f"there {' and '.join(resting)} rests; another bar may have more"] * bool(resting)
+
+
+def _astray(song: Song, codec: MusicCodec, parts: Mapping[str, Part], start: int) -> list[str]:
+    """What to say of notes that are not where the codec counts."""
+    steps, bars = codec.grid.steps, song.bars.start
+    late = start - int(bars[np.argmin(np.abs(bars - start))])  # a phrase may lie beside its bar
+    notes = {name: part.notes.moved(-late) for name, part in parts.items()}
+    away, part = max((off_grid(song, own, steps), name) for name, own in notes.items())
+    if away <= MOSTLY:
+        return []
+    finer = [n for n in STEPS if n > steps and off_grid(song, notes[part], n) <= MOSTLY / 2]
+    why = (
+        f"they fit {finer[0]} steps, as triplets do"
+        if finer
+        else "it was played without a click, or its beats are not where the file says"
+    )
+    return [
+        f"{away:.0%} of its notes ({part}) are off the grid of {steps} steps a beat: {why}. The "
+        "model hears them on the nearest step"
+    ]
 
 
 def song_key(song: Song) -> KeyFound:

@@ -260,7 +260,7 @@ def test_a_sentence_that_was_forgotten_is_missed(
     for run in ("tatoeba", "run"):
         done = seqvae("interpolate", run, A)
         assert done.status == 2
-        assert f'a sentence is missing: seqvae interpolate {run} "A" "B"' in done.line
+        assert f'so a sentence or file is missing: seqvae interpolate {run} "A" "B"' in done.line
 
 
 def test_the_corpus_of_a_run_that_ships_must_be_named(

@@ -137,6 +137,12 @@ def test_windows_lie_side_by_side_whatever_a_tick_is(
     assert struck == int((whole.part("drums").start < length).sum())  # each once
 
 
+def test_windows_of_a_tick_and_a_half_are_one_and_two_ticks_long() -> None:
+    sixteenths = Grid(4, Metre(6, 16), 1)
+    found = [window.length for window in split(Clip({}, 9, 1), sixteenths)]
+    assert sorted(found) == [1, 1, 1, 2, 2, 2]
+
+
 def test_a_note_that_is_held_sounds_in_both_windows_and_a_drum_does_not() -> None:
     assert heard((960, 2880, 60)) == [[[960, 1920, 60]], [[0, 960, 60]]]
     assert heard((960, 2880, 49), part="drums") == [[[960, 1920, 49]], []]
@@ -222,6 +228,10 @@ def test_stretching_keeps_every_note_in_order_and_scales_its_time(
     assert np.abs(part.start - np.sort(notes.start) * factor).max(initial=0) <= 0.5
     if factor >= 1 and (factor * 3).is_integer():
         assert longer.stretched(1 / factor) == whole
+
+
+def test_notes_that_come_together_by_being_shortened_are_in_order() -> None:
+    assert table(clip((1, 9, 70), (2, 9, 60)).stretched(0.5)) == [[1, 5, 60], [1, 5, 70]]
 
 
 @given(notes=ANY_NOTES)

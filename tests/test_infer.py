@@ -19,7 +19,7 @@ from exact import (
     strings,
     vectors,
 )
-from small import LATENT, batch, loud, make, same, vae
+from small import LATENT, batch, loud, make, pad, same, vae
 from torch import Tensor
 from torch.distributions import (
     Distribution,
@@ -257,6 +257,20 @@ def test_settling_never_makes_more_tokens_wrong(seed: int, steps: int) -> None:
     found = settle(model, items, z, steps=steps, learning_rate=0.5)
     assert (wrong(model, items, found) <= wrong(model, items, z)).all()
     assert steps or torch.equal(found, z)
+
+
+def test_what_the_last_step_reached_is_looked_at() -> None:
+    torch.manual_seed(0)
+    model, items = vae(decoder=loud(make(LSTMDecoder), 4.0)).eval(), batch()
+    z = torch.randn(4, LATENT)
+    found = settle(model, items, z, steps=1, learning_rate=0.5)
+    assert (wrong(model, items, found) < wrong(model, items, z)).any()
+
+
+def test_padding_is_no_token_that_could_be_wrong() -> None:
+    model, z = learned()
+    wide = settle(model, pad(batch(), 5), z[[1, 0, 3, 2]], steps=300)
+    same(wide, settle(model, batch(), z[[1, 0, 3, 2]], steps=300), 1e-4)
 
 
 def test_codes_settle_as_if_each_were_alone() -> None:

@@ -165,6 +165,11 @@ def test_rests_and_repeats_are_told_apart() -> None:
     assert line(melody((0, 960, 60), (1200, 1920, 60))).startswith("60 - - - - - - - off - 60 - -")
 
 
+def test_of_a_chord_the_highest_is_kept_and_a_note_ends_where_the_next_begins() -> None:
+    assert line(melody((0, 480, 60), (0, 240, 67), (0, 960, 64))) == "67 - off" + " -" * 13
+    assert line(melody((0, 1920, 72), (480, 720, 60))) == "72 - - - 60 - off" + " -" * 9
+
+
 def test_a_window_that_begins_in_a_held_note_strikes_it() -> None:
     assert line(melody((-480, 240, 60))) == "60 - off" + " -" * 13
     assert line(melody((-480, 0, 60), (240, 480, 62))) == "- - 62 - off" + " -" * 11
@@ -271,6 +276,7 @@ def test_an_empty_clip_is_rests(kind: Any) -> None:
         ([(0, 480, 60)], {}),
         ([(0, 480, 60), (0, 480, 64), (0, 480, 67)], {"polyphony": 2}),
         ([(0, 960, 60), (480, 960, 64)], {"cut short": 1}),
+        ([(960, 2400, 60)], {}),  # what lasts beyond the window goes on in the next
         ([(0, 480, 20), (480, 960, 109), (960, 1440, 108)], {"folded": 2}),
         ([(24, 480, 60), (456, 960, 62)], {"off the grid": 2, "ms off the grid": 50}),
         ([(1, 480, 60), (481, 960, 62)], {}),  # a tick: 1 ms

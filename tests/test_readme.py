@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.toy import english
+from data_prep.toy import compose, english, write_songs
 from seqvae import recipe
 from seqvae.__main__ import main
 from seqvae.build import build
+from seqvae.midi import write
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 # The liberties taken: what is trained is trained for a moment, what is measured is so on little.
@@ -36,6 +37,12 @@ def write_corpus(folder: Path) -> None:
             file.write("\n".join(part))
 
 
+def write_music(folder: Path) -> None:
+    write_songs(folder / "songs", 40, seed=1)
+    for name, seed in (("a", 5), ("b", 6)):
+        write(compose(seed, metre=(4, 4)).song, folder / f"{name}.mid")
+
+
 def small(command: list[str]) -> list[str]:
     """The arguments of a command, training shortened, the vocabulary fit for a small corpus."""
     arguments = shlex.split(shlex.join(command[1:]).replace("--vocab 4000", "--vocab 400"))
@@ -53,6 +60,7 @@ def test_every_command_of_the_readme_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_corpus(tmp_path)
+    write_music(tmp_path)
     found = commands()
     assert {"train", "evaluate", "interpolate", "prepare"} <= {c[1] for c in found}
     for command in found:

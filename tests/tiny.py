@@ -124,7 +124,7 @@ def recipe(network: str = "LSTM", **other: Any) -> recipes.Recipe:
     return recipes.override(recipes.read("text"), settings(network, **other))
 
 
-def hush(anything: object) -> None:
+def hush(*anything: object) -> None:
     """Say, or draw, nothing."""
 
 
