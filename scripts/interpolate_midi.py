@@ -30,7 +30,7 @@ def main() -> None:
     model = load(arguments.run)
     way = morph(model, arguments.a, arguments.b, Taste(arguments.bars, steps=arguments.steps))
     written = save(way, folder, model, audio=arguments.audio)
-    print(*way.said, *written.files, sep="\n")
+    print(*written.said, *written.files, sep="\n")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import json
 import random
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -44,12 +45,18 @@ def main() -> None:
     torch.set_num_threads(1)
     model = load(arguments.run)
     found, left_out = usable(model, arguments.folder)
+    if len(found) < 2:
+        raise Refused(f"{arguments.folder}: {len(found)} usable files; a pair takes 2 or more.")
     draw = random.Random(arguments.seed)
     rows: list[dict[str, Any]] = []
     with Progress() as progress:
         for place in range(arguments.pairs):
             a, b = draw.sample(found, 2)
-            rows.append({"a": a.name, "b": b.name, **tried(model, a, b, arguments.bars)})
+            names = {
+                "a": str(a.relative_to(arguments.folder)),
+                "b": str(b.relative_to(arguments.folder)),
+            }
+            rows.append({**names, **tried(model, a, b, arguments.bars)})
             progress.count("pair", place + 1, arguments.pairs)
     result = {
         "version": __version__,
@@ -77,7 +84,7 @@ def usable(model: Explorer, folder: Path) -> tuple[list[Path], dict[str, str]]:
             find_parts(read(path), music_codec(model))
             found.append(path)
         except Refused as refusal:
-            left_out[path.name] = str(refusal)
+            left_out[str(path.relative_to(folder))] = str(refusal)
     return found, left_out
 
 
@@ -121,13 +128,15 @@ def kept_instruments(way: Morph) -> bool:
 
 def leaps(way: Morph) -> list[float]:
     """How much each step changes: 1 - F1 of its notes with those of the step before."""
-    pairs = zip(way.steps, way.steps[1:], strict=False)
+    pairs = pairwise(way.steps)
     return [1 - agreement(one.again, other.again, way.grid) for one, other in pairs]
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The figures of all pairs."""
     good = [row for row in rows if row["accepted"]]
+    if not good:
+        return {"accepted": 0.0}
     refined = [f1 for row in good for f1 in row["refined"]]
     encoded = [f1 for row in good for f1 in row["encoded"]]
     return {

@@ -100,7 +100,7 @@ def _nearest_programs(tracks: Sequence[Track]) -> dict[int, int]:
         counts[track.program] += len(track.notes)
     kept = [program for program, _ in counts.most_common(len(CHANNELS))]
     return {
-        program: min(kept, key=lambda k: (k != program, k // FAMILY != program // FAMILY, k))
+        program: min(kept, key=lambda k: (k // FAMILY != program // FAMILY, abs(k - program)))
         for program in counts
     }
 

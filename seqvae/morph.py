@@ -31,7 +31,9 @@ FOLD = math.sqrt(2)  # tempos farther apart are read as half or double
 SLOWEST = 10.0  # quarter notes a minute that a tempo is folded to
 CROWDED = 0.1  # of the onsets: what half time may push onto steps that are taken
 LONGEST = 256  # steps of a way
+BEATS = 1024  # of a phrase, at most: 64 bars of 16
 DOUBT = 0.5  # of a key
+TRITONE = 6  # semitones: no key is farther away
 STRANGE = 1.5  # times what the model's own kind of music costs it
 TOGETHER = Decoding(together=True)
 
@@ -135,7 +137,13 @@ def morph(explorer: Explorer, a: Source, b: Source, taste: Taste | None = None) 
     codec = music_codec(explorer)
     song_a, song_b = _song(a), _song(b)
     piece_a = phrase(song_a, codec, taste.bars, at=taste.from_a, asked=taste.track_a)
-    piece_a = piece_a.of_length(taste.bars * piece_a.clip.metre.beats)
+    beats = taste.bars * piece_a.clip.metre.beats
+    if beats > BEATS:
+        raise Refused(
+            f"{taste.bars} bars of {piece_a.clip.metre} in {song_a.name} are {beats:,.0f} beats; "
+            f"a phrase has {BEATS:,} at most. Ask for fewer bars."
+        )
+    piece_a = piece_a.of_length(beats)
     piece_b, pace = _other(song_b, codec, taste, piece_a)
     clip_a, clip_b = piece_a.clip, _paced(piece_b.clip, pace, piece_a)
     moved, key = _keys(taste, piece_a, piece_b)
@@ -372,6 +380,7 @@ def _key_told(found: Morph) -> list[str]:
     name = "A" if found.taste.key == "b" else "B"
     semitones = sum(found.moved)
     told += f"; {name} was moved by {semitones:+d} semitones" if semitones else "; they fit"
+    told += ", for both to be in one register" * (abs(semitones) > TRITONE)
     doubtful = semitones and min(key.confidence for key in known.values()) < DOUBT
     return [told + ", on weak evidence: --key keep moves nothing" * bool(doubtful)]
 

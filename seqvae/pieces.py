@@ -174,9 +174,8 @@ def phrase(
     late = _lean(song, joined(notes.values()), codec.grid.steps)
     said = [f"{which}: {found.why}"]
     if late:
-        said.append(
-            f"its notes lie {late / song.ticks_per_beat:+.2f} beats beside its bars: so here"
-        )
+        beats, side = abs(late) / song.ticks_per_beat, "after" if late > 0 else "before"
+        said.append(f"its notes lie {beats:.2f} beats {side} its bar lines: it begins there")
     start, end = found.start + late, found.end + late
     return piece(song, codec, parts, start, end, found.start_bar, found.metre, said)
 
@@ -242,11 +241,9 @@ def _astray(song: Song, codec: MusicCodec, parts: Mapping[str, Part], start: int
     if away <= MOSTLY:
         return []
     finer = [n for n in STEPS if n > steps and off_grid(song, notes[part], n) <= MOSTLY / 2]
-    why = (
-        f"they fit {finer[0]} steps, as triplets do"
-        if finer
-        else "it was played without a click, or its beats are not where the file says"
-    )
+    why = "it was played without a click, or its beats are not where the file says"
+    if finer:
+        why = f"they fit {finer[0]} steps" + ", as triplets do" * (finer[0] in (6, 12))
     return [
         f"{away:.0%} of its notes ({part}) are off the grid of {steps} steps a beat: {why}. The "
         "model hears them on the nearest step"

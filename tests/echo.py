@@ -19,10 +19,14 @@ from seqvae.vae import VAE, Batch, Encoder
 
 
 class Recorder(Encoder):
-    """The code of a window is its ids."""
+    """The code of a window is its ids, or so far above them."""
+
+    def __init__(self, off: float = 0.0) -> None:
+        super().__init__()
+        self.off = off
 
     def forward(self, batch: Batch) -> Distribution:
-        return Delta(batch.x.float())
+        return Delta(batch.x + self.off)
 
 
 class Player(SequenceDecoder):
@@ -50,9 +54,9 @@ def opened(vae: VAE, codec: Any, latent: int, **facts: Any) -> Explorer:
     return Explorer(vae, codec, recipe, {"step": 7, "corpus": "c" * 64, **facts})
 
 
-def echo(codec: MusicCodec, **facts: Any) -> Explorer:
+def echo(codec: MusicCodec, off: float = 0.0, **facts: Any) -> Explorer:
     size = codec.length
-    vae = VAE(Recorder(), StandardNormal(size), Player(codec.vocab, size))
+    vae = VAE(Recorder(off), StandardNormal(size), Player(codec.vocab, size))
     return opened(vae, codec, size, **facts)
 
 

@@ -1,19 +1,30 @@
 """Morphs: the ends are one's own notes, what lies between follows from the codes alone."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from echo import echo, untrained
-from small import loud
 
 from data_prep.composer import compose
 from seqvae.clips import Clip, Grid
 from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec, TrioCodec, WordCodec
 from seqvae.errors import Refused
 from seqvae.explore import Decoding, Explorer
-from seqvae.midi import TICKS, Metre, MetreChange, MidiError, Song, Tempo, Track, notes_of
+from seqvae.midi import (
+    TICKS,
+    Metre,
+    MetreChange,
+    MidiError,
+    Song,
+    Tempo,
+    Track,
+    notes_of,
+    to_pretty_midi,
+    write,
+)
 from seqvae.midi import to_bytes as midi
 from seqvae.morph import FOLD, Morph, Taste, agreement, morph
 from seqvae.parts import NoPart
@@ -97,13 +108,11 @@ def test_the_ends_come_back_as_they_are_played() -> None:
         assert table(step.clip) == table(step.again)
 
 
-def test_refined_codes_come_back_better() -> None:
-    ends = []
-    for refine in (False, True):
-        model = untrained(CODECS["melody"], latent=64)
-        loud(model.vae.decoder)
-        ends.append(sum(walk(*SONGS, model, refine=refine, steps=2).ends))
-    assert ends[1] > ends[0]
+def test_refined_codes_come_back() -> None:
+    """Where the encoder is off by more than one id, the decoder is asked what it needs."""
+    model = echo(CODECS["melody"], off=1.3)
+    assert max(walk(*SONGS, model, refine=False, steps=2).ends) < 0.1
+    assert walk(*SONGS, model, steps=2).ends == (1.0, 1.0)
 
 
 def test_the_same_twice_is_the_same() -> None:
@@ -118,7 +127,7 @@ def test_a_file_and_itself_are_one_phrase_all_the_way(kind: str) -> None:
     found = walk(SONGS[0], SONGS[0], kind=kind)
     assert found.distances == [(1.0, 1.0)] * 9
     assert found.moved == (0, 0) and found.pace == 1
-    assert len({step.clip.qpm for step in found.steps}) == 1
+    assert {round(step.clip.qpm, 3) for step in found.steps} == {110.0}
 
 
 @pytest.mark.parametrize("steps", [2, 3, 9])
@@ -252,7 +261,7 @@ def test_drums_have_no_key_but_their_band_has() -> None:
         return Song([t for t in song.tracks if t.drums], tempos=song.tempos, metres=song.metres)
 
     model = echo(CODECS["drums"])
-    found = walk(*map(alone, SONGS), model)
+    found = walk(alone(SONGS[0]), alone(SONGS[1]), model)
     assert found.key is None and found.moved == (0, 0)
     assert "key" not in said(found)
     assert walk(*SONGS, model).moved[1] % 12 == 10, "the other tracks meet in the full render"
@@ -328,6 +337,24 @@ def test_what_the_codec_changes_is_counted() -> None:
 def test_a_taste_that_cannot_be_is_refused(taste: dict[str, Any], says: str) -> None:
     with pytest.raises(Refused, match=says):
         Taste(**taste)
+
+
+def test_any_source_will_do(tmp_path: Path) -> None:
+    path = write(SONGS[0], tmp_path / "a.mid")
+    sources: list[Any] = [midi(SONGS[0]), path, str(path), to_pretty_midi(SONGS[0])]
+    ways = [morph(ECHO, source, midi(SONGS[1]), Taste(steps=2)) for source in sources]
+    assert all(table(one.steps[0].clip) == table(ways[0].steps[0].clip) for one in ways)
+
+
+@pytest.mark.parametrize("metre", [(1, 32), (255, 1)])
+def test_metres_that_no_music_is_in_are_survived(metre: tuple[int, int]) -> None:
+    odd = tune(*SCALE * 4, metre=metre)
+    if metre == (1, 32):
+        assert walk(odd, SONGS[1]).steps[-1].clip.length == BAR // 8
+        assert walk(SONGS[1], odd).ends == (1.0, 1.0)
+    else:
+        with pytest.raises(Refused, match=r"4 bars of 255/1 in .* are 4,080 beats; .*fewer bars"):
+            walk(odd, SONGS[1])
 
 
 def test_what_cannot_be_morphed_is_refused_by_name() -> None:

@@ -121,7 +121,8 @@ def test_notes_that_all_lie_beside_the_bars_are_counted_from_where_they_lie(late
     found = phrase(song([(s + late, e + late, p, v) for s, e, p, v in FOUR_ROWS]), MELODY, 2, at=2)
     assert found.start == BAR + late
     assert table(found.clip.part("melody"))[0] == [0, BEAT // 2, 60, 80]
-    assert f"its notes lie {late / BEAT:+.2f} beats beside its bars" in said(found)
+    side = "0.10 beats after" if late > 0 else "0.08 beats before"
+    assert f"its notes lie {side} its bar lines: it begins there" in said(found)
     assert "off the grid" not in said(found)
 
 
@@ -131,7 +132,7 @@ FOUR_ROWS = eighths(*TUNE * 4)
 def test_notes_a_little_late_stay_so() -> None:
     found = phrase(song([(s + 20, e + 20, p, v) for s, e, p, v in FOUR_ROWS]), MELODY, 2, at=2)
     assert found.start == BAR and table(found.clip.part("melody"))[0][:2] == [20, 260]
-    assert "beside" not in said(found)
+    assert "its bar lines" not in said(found)
 
 
 def test_a_file_that_is_on_no_grid_is_said_to_be() -> None:

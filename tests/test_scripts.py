@@ -86,6 +86,31 @@ def test_the_midi_benchmark_times_preparing_beside_pretty_midi(
     assert all(re.search(r" \d+\.\d\d ms a file", line) for line in said[1:])
 
 
+def test_two_files_are_morphed_by_a_page_of_python_and_many_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = windows(tmp_path / "corpus", MelodyCodec(bars=1), 20).folder
+    train(recipe(training_steps=1), corpus, tmp_path / "run")
+    a, b, c = (path for path in write_songs(tmp_path / "songs", 3, seed=0))
+    words = ("--run", tmp_path / "run", "--bars", 1)
+    run(monkeypatch, "interpolate_midi.py", a, b, tmp_path / "out", *words, "--steps", 3)
+    said = capsys.readouterr().out.splitlines()
+    assert said[-1] == str(tmp_path / "out" / "report.json")
+    assert len(list((tmp_path / "out").glob("0?of03_*.mid"))) == 5
+    with pytest.raises(SystemExit, match="is in use"):
+        run(monkeypatch, "interpolate_midi.py", a, b, tmp_path / "out", *words)
+    c.write_bytes(b"<html>")
+    pairs = ("morph_pairs.py", tmp_path / "songs", tmp_path / "pairs.json", *words)
+    run(monkeypatch, *pairs, "--pairs", 2)
+    result = json.loads((tmp_path / "pairs.json").read_bytes())
+    assert result["accepted"] == result["tempo_kept"] == result["instruments_kept"] == 1.0
+    assert result["files"] == 2 and "a web page" in result["left_out"][c.name]
+    assert {"version", "command", "run", "corpus", "seed"} <= set(result)
+    b.unlink()
+    with pytest.raises(SystemExit, match="1 usable files; a pair takes 2"):
+        run(monkeypatch, *pairs)
+
+
 def test_a_benchmark_counts_the_operations_of_a_token() -> None:
     """Six for every weight of a matrix product: two forward, four on the way back."""
     bench = runpy.run_path(str(SCRIPTS / "bench_train.py"))

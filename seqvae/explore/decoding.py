@@ -57,13 +57,14 @@ class Decoding:
     ) -> Iterator[list[list[int]]]:
         """Codes, a part (N, D) at a time -> the tokens of each part, at most `length` an item.
 
-        One stream of draws runs through all parts. What has no end token keeps its own length.
+        One stream of draws runs through all parts, or with `together` through each. What has no
+        end token keeps its own length.
         """
         if self.length is not None and form.end is not None:
             form = form._replace(length=self.length)
         choose: Choose | None = None
         for z in parts:
-            choose = choose or self._choose(z.device)
+            choose = self._choose(z.device) if choose is None or self.together else choose
             yield self._part(decoder, z, form, choose).tolist()
 
     def _part(self, decoder: SequenceDecoder, z: Tensor, form: Form, choose: Choose) -> Tensor:

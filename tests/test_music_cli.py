@@ -1,0 +1,321 @@
+"""The command as musicians meet it: MIDI in, MIDI out, and what cannot be done is one line."""
+
+import json
+import re
+import shutil
+import sys
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_cli import Command, Result, sets, tree
+from tiny import prepared, recipe, train, windows
+
+from data_prep.composer import compose, write_songs
+from seqvae.__main__ import main
+from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec
+from seqvae.corpus import Corpus
+from seqvae.midi import Song, read, write
+from seqvae.runs import is_run
+
+RUNS: dict[str, MusicCodec] = {"melody": MelodyCodec(bars=1), "drums": DrumsCodec(bars=1)}
+BRIEF = ("--steps", 3, "--bars", 1, "--device", "cpu")
+
+
+@pytest.fixture
+def seqvae(capfd: pytest.CaptureFixture[str]) -> Command:
+    def command(*arguments: object) -> Result:
+        capfd.readouterr()
+        status = main([str(argument) for argument in arguments])
+        sys.stdout.flush()
+        return Result(status, *capfd.readouterr())
+
+    return command
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs that know melodies, drums and words, and files of each kind."""
+    folder = tmp_path_factory.mktemp("music")
+    for name, codec in RUNS.items():
+        corpus = windows(folder / f"{name}-corpus", codec, 20).folder
+        train(recipe(name=name, training_steps=2), corpus, folder / "shelf" / name)
+    train(recipe(training_steps=1), prepared(folder, 60).folder, folder / "words")
+    for name, seed in (("a", 3), ("my songs", 6)):
+        write(compose(seed, metre=(4, 4)).song, folder / f"{name}.mid")
+    song = compose(1, metre=(4, 4)).song
+    drums = [track for track in song.tracks if track.drums]
+    write(Song(drums, tempos=song.tempos, metres=song.metres), folder / "beat.mid")
+    write(Song([t for t in song.tracks if not t.drums]), folder / "tune.mid")
+    (folder / "web.mid").write_bytes(b"<html>not found</html>")
+    (folder / "folder").mkdir()
+    (folder / "folder" / "notes.txt").write_text("one two\nthree four\n", "utf-8")
+    return folder
+
+
+@pytest.fixture
+def place(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, where the runs for music come with the package."""
+    monkeypatch.setattr("seqvae.shelf.shipped_folder", lambda: home / "shelf")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# --- what people do ------------------------------------------------------------------------------
+
+
+def test_two_files_are_morphed_without_a_word_more(
+    seqvae: Command, home: Path, place: Path
+) -> None:
+    done = seqvae("interpolate", home / "a.mid", home / "my songs.mid", *BRIEF)
+    made = place / "morph-a-my_songs"
+    names = sorted(path.name for path in made.iterdir())
+    assert len([name for name in names if re.match(r"0[123]of03_a\d+_b\d+_1bar_", name)]) == 5
+    assert {"morph.mid", "morph_band.mid", "morph.png", "report.json"} < set(names)
+    assert done.lines[-1].startswith("written to morph-a-my_songs: 01of03_a100_b00_1bar_")
+    assert any(re.match(r"key: A is in .* B is in ", line) for line in done.lines)
+    assert any(re.match(r"A, a\.mid: bar \d+: ", line) for line in done.lines)
+    again = seqvae("interpolate", home / "a.mid", home / "my songs.mid", *BRIEF)
+    assert "written to morph-a-my_songs-2: " in again.lines[-1], "nothing is overwritten"
+    for name in names:
+        if name.endswith(".mid"):
+            pair = (
+                (place / folder / name).read_bytes() for folder in (made.name, f"{made.name}-2")
+            )
+            assert len(set(pair)) == 1, "the same twice is the same"
+
+
+def test_a_morph_is_told_as_json_to_programs(seqvae: Command, home: Path, place: Path) -> None:
+    options = ("--key", "keep", "--from-a", 3, "--track-b", "bass", "--path", "slerp", "--json")
+    files = (home / "a.mid", home / "a.mid")
+    [row] = seqvae("interpolate", "melody", *files, *BRIEF, *options, "--seed", 5).rows
+    assert row == {
+        "folder": row["folder"],
+        **json.loads((place / row["folder"] / "report.json").read_bytes()),
+    }
+    assert row["run"] == "melody" and row["a"]["bar"] == 3 and row["key"] is None
+    assert "bass" in row["b"]["parts"]["melody"]
+    assert row["taste"]["kind"] == "slerp" and row["taste"]["decoding"]["seed"] == 5
+    assert row["usual_bits_a_window"] > 0 and row["a"]["bits_a_window"] > 0
+
+
+def test_one_noise_is_for_all_steps(seqvae: Command, home: Path, place: Path) -> None:
+    a = home / "a.mid"
+    words = (
+        "interpolate",
+        "melody",
+        a,
+        a,
+        *BRIEF,
+        "--temperature",
+        2,
+        "--no-refine",
+        "--out",
+        "x",
+    )
+    assert seqvae(*words).status == 0
+    first, last = sorted(path for path in (place / "x").glob("*_again.mid"))
+    middle = next((place / "x").glob("02of03*"))
+    assert first.read_bytes() == last.read_bytes() == middle.read_bytes()
+
+
+def test_files_of_drums_alone_are_read_by_the_run_of_drums(
+    seqvae: Command, home: Path, place: Path
+) -> None:
+    done = seqvae("interpolate", home / "beat.mid", home / "beat.mid", *BRIEF, "--out", "x")
+    assert done.status == 0
+    assert "both files hold drums only: they are read by the run 'drums'" in done.err
+    names = [path.name for path in (place / "x").glob("0*")]
+    assert names and all(re.search(r"bpm(_again)?\.mid$", name) for name in names), "no key"
+    mixed = seqvae("interpolate", home / "beat.mid", home / "a.mid", *BRIEF)
+    assert mixed.status == 2 and re.search("beat.mid: no melody.*such as drums", mixed.line)
+
+
+def test_sound_is_made_if_asked_for(seqvae: Command, home: Path, place: Path) -> None:
+    a = home / "tune.mid"
+    brief = ("--steps", 2, "--bars", 1, "--device", "cpu")
+    done = seqvae("interpolate", "melody", a, a, *brief, "--audio", "--out", "x")
+    assert (place / "x" / "morph.wav").read_bytes()[:4] == b"RIFF"
+    assert any(line.startswith("sound: ") for line in done.lines)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_samples_are_midi_files(name: str, seqvae: Command, place: Path) -> None:
+    rows = seqvae("sample", name, "-n", 2, "--json", "--device", "cpu").rows
+    assert [row["file"] for row in rows] == [f"{name}-samples/sample-00{i}.mid" for i in (1, 2)]
+    for row in rows:
+        assert read(place / row["file"], name="x").end == 4 * 480
+    assert seqvae("sample", name, "-n", 1, "--device", "cpu").lines == [
+        f"{name}-samples-2/sample-001.mid"
+    ]
+
+
+def test_a_song_is_reconstructed_with_its_band(seqvae: Command, home: Path, place: Path) -> None:
+    told = seqvae("reconstruct", "melody", home / "a.mid", "--device", "cpu").lines
+    assert re.search(r"% of its notes come back .*, written: a_again\.mid$", told[-1])
+    assert 'melody: track 1 "melody": by name' in told[0]
+    tracks = read(place / "a_again.mid").tracks
+    assert [t.name for t in tracks][-3:] == ["chords", "bass", "drums"]
+    [row] = seqvae("reconstruct", "drums", home / "a.mid", "--out", "new", "--json").rows
+    assert row["written"] == "new/a_again.mid" and 0 <= row["f1"] <= 1
+
+
+def test_codes_of_a_song_are_written_and_read(seqvae: Command, home: Path, place: Path) -> None:
+    coded = seqvae("encode", "melody", home / "a.mid", "--device", "cpu")
+    assert [row["bar"] for row in coded.rows] == list(range(1, len(coded.rows) + 1))
+    (place / "z.jsonl").write_text(coded.out, "utf-8")
+    made = seqvae("decode", "melody", "z.jsonl", "--device", "cpu").lines
+    assert len(made) == len(coded.rows) and made[0] == "melody-codes/code-001.mid"
+
+
+def test_the_nearest_windows_of_a_corpus_are_found(
+    seqvae: Command, home: Path, place: Path
+) -> None:
+    among = ("--among", home / "melody-corpus", "--bar", 2, "-n", 3)
+    rows = seqvae("neighbours", "melody", home / "a.mid", *among, "--json").rows
+    assert len(rows) == 3 and all(row["text"] for row in rows)
+    done = seqvae("neighbours", "melody", home / "a.mid")
+    assert done.status == 2 and "seqvae prepare midi FOLDER" in done.line
+
+
+def test_a_folder_of_songs_is_trained_on_measured_and_exported(
+    seqvae: Command, place: Path
+) -> None:
+    write_songs(place / "songs", 20, seed=0)
+    with zipfile.ZipFile(place / "songs.zip", "w") as archive:
+        for path in sorted((place / "songs").glob("*.mid")):
+            archive.write(path, path.name)
+    small = sets(training_steps=1, data_codec="melody")
+    for source in ("songs", "songs.zip"):
+        done = seqvae("train", source, "--out", f"of-{source}", *small, "--device", "cpu")
+        assert done.status == 0 and "0 MIDI" not in done.out
+    assert Corpus(place / "of-songs" / "corpus").codec.kind == "melody"
+    brief = ("--samples", 2, "--fitted", 0, "--written", 2, "--device", "cpu")
+    assert "onset and pitch, F1" in seqvae("evaluate", "of-songs", *brief).out
+    [facts] = seqvae("info", "of-songs", "--json").rows
+    assert facts["codec"] == "melody"
+    assert seqvae("export", "of-songs", "small").status == 0
+    assert seqvae("sample", "small", "-n", 1, "--out", "x").lines == ["x/sample-001.mid"]
+
+
+def test_tracks_says_what_would_be_chosen(seqvae: Command, home: Path, place: Path) -> None:
+    rows = seqvae("tracks", home / "a.mid", "--json").rows
+    first = {
+        part: next(r["name"] for r in rows if r["part"] == part) for part in ("melody", "bass")
+    }
+    assert first == {"melody": "melody", "bass": "bass"}
+    assert re.search(
+        r"4 tracks, \d+ bars from 4/4 at 110 bpm", seqvae("tracks", home / "a.mid").out
+    )
+
+
+# --- what cannot be done -------------------------------------------------------------------------
+
+
+@dataclass
+class Wrong:
+    """A command line that cannot be done; {home} stands for the files, words are split at ~."""
+
+    command: str
+    says: str
+    files: dict[str, bytes] = field(default_factory=dict)
+
+
+A = "{home}/a.mid"
+TRAIN = "--out~new~--set~training.steps=1"
+WRONG = {
+    "words and music": Wrong(f"interpolate~{A}~I am tired.", "a.mid is a MIDI file and 'I am ti"),
+    "music and a folder": Wrong(
+        f"interpolate~{A}~{{home}}/folder", "is a MIDI file and .*folder'"
+    ),
+    "a run and one file": Wrong(f"interpolate~melody~{A}", "a sentence or file is missing"),
+    "words for music": Wrong(
+        "interpolate~melody~a cat~a dog", "a cat is no file.*name MIDI files"
+    ),
+    "music for words": Wrong(
+        f"interpolate~{{home}}/words~{A}~{A}", "reads sentences, not MIDI.*such as melody"
+    ),
+    "a missing file": Wrong(f"interpolate~{A}~nosuch.mid", "nosuch.mid: No such file"),
+    "a missing file, for a run": Wrong(f"interpolate~melody~{A}~no.mid", "no.mid is no file here"),
+    "a web page": Wrong(f"interpolate~{A}~{{home}}/web.mid", "web.mid: a web page, not MIDI"),
+    "an empty file": Wrong(f"interpolate~{A}~x.mid", "x.mid: empty, not MIDI", {"x.mid": b""}),
+    "no drums": Wrong(
+        f"interpolate~drums~{A}~{{home}}/tune.mid", "tune.mid: no drums.*such as melody reads it"
+    ),
+    "no such track": Wrong(
+        f"interpolate~melody~{A}~{A}~--track-a~viola", "no track 'viola'.*seqvae tracks"
+    ),
+    "no such bar": Wrong(f"interpolate~melody~{A}~{A}~--from-b~999", "bar 999: .*choose one of 1"),
+    "no such key": Wrong(f"interpolate~melody~{A}~{A}~--key~c", "key has no choice 'c'"),
+    "one step": Wrong(f"interpolate~melody~{A}~{A}~--steps~1", "--steps.*2"),
+    "too many steps": Wrong(f"interpolate~melody~{A}~{A}~--steps~999", "256 at most"),
+    "no bars": Wrong(f"interpolate~melody~{A}~{A}~--bars~0", "--bars.*1"),
+    "a folder in use": Wrong(
+        f"interpolate~melody~{A}~{A}~--out~.", "is in use. Name another folder", {"t.txt": b""}
+    ),
+    "a file in the way": Wrong(
+        f"interpolate~melody~{A}~{A}~--out~t.txt/x", "t.txt is a file", {"t.txt": b""}
+    ),
+    "a file for words": Wrong(
+        f"reconstruct~{{home}}/words~{A}", "knows sentences.*such as melody"
+    ),
+    "a file for codes of words": Wrong(f"encode~{{home}}/words~{A}", "knows sentences"),
+    "a file near words": Wrong(f"neighbours~{{home}}/words~{A}", "knows sentences"),
+    "no file": Wrong("reconstruct~melody", "name MIDI files, such as a.mid b.mid"),
+    "lines for music": Wrong("encode~melody~--file~t.txt", "name MIDI files", {"t.txt": b"a b"}),
+    "words to reconstruct": Wrong("reconstruct~melody~a cat", "a cat is no file here"),
+    "words to encode": Wrong("encode~melody~a cat", "a cat is no file here"),
+    "a folder to encode": Wrong("encode~melody~{home}/folder", "folder is a folder; .*MIDI files"),
+    "words to find": Wrong("neighbours~melody~a cat", "a cat is no file here"),
+    "music among words": Wrong(
+        f"neighbours~melody~{A}~--among~{{home}}/corpus", "a corpus of sentences.*prepare midi"
+    ),
+    "two of one name": Wrong(f"reconstruct~melody~{A}~{A}", "two of the files have one name"),
+    "a file written already": Wrong(
+        f"reconstruct~melody~{A}", "a_again.mid exists already", {"a_again.mid": b""}
+    ),
+    "samples in a folder in use": Wrong("sample~melody~--out~.", "in use", {"t.txt": b""}),
+    "another corpus": Wrong("evaluate~melody~--corpus~{home}/corpus", "another codec"),
+    "no MIDI to train on": Wrong(f"train~melody~{{home}}/folder~{TRAIN}", "no MIDI file.*1 .txt"),
+    "one song": Wrong(f"train~{A}~{TRAIN}", "only one distinct song"),
+    "music for a text": Wrong(f"train~text~{{home}}/shelf/../a.mid~{TRAIN}", "train melody"),
+    "no such folder": Wrong(f"train~melody~nosuch~{TRAIN}", "no such file, folder or archive"),
+    "a web page to train on": Wrong(f"train~{{home}}/web.mid~{TRAIN}", "a web page, not MIDI"),
+    "tracks of nothing": Wrong("tracks~no.mid", "no.mid: No such file"),
+    "tracks of a page": Wrong("tracks~{home}/web.mid", "a web page, not MIDI"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG.values(), ids=WRONG)
+def test_what_cannot_be_done_is_one_line_and_changes_nothing(
+    case: Wrong, seqvae: Command, home: Path, place: Path
+) -> None:
+    for name, data in case.files.items():
+        (place / name).write_bytes(data)
+    before = tree(place, home)
+    done = seqvae(*(word.replace("{home}", str(home)) for word in case.command.split("~")))
+    assert done.status == 2
+    assert re.search(case.says, done.line), done.line
+    assert len(done.line) < 600
+    after = tree(place, home)
+    assert {path: after.get(path) for path in before} == before
+    assert {path.relative_to(place).parts[0] for path in after.keys() - before.keys()} <= {"new"}
+    assert not is_run(place / "new")
+
+
+def test_where_no_run_for_drums_ships_the_melody_run_says_what_is_missing(
+    seqvae: Command, home: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(home / "shelf" / "melody", place / "shelf" / "melody")
+    monkeypatch.setattr("seqvae.shelf.shipped_folder", lambda: place / "shelf")
+    done = seqvae("interpolate", home / "beat.mid", home / "beat.mid", *BRIEF)
+    assert done.status == 2 and "no melody" in done.line
+
+
+def test_a_sentence_that_speaks_of_a_file_is_a_sentence(
+    seqvae: Command, home: Path, place: Path
+) -> None:
+    rows: list[Any] = seqvae("reconstruct", home / "words", "the cat sees a.mid", "--json").rows
+    assert rows[0]["text"] == "the cat sees a.mid"
