@@ -29,7 +29,14 @@ NETWORKS = {
     "decoder": decoders,
     "optimizer": training,
 }
-GIVEN = ("vocab", "latent", "posterior", "parameters", "steps")  # by `build`, not by a recipe
+GIVEN = (
+    "vocab",
+    "latent",
+    "length",
+    "posterior",
+    "parameters",
+    "steps",
+)  # by `build`, not by a recipe
 
 
 class Built(NamedTuple):
@@ -39,9 +46,10 @@ class Built(NamedTuple):
     objective: Objective
 
 
-def build(recipe: Recipe, vocab: int, *, steps: int = 1) -> Built:
+def build(recipe: Recipe, vocab: int, *, length: int | None = None, steps: int = 1) -> Built:
     """The model and objective of a recipe, for `vocab` token ids and a run of `steps` steps.
 
+    `length` is that of every item in tokens, for what has one (`Codec.length`).
     Weights are drawn from the recipe's seed. Everything is tried once on a tiny batch, so that
     two values that cannot go together are refused here and not after an hour.
 
@@ -51,17 +59,18 @@ def build(recipe: Recipe, vocab: int, *, steps: int = 1) -> Built:
     if latent < 0:
         raise Refused(f"latent = {latent}: a code has 0 dimensions (a language model) or more.")
     with seeded(recipe["seed"]):
-        built = _built(recipe, vocab, latent, steps)
+        built = _built(recipe, vocab, latent, length, steps)
     _try(built, vocab, latent)
     return built
 
 
-def _built(recipe: Recipe, vocab: int, latent: int, steps: int) -> Built:
+def _built(recipe: Recipe, vocab: int, latent: int, length: int | None, steps: int) -> Built:
     posterior = construct(recipe, "posterior", posteriors, latent=latent)
+    items = {"vocab": vocab} if length is None else {"vocab": vocab, "length": length}
     vae = VAE(
-        _encoder(recipe, vocab, latent, posterior),
+        _encoder(recipe, latent, posterior, items),
         construct(recipe, "prior", priors, latent=latent),
-        construct(recipe, "decoder", decoders, vocab=vocab, latent=latent),
+        construct(recipe, "decoder", decoders, latent=latent, **items),
     )
     return Built(vae, _objective(recipe, steps))
 
@@ -128,6 +137,11 @@ def construct(
         for name, parameter in parameters.items()
         if name not in arguments and parameter.default is parameter.empty
     ]
+    if "length" in missing:
+        raise Refused(
+            f"[{section}] {maker.__name__} is for items of a fixed length, as windows of music "
+            "are; sentences have none. Name another kind."
+        )
     if missing:
         raise Refused(f"[{section}] {maker.__name__} also needs: {', '.join(missing)}.")
     if not isinstance(maker, type):
@@ -181,10 +195,12 @@ def coerce(where: str, value: Any, hint: Any) -> Any:
     raise Refused(f"{where} = {value!r} is of type {type(value).__name__}; it should be {name}.")
 
 
-def _encoder(recipe: Recipe, vocab: int, latent: int, posterior: Posterior) -> Encoder:
+def _encoder(
+    recipe: Recipe, latent: int, posterior: Posterior, items: Mapping[str, int]
+) -> Encoder:
     if latent == 0:
         return encoders.EmptyEncoder()
-    return construct(recipe, "encoder", encoders, vocab=vocab, posterior=posterior)
+    return construct(recipe, "encoder", encoders, posterior=posterior, **items)
 
 
 def _objective(recipe: Recipe, steps: int) -> Objective:

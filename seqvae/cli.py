@@ -34,7 +34,7 @@ app = typer.Typer(
 prepare = typer.Typer(help="Raw files to a prepared corpus, counted.", no_args_is_help=True)
 app.add_typer(prepare, name="prepare")
 
-SMALL = 300  # ids, as good as any number to try a recipe with
+SMALL, LENGTH = 300, 32  # ids and tokens, as good as any numbers to try a recipe with
 EMBEDDED = ("docstrings", "songs")  # corpora that are made where they are used
 SONGS = 300  # as many as the embedded corpus of songs has
 TABLE = """--set 'objective.terms.kl.weight={kind = "linear", share = 0.3}'"""
@@ -247,7 +247,8 @@ def _make_corpus(named: str | None, recipe: "Recipe", folder: Path, device: str)
 
     runs.check_new(folder)
     runs.find_device(device)
-    build(recipe, SMALL)
+    music = recipe["data"].get("codec") in MUSIC
+    build(recipe, SMALL, length=LENGTH if music else None)
     return _corpus(named, recipe, folder)
 
 

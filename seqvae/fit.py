@@ -82,7 +82,7 @@ def fit(
     state before that step is saved), `Stopped` after a signal (likewise).
     """
     plan = make_plan(complete(recipe), corpus, folder, device)
-    built = build(recipe, corpus.codec.vocab, steps=plan.steps)
+    built = build(recipe, corpus.codec.vocab, length=corpus.codec.length, steps=plan.steps)
     check_selection(recipe, built)
     built.vae.to(plan.device)
     built.objective.to(plan.device)

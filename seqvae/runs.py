@@ -216,7 +216,7 @@ def open_run(
     # First of all: it says whether this version can read the rest.
     checkpoint = load_checkpoint(place, optimizer=False)
     recipe, codec = read_recipe(folder), load_codec(folder / "codec")
-    built = build(recipe, codec.vocab)
+    built = build(recipe, codec.vocab, length=codec.length)
     load_state(built, checkpoint.weights, place)
     built.vae.to(device).eval()
     built.objective.to(device).eval()

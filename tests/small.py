@@ -24,6 +24,7 @@ VOCAB, LATENT = 9, 3
 ARGUMENTS: dict[str, Any] = {
     "vocab": VOCAB,
     "latent": LATENT,
+    "length": 8,
     "embed": 8,
     "hidden": 8,
     "width": 8,

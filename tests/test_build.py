@@ -17,7 +17,7 @@ from seqvae.recipe import Recipe, merge, read, shipped
 from seqvae.schedules import FAR
 from seqvae.training import train
 
-VOCAB = 9
+VOCAB, LENGTH = 9, 8
 SIZES = {name: ARGUMENTS[name] for name in ("embed", "hidden", "width", "heads", "layers")}
 SHAPES: dict[str, dict[str, Any]] = {
     "LSTMEncoder": {"embed": 8, "hidden": 8},
@@ -114,7 +114,7 @@ def test_every_pair_of_parts_trains_or_is_refused_with_the_reason() -> None:
     for made in covering():
         why = cannot_be(made)
         if why is None:
-            built = build(made, VOCAB)
+            built = build(made, VOCAB, length=LENGTH)
             report = one_step(built, made)
             assert torch.tensor(report["loss"]).isfinite(), made
             assert isinstance(built.vae.decoder, SequenceDecoder)
@@ -122,7 +122,7 @@ def test_every_pair_of_parts_trains_or_is_refused_with_the_reason() -> None:
             trained += 1
         else:
             with pytest.raises(Refused, match=why):
-                build(made, VOCAB)
+                build(made, VOCAB, length=LENGTH)
     assert trained > 60
 
 
@@ -138,7 +138,7 @@ def shrunk(name: str) -> Recipe:
 @pytest.mark.parametrize("name", shipped())
 def test_every_shipped_recipe_builds_and_takes_a_step(name: str) -> None:
     made = shrunk(name)
-    built = build(made, VOCAB, steps=100)
+    built = build(made, VOCAB, length=LENGTH, steps=100)
     assert one_step(built, made)["loss"] > 0
     assert built.objective.settled(FAR)
 
@@ -146,7 +146,7 @@ def test_every_shipped_recipe_builds_and_takes_a_step(name: str) -> None:
 @pytest.mark.parametrize("decoder", SECTIONS["decoder"], ids=lambda way: way["kind"])
 def test_without_latent_dimensions_it_is_a_language_model(decoder: dict[str, Any]) -> None:
     made = recipe(latent=0, decoder=decoder)
-    built = build(made, VOCAB)
+    built = build(made, VOCAB, length=LENGTH)
     assert list(built.vae.encoder.parameters()) == []
     report = one_step(built, made)
     assert report["kl"] == 0.0 and report["loss"] == report["reconstruction"]
@@ -292,3 +292,10 @@ def test_sections_cover_every_pair() -> None:
     for (one, its), (other, theirs) in combinations(SECTIONS.items(), 2):
         met = [(made[one], made[other]) for made in seen]
         assert all((a, b) in met for a, b in product(its, theirs))
+
+
+@pytest.mark.parametrize("section", ["encoder", "decoder"])
+def test_what_is_for_windows_of_a_fixed_length_is_refused_for_sentences(section: str) -> None:
+    kind = {"encoder": "WindowEncoder", "decoder": "WindowDecoder"}[section]
+    with pytest.raises(Refused, match=f"{kind} is for items of a fixed length"):
+        build(recipe(**{section: {"kind": kind}}), VOCAB)

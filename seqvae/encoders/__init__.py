@@ -4,3 +4,4 @@ from .empty import EmptyEncoder as EmptyEncoder
 from .lstm import LSTMEncoder as LSTMEncoder
 from .noise import NoiseEncoder as NoiseEncoder
 from .transformer import TransformerEncoder as TransformerEncoder
+from .window import WindowEncoder as WindowEncoder

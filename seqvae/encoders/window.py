@@ -1,0 +1,47 @@
+"""A network that reads a window of fixed length all at once, each position by itself."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import gelu, pad
+
+from ..errors import check_sizes
+from ..posteriors.posterior import Posterior
+from ..vae import Batch
+from .sequence import SequenceEncoder, real_tokens
+
+
+class WindowEncoder(SequenceEncoder):
+    """q(z|x) from the embeddings of a window side by side, by two layers of `hidden` units.
+
+    Bars of music have a fixed length, so that what stands at a position has a path of its own to
+    the code: nothing has to be carried along. What is behind `length` is not read.
+
+    Arguments: `length` of a window in tokens, `embed`, `hidden`, `dropout`.
+
+    >>> from seqvae.posteriors import GaussianPosterior
+    >>> encoder = WindowEncoder(100, GaussianPosterior(8), length=4, embed=16, hidden=32)
+    >>> x = torch.tensor([[5, 6, 7, 8]])
+    >>> encoder(Batch(x, torch.tensor([4]), None, torch.arange(1))).mean.shape
+    torch.Size([1, 8])
+    """
+
+    def __init__(
+        self,
+        vocab: int,
+        posterior: Posterior,
+        *,
+        length: int,
+        embed: int = 64,
+        hidden: int = 1024,
+        dropout: float = 0.0,
+    ) -> None:
+        check_sizes(length=length, hidden=hidden)
+        super().__init__(vocab, posterior, embed=embed, width=hidden, dropout=dropout)
+        self.length = length
+        self.first = nn.Linear(length * embed, hidden)
+        self.second = nn.Linear(hidden, hidden)
+
+    def summary(self, batch: Batch) -> Tensor:
+        x = pad(batch.x[:, : self.length], (0, max(self.length - batch.x.shape[1], 0)))
+        read = self.dropout(self.embedding(x)) * real_tokens(x).unsqueeze(-1)
+        return gelu(self.second(gelu(self.first(torch.flatten(read, 1)))))
