@@ -937,9 +937,12 @@ def interpolate(
 def _morph(
     model: "Explorer", a: str, b: str, taste: Any, out: Path | None, audio: bool, as_json: bool
 ) -> None:
+    import torch
+
     from .album import folder_name, free_folder, save
     from .morph import morph, music_codec
 
+    torch.set_num_threads(1)  # on a handful of windows threads would only wait for each other
     music_codec(model)  # which refuses a run of sentences
     _check_files(model, (a, b))
     folder = free_folder(out, folder_name(a, b))

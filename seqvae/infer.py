@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.nn.functional import cross_entropy
 
 from .distributions import gaussian, has_density, kl
 from .errors import Refused
@@ -109,19 +108,23 @@ def settle(
     batch: Batch,
     z: Tensor,
     *,
-    steps: int = 150,
-    learning_rate: float = 0.05,
-    pull: float = 0.05,
+    steps: int = 120,
+    learning_rate: float = 0.1,
+    margin: float = 0.3,
+    pull: float = 0.01,
 ) -> Tensor:
     """Codes z (B, D) moved until the decoder, read greedily, writes their items from them.
 
-    argmax_z log p(x|z) - pull / 2 |z - z_0|^2, the decoder frozen. An item is at its goal when
-    each of its tokens is the likeliest after those before it, for then greedy decoding writes it
-    exactly; it stops there, so that no code goes further than it must. Of one that never gets
-    there, the code with the fewest wrong tokens is returned. Sequences only.
+    argmin_z sum_t max(0, margin + max_{v != x_t} s_t(v) - s_t(x_t)) + pull / 2 |z - z_0|^2, s the
+    scores given x_<t, the decoder frozen: only what is wrong, or nearly, moves a code, and so it
+    stays nearer to where it began than by likelihood. An item is at its goal when each of its
+    tokens is the likeliest after those before it, for then greedy decoding writes it exactly; it
+    stops there. Of one that never gets there, the code with the fewest wrong tokens is returned.
+    Sequences only.
 
     Arguments:
         steps: of Adam, at most.
+        margin: of scores, by which a token is to win.
         pull: back to where the code began, which lies where the decoder was trained.
     """
     decoder: Any = vae.decoder
@@ -130,14 +133,21 @@ def settle(
         moved = best.clone().requires_grad_(True)
         optimizer = torch.optim.Adam([moved], lr=learning_rate)
         for _ in range(steps + 1):
-            scores = decoder.head(decoder.features(batch.x, moved))
-            wrong = ((scores.argmax(-1) != batch.x) & (batch.x != PAD)).sum(1)
+            lead = _lead(decoder.head(decoder.features(batch.x, moved)), batch.x)
+            wrong = (lead < 0).sum(1)
             closer = wrong < fewest
             best[closer], fewest = moved.detach()[closer], torch.minimum(fewest, wrong)
             if not bool(fewest.any()):
                 break
-            cost = cross_entropy(scores.mT, batch.x, ignore_index=PAD, reduction="none").sum(1)
-            away = pull / 2 * (moved - z).square().sum(1)
-            [moved.grad] = torch.autograd.grad((cost + away)[fewest > 0].sum(), [moved])
+            cost = (margin - lead).clamp_min(0).sum(1) + pull / 2 * (moved - z).square().sum(1)
+            [moved.grad] = torch.autograd.grad(cost[fewest > 0].sum(), [moved])
             optimizer.step()
     return best
+
+
+def _lead(scores: Tensor, x: Tensor) -> Tensor:
+    """By how much each token's score lies above the best other's (B, T); infinite for padding."""
+    token = x.unsqueeze(-1)
+    true = scores.gather(-1, token).squeeze(-1)
+    other = scores.scatter(-1, token, -torch.inf).amax(-1)
+    return (true - other).masked_fill(x == PAD, torch.inf)
