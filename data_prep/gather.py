@@ -168,8 +168,9 @@ class Gathering:
         if len(set(hashes)) < 2:
             discard(self.out)
             raise Refused(
-                f"only one distinct song with windows ({len(hashes)} files): nothing to split. "
-                "Give more songs, or train on all: --valid-fraction 0 --test-fraction 0. "
+                f"only one distinct song with windows ({n_files(len(hashes))}): nothing to split. "
+                "Give more songs: training validates on some. To prepare all for training alone: "
+                "seqvae prepare midi FILES --valid-fraction 0 --test-fraction 0 --out DIR. "
                 f"Deleted what was begun in {self.out}."
             )
         return exact_thresholds(hashes, first, second)
@@ -291,6 +292,14 @@ class Gathering:
         labels = None if self.options.label is None else list(self.label_ids)
         files = {split: found for split, found in blocks.items() if found}
         write_manifest(self.out, files, codec, labels, about)
+
+
+def n_files(count: int) -> str:
+    """
+    >>> n_files(1), n_files(2)
+    ('1 file', '2 files')
+    """
+    return f"{count} file" if count == 1 else f"{count} files"
 
 
 def discard(out: Path) -> None:

@@ -24,7 +24,7 @@ from seqvae.errors import Refused, check_sizes
 from seqvae.midi import Song
 from seqvae.parts import NoPart, find_part
 
-from .gather import NOWHERE, Gathering, discard
+from .gather import NOWHERE, Gathering, discard, n_files
 from .plan import Tell
 from .songblocks import (
     FEW,
@@ -38,6 +38,7 @@ from .songblocks import (
     write_song_plan,
 )
 from .songs import find_files, read_splits, shown
+from .sources import option
 from .windows import Wish
 from .workers import Bounds
 
@@ -91,22 +92,26 @@ class Prepared:
             for part, ways in report["chosen"].items()
         ]
         said += [
-            sentence.format(n=counts[name], share=counts[name] / max(kept, 1))
+            sentence.format(
+                n=counts[name],
+                files=n_files(counts[name]),
+                share=counts[name] / max(kept, 1),
+            )
             for name, sentence in REMARKS.items()
             if counts.get(name)
         ]
         if report["worst"]:
             said.append("dropped most of: " + "; ".join(map(_worst, report["worst"])))
         if report["quarantined"]:
-            said.append(f"could not be read (quarantine.tsv): {report['quarantined']} files")
+            said.append(f"could not be read (quarantine.tsv): {n_files(report['quarantined'])}")
         return said
 
 
 REMARKS = {
-    "padded": "shorter than a window, filled with rests: {n} files",
+    "padded": "shorter than a window, filled with rests: {files}",
     "converted": "in another metre, put on the grid: {n} windows",
     "repeats": "the same as an earlier window of their song, kept: {n} ({share:.0%})",
-    "mended": "mended while read (songs.tsv says how): {n} files",
+    "mended": "mended while read (songs.tsv says how): {files}",
 }
 
 
@@ -117,9 +122,9 @@ def _table_row(name: str, row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _reasons(row: Mapping[str, Any]) -> str:
-    """Windows dropped by reason, and of how many files."""
+    """Windows dropped by reason, and of how many files; of what cannot be read, files alone."""
     return ", ".join(
-        f"{reason} {count} ({row['files dropped from'][reason]} files)"
+        f"{reason}{f' {count}' if count else ''} ({n_files(row['files dropped from'][reason])})"
         for reason, count in row["dropped"].items()
     )
 
@@ -204,7 +209,9 @@ def prepare_midi(
     encoder = _codec(codec, {name: value for name, value in asked.items() if value is not None})
     files = find_files(sources)
     if splits is None and label is not None:
-        raise Refused(f"label = {label!r}: labels stand in a table of the files: --splits TABLE")
+        raise Refused(
+            f"label = {label!r}: labels stand in a table of the files: {option('splits', 'TABLE')}"
+        )
     if splits is not None and (valid_fraction, test_fraction) != (None, None):
         raise Refused(f"{splits} says what is valid and test: leave the fractions out.")
     placed = None if splits is None else read_splits(Path(splits), files, sources, label)
@@ -357,12 +364,14 @@ def _gather(gathering: Gathering, tell: Tell) -> None:
     gathering.write_end(blocks, {name: version(name) for name in ("symusic", "numpy")})
 
 
+TRACK = (
+    "name its track as seqvae tracks FILE shows it, --track {part}=NAME (when training at once, "
+    "on one part: --set data.track=NAME)"
+)
 CURES = {
-    "no melody": "name its track, --track melody=NAME (seqvae tracks FILE shows them)",
-    "no bass": "name its track, --track bass=NAME (seqvae tracks FILE shows them)",
-    "no drums": "name its track, --track drums=NAME (seqvae tracks FILE shows them)",
-    "other metre": "take it too, --other-metres beats, or prepare it, --metre 3/4",
-    "duplicate of valid/test": "keep duplicates, --keep-duplicates",
+    **{f"no {part}": TRACK.format(part=part) for part in ("melody", "bass", "drums")},
+    "other metre": f"take it too, {option('other_metres', 'beats')}; or give --metre",
+    "duplicate of valid/test": "keep them, seqvae prepare midi FILES --keep-duplicates --out DIR",
     "not in the table of splits": "name the files in it as they are named here",
     "unreadable": "export them again from their program",
 }
@@ -379,7 +388,8 @@ def _check_kept(gathering: Gathering) -> None:
     for drop in drops:
         counts[drop.reason] += drop.windows
     worst = max(counts, key=lambda reason: counts[reason], default="")
-    one = next((f" {d.file}: {d.detail}." for d in drops if d.reason == worst and d.detail), "")
+    details = ((d.file, d.detail.rstrip(".")) for d in drops if d.reason == worst and d.detail)
+    one = next((f" {file}: {detail}." for file, detail in details), "")
     discard(gathering.out)
     raise Refused(
         f"nothing is left in train. Windows dropped: {said or 'none'}.{one} What would help: "

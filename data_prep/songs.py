@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from seqvae.errors import Refused
+from seqvae.midi import ENDINGS
 
-ENDINGS = (".mid", ".midi", ".kar", ".rmi")
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
@@ -77,16 +77,19 @@ def find_files(sources: Sequence[str | Path]) -> list[File]:
 def _found(source: Path) -> list[File]:
     if source.is_dir():
         return _of_folder(source)
+    archive = archive_of(source)
+    if archive is not None:
+        inside = source.relative_to(archive).as_posix()
+        return _of_archive(archive, "" if inside == "." else inside)
     if source.is_file():
-        return _of_archive(source, "") if _is_archive(source) else [_of_disk(source)]
-    for parent in source.parents:
-        if parent.is_file() and _is_archive(parent):
-            return _of_archive(parent, source.relative_to(parent).as_posix())
+        return [_of_disk(source)]
     raise Refused(f"no such file, folder or archive: {shown(source)}. Check the name.")
 
 
-def _is_archive(path: Path) -> bool:
-    return path.suffix.lower() == ".zip"
+def archive_of(path: Path) -> Path | None:
+    """The archive that a path names, or leads into: songs.zip of songs.zip/aligned."""
+    around = (path, *path.parents)
+    return next((p for p in around if p.suffix.lower() == ".zip" and p.is_file()), None)
 
 
 def _of_disk(path: Path) -> File:
@@ -218,8 +221,8 @@ def _table_text(table: Path, sources: Sequence[str | Path]) -> str:
 
 def _in_archives(table: Path, sources: Sequence[str | Path]) -> Iterator[bytes]:
     for source in map(Path, sources):
-        archive = next((p for p in (source, *source.parents) if p.is_file()), None)
-        if archive is not None and _is_archive(archive):
+        archive = archive_of(source)
+        if archive is not None:
             with zipfile.ZipFile(archive) as opened:
                 for name in opened.namelist():
                     inside = f"{archive.as_posix()}/{name}"

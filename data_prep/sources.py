@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 from seqvae.corpus import file_sha256
 from seqvae.errors import Refused
 
+from .songs import archive_of
+
 HUB = "hf://"
 HUB_SPLITS = [("valid", ("validation", "valid", "dev")), ("test", ("test",))]  # ours, the usual
 HUB_SECONDS = 5.0  # how long a look-up may take before we say that there is no network
@@ -109,6 +111,11 @@ def _expand(path: str | Path) -> list[str]:
     path = Path(path)
     if path.is_dir():
         return _folder_files(path)
+    if archive_of(path) is not None:
+        raise Refused(
+            f"{path} is an archive, and sentences are read from files: unpack it first. One of "
+            f"MIDI files is for a recipe of music: seqvae train melody {path}"
+        )
     if not path.exists():
         raise Refused(f"no such file: {path}. {_nearest_path(path)}")
     if not path.is_file():

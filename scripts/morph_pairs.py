@@ -24,12 +24,10 @@ from seqvae import Refused, __version__, load
 from seqvae.album import step_song
 from seqvae.corpus import write_json
 from seqvae.explore import Explorer
-from seqvae.midi import read, to_bytes
+from seqvae.midi import ENDINGS, read, to_bytes
 from seqvae.morph import Morph, Taste, agreement, morph, music_codec
 from seqvae.pieces import find_parts
 from seqvae.progress import Progress
-
-ENDINGS = (".mid", ".midi", ".kar", ".rmi")
 
 
 def main() -> None:
@@ -111,7 +109,7 @@ def kept_tempo(way: Morph) -> bool:
     """Whether the first and last step, as written, go at the pace of their files."""
     for piece, step, pace in ((way.a, way.steps[0], 1.0), (way.b, way.steps[-1], way.pace)):
         written = read(to_bytes(step_song(way, step))).qpm_at(0)
-        if abs(written / (pace * piece.song.qpm_at(piece.start)) - 1) > 0.001:
+        if abs(written / (pace * piece.clip.qpm) - 1) > 0.001:
             return False
     return True
 
@@ -129,7 +127,7 @@ def kept_instruments(way: Morph) -> bool:
 def leaps(way: Morph) -> list[float]:
     """How much each step changes: 1 - F1 of its notes with those of the step before."""
     pairs = pairwise(way.steps)
-    return [1 - agreement(one.again, other.again, way.grid) for one, other in pairs]
+    return [1 - agreement(one.again, other.again, way.grid, way.ranges) for one, other in pairs]
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:

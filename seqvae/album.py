@@ -59,23 +59,25 @@ def clip_song(clip: Clip, players: Mapping[str, Track], *, name: str = "") -> So
 
 
 def _played(notes: Notes, part: str, players: Mapping[str, Track]) -> Track:
-    """Notes with the program, channel and name of their player; drums are always drums."""
+    """Notes with all that their player has but its own; drums are always drums."""
     player = players.get(part)
     drums = part == DRUMS
     if player is None:
         return Track(notes, part, 33 if part == "bass" else 0, drums)
-    return Track(notes, player.name or part, player.program, drums, player.channel)
+    return replace(player, notes=notes, name=player.name or part, drums=drums)
 
 
 def seated(tracks: Sequence[Track]) -> list[Track]:
     """The tracks, each on a channel of its own, for a channel has one program; drums on 10.
 
     Of more than 15 that are no drums, those of one program share a channel; the rarest programs,
-    where there are more than 15 of those, are played by the nearest. What shares has no controls.
+    where there are more than 15 of those, are played by the nearest. What shares a channel has no
+    controls.
     """
     pitched = [track for track in tracks if not track.drums]
     crowded = len(pitched) > len(CHANNELS)
     programs = _nearest_programs(pitched) if crowded else {}
+    sharing = Counter(programs.get(track.program, track.program) for track in pitched)
     kit = next((track.program for track in tracks if track.drums), 0)
     seats: dict[int, int] = {}
     found = []
@@ -88,7 +90,8 @@ def seated(tracks: Sequence[Track]) -> list[Track]:
         if seat not in seats:
             free = [channel for channel in CHANNELS if channel not in seats.values()]
             seats[seat] = track.channel if track.channel in free else free[0]
-        controls = NO_CONTROLS if crowded else track.controls
+        alone = not crowded or sharing[program] == 1
+        controls = track.controls if alone else NO_CONTROLS
         found.append(replace(track, program=program, channel=seats[seat], controls=controls))
     return found
 
@@ -105,9 +108,13 @@ def _nearest_programs(tracks: Sequence[Track]) -> dict[int, int]:
     }
 
 
-def players(piece: Piece) -> dict[str, Track]:
-    """Who plays each part of a piece."""
-    return {part: piece.player(part) for part in piece.parts}
+def players(piece: Piece, pace: float, steps: int, length: int) -> dict[str, Track]:
+    """Who plays each part of a piece, with its controls at so many steps of a length."""
+    found = {part: piece.player(part) for part in piece.parts}
+    return {
+        part: replace(track, controls=_controls(track, pace, steps, length))
+        for part, track in found.items()
+    }
 
 
 def free_folder(wanted: Path | None, name: str) -> Path:
@@ -195,22 +202,26 @@ def key_at(morph: Morph, mix: float) -> KeyFound | None:
     piece, moved = ((morph.a, morph.b)[mix >= 0.5], morph.moved[mix >= 0.5])
     if not piece.key.confidence or set(piece.parts) == {DRUMS}:
         return None
-    return piece.key._replace(tonic=(piece.key.tonic + moved) % 12)
+    return piece.key._replace(tonic=(piece.key.tonic + moved.key) % 12)
 
 
 def step_song(morph: Morph, step: Step) -> Song:
     """One step as a song, with the instruments of the nearer end."""
-    nearer = morph.a if step.mix < 0.5 else morph.b
-    return clip_song(step.clip, players(nearer))
+    piece, pace = (morph.a, 1.0) if step.mix < 0.5 else (morph.b, morph.pace)
+    return clip_song(step.clip, players(piece, pace, 1, step.clip.length))
 
 
 def way(morph: Morph, *, band: bool = False) -> Song:
     """All steps one after the other, with a marker and a tempo each; with the other tracks."""
     length = morph.steps[0].clip.length
-    halves: list[tuple[Piece, list[tuple[int, Step]]]] = [(morph.a, []), (morph.b, [])]
+    halves: tuple[list[tuple[int, Step]], ...] = ([], [])
     for place, step in enumerate(morph.steps):
-        halves[step.mix >= 0.5][1].append((place * length, step))
-    tracks = [track for piece, steps in halves for track in _solos(piece, steps)]
+        halves[step.mix >= 0.5].append((place * length, step))
+    every = len(morph.steps), length
+    tracks = [
+        *_solos(halves[0], players(morph.a, 1.0, *every)),
+        *_solos(halves[1], players(morph.b, morph.pace, *every)),
+    ]
     if band:
         tracks += _band(morph)
     return Song(
@@ -224,12 +235,12 @@ def way(morph: Morph, *, band: bool = False) -> Song:
     )
 
 
-def _solos(piece: Piece, steps: Sequence[tuple[int, Step]]) -> list[Track]:
-    """The parts of some steps, by the players of a piece."""
+def _solos(steps: Sequence[tuple[int, Step]], players: Mapping[str, Track]) -> list[Track]:
+    """The parts of some steps, by their players."""
     found = []
-    for part in piece.parts:
+    for part in players:
         notes = joined(step.clip.part(part).moved(tick) for tick, step in steps)
-        found.append(_played(notes, part, players(piece)))
+        found.append(_played(notes, part, players))
     return found
 
 
@@ -258,8 +269,8 @@ def _band(morph: Morph) -> list[Track]:
     """The tracks the model does not know, from A, from B, or one fading into the other."""
     found = []
     for piece, semitones, pace, loud in (
-        (morph.a, morph.moved[0], 1.0, _loudness(morph, "a")),
-        (morph.b, morph.moved[1], morph.pace, _loudness(morph, "b")),
+        (morph.a, morph.moved[0].key, 1.0, _loudness(morph, "a")),
+        (morph.b, morph.moved[1].key, morph.pace, _loudness(morph, "b")),
     ):
         for track in piece.others:
             heard = _repeated(track, semitones, pace, loud, morph.steps[0].clip.length)
@@ -360,7 +371,9 @@ def _about(morph: Morph, end: int, cost: float | None) -> dict[str, Any]:
         "bpm": piece.clip.qpm,
         "key": piece.key.name,
         "key_confidence": piece.key.confidence,
-        "moved_by_semitones": morph.moved[end],
+        "moved_by_semitones": morph.moved[end].semitones,
+        "moved_in_key_by_semitones": morph.moved[end].key,
+        "moved_by_octaves": morph.moved[end].octaves,
         "changed_by_the_codec": morph.lost[end],
         "bits_a_window": None if cost is None else cost / math.log(2),
         "comes_back_f1": morph.ends[end],

@@ -35,12 +35,11 @@ prepare = typer.Typer(help="Raw files to a prepared corpus, counted.", no_args_i
 app.add_typer(prepare, name="prepare")
 
 SMALL, LENGTH = 300, 32  # ids and tokens, as good as any numbers to try a recipe with
-EMBEDDED = ("docstrings", "songs")  # corpora that are made where they are used
-SONGS = 300  # as many as the embedded corpus of songs has
+EMBEDDED = ("docstrings", "composed")  # corpora that are made where they are used
+SONGS = 300  # as many as the corpus "composed" has
 TABLE = """--set 'objective.terms.kl.weight={kind = "linear", share = 0.3}'"""
 
 MUSIC = ("melody", "drums", "trio")  # codecs of a recipe's [data] that read MIDI
-MIDI = (".mid", ".midi", ".kar", ".rmi")  # what names of MIDI files end with
 
 MELODY = "melody"  # the run that morphs MIDI files where none is named
 PLAYING = "Of MIDI files"
@@ -114,7 +113,7 @@ def train(
         typer.Argument(
             metavar="[RECIPE] [TEXT|MIDI|PREPARED]",
             help="A recipe (name or .toml) and/or a corpus: a text file, a folder or .zip of MIDI "
-            "files, or a prepared folder.",
+            "files, a prepared folder, or one made here: docstrings, composed.",
         ),
     ] = None,
     out: Annotated[
@@ -184,14 +183,18 @@ def _fitting(corpus: str | None) -> str:
         from .codecs import MusicCodec, load_codec
 
         return MELODY if isinstance(load_codec(Path(corpus) / "codec"), MusicCodec) else DEFAULT
-    return MELODY if corpus == "songs" or _holds_midi(Path(corpus)) else DEFAULT
+    return MELODY if corpus == "composed" or _holds_midi(Path(corpus)) else DEFAULT
 
 
 def _holds_midi(path: Path) -> bool:
     """Whether a corpus yet to prepare is music: a MIDI file, an archive, a folder of such."""
+    from data_prep.songs import archive_of
+
+    from .midi import ENDINGS
+
     if path.is_dir():
-        return any(file.suffix.lower() in MIDI for file in path.rglob("*"))
-    return path.suffix.lower() == ".zip" or _is_midi(str(path))
+        return any(file.suffix.lower() in ENDINGS for file in path.rglob("*"))
+    return archive_of(path) is not None or _is_midi(str(path))
 
 
 def _check_corpus(word: str) -> None:
@@ -274,13 +277,21 @@ def _corpus(named: str | None, recipe: "Recipe", folder: Path) -> "Corpus":
         options |= own
     prepared = folder / "corpus"
     music = recipe["data"].get("codec") in MUSIC
-    if not music and source != "-" and _holds_midi(Path(source)) and place.suffix != ".zip":
-        raise Refused(
-            f"{source} holds MIDI files, and the recipe {recipe['name']!r} reads sentences. Name "
-            f"one for music: seqvae train melody {source}"
-        )
+    if not music:
+        _check_text(source, recipe["name"])
     (_prepare_midi if music else _prepare_text)([source], prepared, **options)
     return open_corpus(prepared)
+
+
+def _check_text(source: str, recipe: str) -> None:
+    """Refuse MIDI files for sentences; an archive is refused by whoever reads it."""
+    from data_prep.songs import archive_of
+
+    if archive_of(Path(source)) is None and _holds_midi(Path(source)):
+        raise Refused(
+            f"{source} holds MIDI files, and the recipe {recipe!r} reads sentences. Name one for "
+            f"music: seqvae train melody {source}"
+        )
 
 
 def _no_corpus(run: Path) -> Refused:
@@ -301,14 +312,15 @@ def _write_embedded(name: str, folder: Path) -> tuple[str, dict[str, Any]]:
     """Make an embedded corpus inside a run: where it is, and how it is to be prepared."""
     from data_prep.toy import write_docstrings, write_songs
 
-    path = folder / ("songs" if name == "songs" else "docstrings.txt")
+    songs = name == "composed"
+    path = folder / ("songs" if songs else "docstrings.txt")
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        if name == "songs":
+        if songs:
             write_songs(path, SONGS, seed=0)
         else:
             write_docstrings(path)
-    return str(path), {"splits": str(path / "index.tsv")} if name == "songs" else {}
+    return str(path), {"splits": str(path / "index.tsv")} if songs else {}
 
 
 def _preparation(recipe: "Recipe") -> dict[str, Any]:
@@ -906,32 +918,42 @@ def interpolate(
     """Walk from one sentence, or one MIDI file, to another through the space of codes."""
     run, a, b = _two_ends(arguments)
     midi = _are_midi(a, b)
+    playing: dict[str, Any] = {  # Taste refuses what it does not know
+        "bars": bars,
+        "from_a": from_a,
+        "from_b": from_b,
+        "track_a": track_a,
+        "track_b": track_b,
+        "key": key,
+        "metre": metre,
+        "band": band,
+        "refine": refine,
+    }
     model = _load(run or (_run_for(a, b) if midi else None), device)
     if _knows_music(model) or midi:
         from dataclasses import replace
 
         from .morph import Taste
 
-        taste = Taste(
-            bars=bars,
-            from_a=from_a,
-            from_b=from_b,
-            track_a=track_a,
-            track_b=track_b,
-            steps=steps or 9,
-            key=key,  # type: ignore[arg-type]  # Taste refuses what it does not know
-            metre=metre,  # type: ignore[arg-type]
-            kind=path,
-            refine=refine,
-            band=band,  # type: ignore[arg-type]
-            decoding=replace(decoding, together=True),
-        )
+        decoding = replace(decoding, together=True)
+        taste = Taste(**playing, steps=steps or 9, kind=path, decoding=decoding)
         _morph(model, a, b, taste, out, audio, as_json)
     else:
+        _check_unused({**playing, "out": out, "audio": audio})
         count = steps or 7
         written = model.interpolate(a, b, steps=count, kind=path, decoding=decoding)
         rows = [{"mix": round(i / (count - 1), 4), "text": t} for i, t in enumerate(written)]
         _write(rows, as_json, "{mix:4.2f}  {text}")
+
+
+def _check_unused(playing: Mapping[str, Any]) -> None:
+    """Refuse options of MIDI files that are given for sentences."""
+    usual = inspect.signature(interpolate).parameters
+    given = [name for name, value in playing.items() if value != usual[name].default]
+    if given:
+        flags = (("no-" if playing[name] is False else "") + name for name in given)
+        options = ", ".join(f"--{flag.replace('_', '-')}" for flag in flags)
+        raise Refused(f"{options}: only of MIDI files, and these are sentences. Leave it out.")
 
 
 def _morph(
@@ -1021,13 +1043,17 @@ def _two_ends(arguments: list[str]) -> tuple[str | None, str, str]:
 
 def _is_midi(name: str) -> bool:
     """Whether somebody means a MIDI file: by its ending, or by how the file begins."""
-    if name.lower().endswith(MIDI):
+    from .midi import ENDINGS
+
+    if name.lower().endswith(ENDINGS):
         return True
     try:
         with Path(name).open("rb") as file:
-            return file.read(4) in (b"MThd", b"RIFF")
+            head = file.read(12)
     except (OSError, ValueError):
         return False
+    # A WAV file is RIFF too.
+    return head.startswith(b"MThd") or (head[:4], head[8:]) == (b"RIFF", b"RMID")
 
 
 def _knows_music(model: "Explorer") -> bool:
@@ -1111,11 +1137,15 @@ def encode(
     """Write the codes of sentences as JSON lines, text, z, sigma; of MIDI a line a window."""
     found = _load(run, device)
     if _knows_music(found):
+        from .midi import read
         from .studio import encode as encode_song
+        from .studio import metre_told
 
         files = _midi_files(texts, file)
         _check_files(found, files)
         for name in files:
+            for told in metre_told(read(name), found.codec):
+                _warn(f"{name}: {told}")
             _write(encode_song(found, name, track, sample=draw, seed=seed), True)
         return
     _check_sentences(found, texts)
@@ -1204,6 +1234,8 @@ def tracks(
     from .progress import table
 
     song = read(file)
+    if not song.tracks:
+        raise Refused(f"{file} has no notes, and so no tracks. Name another file.")
     rows = [
         {
             "part": part,
@@ -1223,8 +1255,6 @@ def tracks(
     print(
         f"{file}: {len(song.tracks)} tracks, {len(song.bars)} bars from {song.bars.metre[0]} at "
         f"{song.qpm_at(0):.0f} bpm, {song.seconds:.0f} seconds"
-        if len(song.bars)
-        else f"{file}: no notes"
     )
     print(*song.repairs, sep="\n", end="\n" if song.repairs else "")
     header = ("part", "track", "name", "program", "notes", "score", "why")

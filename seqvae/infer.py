@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from .codecs.codec import Spans
 from .distributions import gaussian, has_density, kl
 from .errors import Refused
 from .schedules import cosine
-from .tokens import PAD
+from .tokens import PAD, SPECIAL
 from .vae import VAE, Batch
 
 NARROW = 0.1  # the width to start from where a posterior has none, as an autoencoder's
@@ -108,6 +109,7 @@ def settle(
     batch: Batch,
     z: Tensor,
     *,
+    allowed: Spans | None = None,
     steps: int = 120,
     learning_rate: float = 0.1,
     margin: float = 0.3,
@@ -118,23 +120,26 @@ def settle(
     argmin_z sum_t max(0, margin + max_{v != x_t} s_t(v) - s_t(x_t)) + pull / 2 |z - z_0|^2, s the
     scores given x_<t, the decoder frozen: only what is wrong, or nearly, moves a code, and so it
     stays nearer to where it began than by likelihood. An item is at its goal when each of its
-    tokens is the likeliest after those before it, for then greedy decoding writes it exactly; it
-    stops there. Of one that never gets there, the code with the fewest wrong tokens is returned.
-    Sequences only.
+    tokens is likelier than any other that may stand there, after those before it, for then greedy
+    decoding writes it exactly; it stops there. Of one that never gets there, the code with the
+    fewest wrong tokens is returned. Sequences only.
 
     Arguments:
+        allowed: ids (first, last + 1) that may be written at each position, in turn (P, 2), as
+            for `generate`: no others compete, nor do the four special ones; None: all do.
         steps: of Adam, at most.
         margin: of scores, by which a token is to win.
         pull: back to where the code began, which lies where the decoder was trained.
     """
     decoder: Any = vae.decoder
+    may = None if allowed is None else _may(allowed, batch.x.shape[1], decoder.vocab).to(z.device)
     best, fewest = z.detach().clone(), z.new_full((len(z),), torch.inf)
     with _frozen(vae), torch.enable_grad():
         moved = best.clone().requires_grad_(True)
         optimizer = torch.optim.Adam([moved], lr=learning_rate)
         for _ in range(steps + 1):
-            lead = _lead(decoder.head(decoder.features(batch.x, moved)), batch.x)
-            wrong = (lead < 0).sum(1)
+            lead = _lead(decoder.head(decoder.features(batch.x, moved)), batch.x, may)
+            wrong = (lead <= 0).sum(1)  # of two alike, greedy decoding may write the other
             closer = wrong < fewest
             best[closer], fewest = moved.detach()[closer], torch.minimum(fewest, wrong)
             if not bool(fewest.any()):
@@ -145,9 +150,20 @@ def settle(
     return best
 
 
-def _lead(scores: Tensor, x: Tensor) -> Tensor:
-    """By how much each token's score lies above the best other's (B, T); infinite for padding."""
+def _may(allowed: Spans, length: int, vocab: int) -> Tensor:
+    """Which ids may stand at each position (T, V)."""
+    spans = torch.as_tensor(allowed)[torch.arange(length) % len(allowed)]
+    ids = torch.arange(vocab)
+    return (ids >= spans[:, :1].clamp_min(SPECIAL)) & (ids < spans[:, 1:])
+
+
+def _lead(scores: Tensor, x: Tensor, may: Tensor | None) -> Tensor:
+    """By how much each token's score lies above the best other's (B, T); infinite for padding.
+
+    The others are those that may stand there, by a mask (T, V).
+    """
     token = x.unsqueeze(-1)
     true = scores.gather(-1, token).squeeze(-1)
+    scores = scores if may is None else scores.masked_fill(~may, -torch.inf)
     other = scores.scatter(-1, token, -torch.inf).amax(-1)
     return (true - other).masked_fill(x == PAD, torch.inf)

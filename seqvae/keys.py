@@ -25,6 +25,7 @@ MINORS = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 DOUBT, WIDTH = 0.6, 0.08  # of the confidence, see `estimate`
 PITCH_CLASSES = 5  # in music of fewer, less can be known
 DECLARED = 0.05  # what a key signature adds to a correlation
+OCTAVES = 2  # that music is moved by, at most
 
 
 class KeyFound(NamedTuple):
@@ -109,23 +110,57 @@ def _declared(signatures: Iterable[Key]) -> Floats:
     return extra
 
 
-def smallest_move(a: KeyFound, b: KeyFound, register_a: float, register_b: float) -> int:
-    """Semitones that bring music in key b to key a, and nearest to a's register.
+class Move(NamedTuple):
+    """How music is moved: into a key, and by octaves into a register.
+
+    >>> Move(key=-2, octaves=1).semitones
+    10
+    """
+
+    key: int = 0  # semitones, -6 to 6
+    octaves: int = 0
+
+    @property
+    def semitones(self) -> int:
+        """Both together."""
+        return self.key + 12 * self.octaves
+
+
+def smallest_move(a: KeyFound, b: KeyFound) -> int:
+    """Semitones that bring music in key b to key a, -6 to 5.
 
     Of one mode, the tonics meet. Of two, b goes to the relative key, so that both share a scale:
     a tune in F major goes to E flat major beside one in C minor, not to C major. A musician who
     blends two tunes bar by bar needs each to sound right over what the other leaves in the ear;
     C major against C minor disputes three notes in seven (E, A, B), the relative key none, and
-    major stays major. The octave is the one that brings b's median pitch (the registers, in
-    semitones) nearest to a's; of two as near, the smaller move.
+    major stays major.
 
-    >>> smallest_move(KeyFound(0, True, 1), KeyFound(5, False, 1), 70, 70)
+    >>> smallest_move(KeyFound(0, True, 1), KeyFound(5, False, 1))
     -2
     """
-    up = (a.scale - b.scale) % 12 if a.minor != b.minor else (a.tonic - b.tonic) % 12
-    octaves = range(-11, 12)
-    moves = [up + 12 * octave for octave in octaves]
-    return min(moves, key=lambda move: (abs(register_b + move - register_a), abs(move), move))
+    up = a.scale - b.scale if a.minor != b.minor else a.tonic - b.tonic
+    return (up + 6) % 12 - 6
+
+
+def nearest_octaves(up: float, rooms: Iterable[tuple[float, float]] = ()) -> int:
+    """The octaves, at most 2 either way, that come nearest to so many semitones up.
+
+    `rooms` say how far down and up each part may go, in semitones: those come first that leave
+    the parts inside them. Of two as near, the smaller move.
+
+    >>> nearest_octaves(17), nearest_octaves(-40), nearest_octaves(17, [(-20, 10)])
+    (1, -2, 0)
+    """
+    inside = list(rooms)
+
+    def outside(octaves: int) -> float:
+        move = 12 * octaves
+        return sum(max(down - move, move - above, 0) for down, above in inside)
+
+    return min(
+        range(-OCTAVES, OCTAVES + 1),
+        key=lambda octaves: (outside(octaves), abs(12 * octaves - up), abs(octaves), octaves),
+    )
 
 
 def _profiles() -> Floats:

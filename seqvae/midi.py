@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int32]
 Source = Union[str, Path, bytes, "PrettyMIDI"]
 
+ENDINGS = (".mid", ".midi", ".kar", ".rmi")  # of the names of MIDI files
 TICKS = 480  # a beat, in what we write unless told otherwise
 DRUM_CHANNEL = 9  # channel 10, as musicians count
 PLACEHOLDER = (1, 4)  # a metre that programs write when they know none

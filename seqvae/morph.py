@@ -17,13 +17,13 @@ from torch import Tensor
 
 from .clips import DRUMS, Clip, Feel, Grid, join, split, ties
 from .codecs.music import MusicCodec
-from .codecs.voices import PLACE
+from .codecs.voices import PLACE, Line
 from .distributions import has_density
 from .errors import Refused
 from .explore import Decoding, Explorer
-from .keys import KeyFound, smallest_move
+from .keys import KeyFound, Move, nearest_octaves, smallest_move
 from .latent import PATHS, path
-from .midi import TICKS, Song, Source, read
+from .midi import TICKS, Song, Source, fold, read
 from .pieces import Piece, phrase
 from .recipe import unknown
 
@@ -32,8 +32,7 @@ SLOWEST = 10.0  # quarter notes a minute that a tempo is folded to
 CROWDED = 0.1  # of the onsets: what half time may push onto steps that are taken
 LONGEST = 256  # steps of a way
 BEATS = 1024  # of a phrase, at most: 64 bars of 16
-DOUBT = 0.5  # of a key
-TRITONE = 6  # semitones: no key is farther away
+DOUBT = 0.5  # of a key: one less sure moves nothing into another
 STRANGE = 1.5  # times what the model's own kind of music costs it
 TOGETHER = Decoding(together=True)
 
@@ -47,7 +46,8 @@ class Taste:
         from_a, from_b: the bar (from 1) where the phrase begins; None: the most repeated, fullest.
         track_a, track_b: which track, by name, "#2" or "program:0-31"; None: by its look.
         steps: phrases in all, both ends included.
-        key: "a" or "b" moves the other's notes by the smallest interval; "keep" moves none.
+        key: "a" or "b" moves the other's notes by the smallest interval, and its parts by octaves
+            into one register; "keep" moves none.
         metre: where B's, or the model's, is not A's: "beats" counts beats on, "stretch" bars.
         kind: of the path, "lerp" or "slerp".
         refine: move the ends' codes until the decoder gives the ends back.
@@ -84,6 +84,13 @@ class Taste:
                 raise Refused(unknown(getattr(self, name), known, name, "choice"))
 
 
+class Range(NamedTuple):
+    """Pitches, both ends included."""
+
+    low: int
+    high: int
+
+
 class Step(NamedTuple):
     """One phrase on the way: how much of B is in it, and its music; what the ends' codes give."""
 
@@ -99,7 +106,7 @@ class Morph:
     a: Piece
     b: Piece
     key: KeyFound | None  # the one that both were brought to; None: each is in its own
-    moved: tuple[int, int]  # semitones that A and B were moved by
+    moved: tuple[Move, Move]  # A's and B's parts; their other tracks are moved in key only
     pace: float  # how many times B's notes were lengthened
     steps: list[Step]
     taste: Taste
@@ -107,24 +114,25 @@ class Morph:
     usual: float | None  # what the model's validation items cost it
     lost: tuple[Mapping[str, int], Mapping[str, int]]  # what the codec changed in A and B
     grid: Grid
+    ranges: Mapping[str, Range]  # the pitches the model can write, by part
     said: list[str] = field(default_factory=list)
 
     @cached_property
     def ends(self) -> tuple[float, float]:
         """Onset and pitch F1 of what comes back of A and of B, on the grid."""
         first, last = self.steps[0], self.steps[-1]
-        return agreement(first.clip, first.again, self.grid), agreement(
-            last.clip, last.again, self.grid
-        )
+        return self._alike(first.clip, first.again), self._alike(last.clip, last.again)
 
     @cached_property
     def distances(self) -> list[tuple[float, float]]:
         """Onset and pitch F1 of every step with A and with B."""
         first, last = self.steps[0].clip, self.steps[-1].clip
         return [
-            (agreement(first, step.clip, self.grid), agreement(last, step.clip, self.grid))
-            for step in self.steps
+            (self._alike(first, step.clip), self._alike(last, step.clip)) for step in self.steps
         ]
+
+    def _alike(self, one: Clip, other: Clip) -> float:
+        return agreement(one, other, self.grid, self.ranges)
 
 
 def morph(explorer: Explorer, a: Source, b: Source, taste: Taste | None = None) -> Morph:
@@ -146,13 +154,16 @@ def morph(explorer: Explorer, a: Source, b: Source, taste: Taste | None = None) 
     piece_a = piece_a.of_length(beats)
     piece_b, pace = _other(song_b, codec, taste, piece_a)
     clip_a, clip_b = piece_a.clip, _paced(piece_b.clip, pace, piece_a)
-    moved, key = _keys(taste, piece_a, piece_b)
-    clip_a, clip_b = clip_a.moved(moved[0]), clip_b.moved(moved[1])
+    ranges = ranges_of(codec)
+    moved, key = _keys(taste, piece_a, piece_b, ranges)
+    clip_a, clip_b = clip_a.moved(moved[0].semitones), clip_b.moved(moved[1].semitones)
     walk = _Walk(explorer, codec, taste, clip_a, clip_b)
     usual = explorer.facts.get("figures", {}).get("negative_elbo")
     grid = Grid(codec.grid.steps, clip_a.metre, taste.bars)
     steps, costs, lost = walk.steps(), walk.costs(), walk.lost()
-    found = Morph(piece_a, piece_b, key, moved, pace, steps, taste, costs, usual, lost, grid)
+    found = Morph(
+        piece_a, piece_b, key, moved, pace, steps, taste, costs, usual, lost, grid, ranges
+    )
     found.said.extend(_told(found, codec))
     return found
 
@@ -165,6 +176,11 @@ def music_codec(explorer: Explorer) -> MusicCodec:
             "trained on music, such as melody."
         )
     return explorer.codec
+
+
+def ranges_of(codec: MusicCodec) -> dict[str, Range]:
+    """The lowest and highest pitch that a codec can write, by part; drums have none."""
+    return {v.part: Range(v.low, v.high) for v in codec.voices if isinstance(v, Line)}
 
 
 def _song(source: Source) -> Song:
@@ -228,25 +244,50 @@ def _paced(clip: Clip, pace: float, a: Piece) -> Clip:
     return replace(paced, qpm=clip.qpm * pace, length=a.clip.length, metre=a.clip.metre)
 
 
-def _keys(taste: Taste, a: Piece, b: Piece) -> tuple[tuple[int, int], KeyFound | None]:
-    """How far to move A and B, and the key they then share."""
-    high_a, high_b = _register(a), _register(b)
-    if taste.key == "keep" or high_a is None or high_b is None:
-        return (0, 0), None
-    if taste.key == "b":
-        return (smallest_move(b.key, a.key, high_b, high_a), 0), b.key
-    return (0, smallest_move(a.key, b.key, high_a, high_b)), a.key
+def _keys(
+    taste: Taste, a: Piece, b: Piece, ranges: Mapping[str, Range]
+) -> tuple[tuple[Move, Move], KeyFound | None]:
+    """How to move A and B, and the key they then share, if they are moved into one."""
+    if taste.key == "keep" or not (_pitches(a) and _pitches(b)):
+        return (Move(), Move()), None
+    home, away = (b, a) if taste.key == "b" else (a, b)
+    sure = min(home.key.confidence, away.key.confidence) >= DOUBT
+    key = smallest_move(home.key, away.key) if sure else 0
+    move = Move(key, _octaves(key, home.clip, away.clip, ranges))
+    moved = (move, Move()) if taste.key == "b" else (Move(), move)
+    return moved, home.key if sure else None
 
 
-def _register(piece: Piece) -> float | None:
-    """The median pitch of what has pitch in a piece; of its band, if its parts have none."""
-    own = [notes.pitch for name, notes in piece.clip.parts.items() if name != DRUMS]
-    band = [track.notes.pitch for track in piece.others if not track.drums]
-    for pitched in (own, band):
-        pitches = np.concatenate([*pitched, np.zeros(0)])
-        if len(pitches):
-            return float(np.median(pitches))
-    return None
+def _pitches(piece: Piece) -> bool:
+    """Whether anything in a piece has pitch."""
+    heard = any(len(notes) for name, notes in piece.clip.parts.items() if name != DRUMS)
+    return heard or any(not track.drums for track in piece.others)
+
+
+def _octaves(key: int, home: Clip, away: Clip, ranges: Mapping[str, Range]) -> int:
+    """The octaves that bring a clip nearest to another's register, and stay in the ranges."""
+    medians = _medians(away)
+    if not (medians and _medians(home)):
+        return 0
+    up = _register(home) - _register(away) - key
+    rooms = (
+        (ranges[part].low - median - key, ranges[part].high - median - key)
+        for part, median in medians.items()
+        if part in ranges
+    )
+    return nearest_octaves(up, rooms)
+
+
+def _medians(clip: Clip) -> dict[str, float]:
+    """The median pitch of every part that has pitch and notes."""
+    pitched = {name: n.pitch for name, n in clip.parts.items() if name != DRUMS and len(n)}
+    return {name: float(np.median(pitch)) for name, pitch in pitched.items()}
+
+
+def _register(clip: Clip) -> float:
+    """The median pitch of all that has one."""
+    pitched = [notes.pitch for name, notes in clip.parts.items() if name != DRUMS]
+    return float(np.median(np.concatenate(pitched)))
 
 
 class _Walk:
@@ -312,7 +353,7 @@ class _Walk:
         if not decoding.drawn:
             ids = self.explorer.write(z.flatten(0, 1), decoding)
             return [ids[i : i + z.shape[1]] for i in range(0, len(ids), z.shape[1])]
-        seeds = (replace(decoding, seed=decoding.seed + k) for k in range(z.shape[1]))
+        seeds = (replace(decoding, seed=_seed(decoding.seed, k)) for k in range(z.shape[1]))
         columns = [self.explorer.write(z[:, k], seed) for k, seed in enumerate(seeds)]
         return [list(step) for step in zip(*columns, strict=True)]
 
@@ -327,24 +368,36 @@ class _Walk:
         return replace(clip.cut(0, a.length), metre=a.metre, qpm=qpm)
 
 
+def _seed(seed: int, window: int) -> int:
+    """The seed of a window's draws, which no window of another seed shares."""
+    words = np.random.SeedSequence([seed % 2**64, window]).generate_state(1, np.uint64)
+    return int(words[0]) >> 1
+
+
 def _mixed(a: Feel, b: Feel, mix: float) -> Feel:
     return Feel(*((1 - mix) * one + mix * other for one, other in zip(a, b, strict=True)))
 
 
-def agreement(one: Clip, other: Clip, grid: Grid) -> float:
-    """F1 of notes that begin at the same step with the same pitch, in the same part."""
-    first, second = (_struck(clip, grid) for clip in (one, other))
+def agreement(
+    one: Clip, other: Clip, grid: Grid, ranges: Mapping[str, Range] | None = None
+) -> float:
+    """F1 of notes that begin at the same step with the same pitch, in the same part.
+
+    Pitches are compared as they are folded by octaves into the range of their part, if it has one.
+    """
+    first, second = (_struck(clip, grid, ranges or {}) for clip in (one, other))
     if not first and not second:
         return 1.0
     return 2 * len(first & second) / (len(first) + len(second))
 
 
-def _struck(clip: Clip, grid: Grid) -> set[tuple[str, int, int]]:
+def _struck(clip: Clip, grid: Grid, ranges: Mapping[str, Range]) -> set[tuple[str, int, int]]:
     """What begins at which step; of drums, which of the nine."""
     step = clip.ticks_per_beat / grid.steps
     found = set()
     for name, notes in clip.parts.items():
         what = PLACE[notes.pitch] if name == DRUMS else notes.pitch
+        what = fold(what, *ranges[name]) if name in ranges else what
         starts = np.floor(notes.start / step + 0.5).astype(int)
         found |= {(name, *both) for both in zip(starts.tolist(), what.tolist(), strict=True)}
     return found
@@ -362,6 +415,12 @@ def _told(found: Morph, codec: MusicCodec) -> list[str]:
                 f"{cost / math.log(2):.0f} bits a window, usual are "
                 f"{found.usual / math.log(2):.0f}. Expect the steps near it to be plainer"
             )
+    for name, lost in zip("AB", found.lost, strict=True):
+        if folded := lost.get("folded"):
+            said.append(f"{name}: {folded} of its notes are outside what the model can write, and")
+            said[-1] += " it reads the nearest inside: for a pitch, the same in another octave"
+    bent = [name for name, piece in named if piece.bent]
+    said += [f"pitch bends are left out, which {' and '.join(bent)} has"] * bool(bent)
     for name, share in zip("AB", found.ends, strict=True):
         if share < 0.9:
             said.append(f"{name} comes back in part only: {share:.0%} of its notes (F1)")
@@ -374,15 +433,20 @@ def _key_told(found: Morph) -> list[str]:
     keys = [f"{x} is in {key.name} ({key.confidence:.0%} sure)" for x, key in known.items()]
     if not keys:
         return []
-    told = f"key: {', '.join(keys)}"
-    if found.key is None:
-        return [f"{told}; nothing was moved"]
-    name = "A" if found.taste.key == "b" else "B"
-    semitones = sum(found.moved)
-    told += f"; {name} was moved by {semitones:+d} semitones" if semitones else "; they fit"
-    told += ", for both to be in one register" * (abs(semitones) > TRITONE)
-    doubtful = semitones and min(key.confidence for key in known.values()) < DOUBT
-    return [told + ", on weak evidence: --key keep moves nothing" * bool(doubtful)]
+    told = [f"key: {', '.join(keys)}"]
+    name, move = ("A", found.moved[0]) if found.taste.key == "b" else ("B", found.moved[1])
+    doubtful = min(piece.key.confidence for piece in pieces.values()) < DOUBT
+    if doubtful and found.taste.key != "keep":
+        told.append("that is too weak evidence to move one into the other's")
+    if move.key:
+        told.append(f"{name} was moved by {move.key:+d} semitones")
+    if move.octaves:
+        octaves = f"{move.octaves:+d} octave{'s' * (abs(move.octaves) > 1)}"
+        parts = " and ".join(found.ranges)
+        told.append(f"{octaves} for {name}'s {parts}, to be in the other's register")
+    if move == Move():
+        told.append("nothing was moved" if found.key is None else "they fit")
+    return ["; ".join(told)]
 
 
 def _tempo_told(found: Morph) -> str:

@@ -1,9 +1,10 @@
 """Pieces: what of a song a codec sees, chosen as a musician would, and said."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -57,15 +58,28 @@ class Piece:
         name = DRUMS if track.drums else track.name
         heard = _heard(self.song, {name: rest}, self.start, self.end)
         cut = heard.rescaled(TICKS).part(name)
-        if not len(cut):
-            return None
-        controls = _controls(track.controls, self.start, self.end)
-        controls[:, 0] = controls[:, 0] * (TICKS / self.song.ticks_per_beat)
-        return Track(cut, track.name, track.program, track.drums, track.channel, controls)
+        return self._cut(track, cut) if len(cut) else None
 
     def player(self, part: str) -> Track:
-        """The track that plays a part."""
-        return self.song.tracks[self.parts[part].tracks[0]]
+        """The track that plays a part, with the part's notes, cut as the others are."""
+        return self._cut(self.song.tracks[self.parts[part].tracks[0]], self.clip.part(part))
+
+    def _cut(self, track: Track, notes: Notes) -> Track:
+        """Notes of the clip, played by a track, with its controls over the stretch; no bends."""
+        controls = _controls(track.controls, self.start, self.end)
+        controls[:, 0] = controls[:, 0] * (TICKS / self.song.ticks_per_beat)
+        return Track(notes, track.name, track.program, track.drums, track.channel, controls)
+
+    @property
+    def bent(self) -> bool:
+        """Whether a track that is heard has pitch bends up to the end of the stretch."""
+        taken = {place for part in self.parts.values() for place in part.tracks}
+        heard = (
+            track
+            for place, track in enumerate(self.song.tracks)
+            if place in taken or self._other(place) is not None
+        )
+        return any(track.bends[track.bends[:, 0] < self.end, 1].any() for track in heard)
 
     def of_length(self, beats: float) -> "Piece":
         """So many beats of it, with what follows in its song, or rests behind the song's end."""
@@ -167,8 +181,7 @@ def phrase(
     """
     parts = find_parts(song, codec, asked)
     notes = {name: part.notes for name, part in parts.items()}
-    best = phrases(song, notes, bars, metre)[0]  # which refuses parts without a note
-    found = best if at is None else phrase_at(song, at, bars)
+    found = phrases(song, notes, bars, metre)[0] if at is None else phrase_at(song, at, bars)
     last = found.start_bar + found.bars - 1
     which = f"bars {found.start_bar} to {last}" if found.bars > 1 else f"bar {last}"
     late = _lean(song, joined(notes.values()), codec.grid.steps)
@@ -177,7 +190,37 @@ def phrase(
         beats, side = abs(late) / song.ticks_per_beat, "after" if late > 0 else "before"
         said.append(f"its notes lie {beats:.2f} beats {side} its bar lines: it begins there")
     start, end = found.start + late, found.end + late
+    said += _tempo_told(song, start, end)
     return piece(song, codec, parts, start, end, found.start_bar, found.metre, said)
+
+
+def _tempos(song: Song, start: int, end: int) -> list[tuple[float, int]]:
+    """The tempos between two ticks, in order, and how many ticks each holds."""
+    changes = {tempo.tick for tempo in song.tempos if start < tempo.tick < end}
+    edges = pairwise([start, *sorted(changes), end])
+    return [(song.qpm_at(tick), until - tick) for tick, until in edges]
+
+
+def _tempo(song: Song, start: int, end: int) -> float:
+    """The tempo that holds for most of the ticks between two; of two alike, the earlier."""
+    held: Counter[float] = Counter()
+    for qpm, ticks in _tempos(song, start, end):
+        held[qpm] += ticks
+    return max(held, key=held.__getitem__)
+
+
+def _tempo_told(song: Song, start: int, end: int) -> list[str]:
+    """What to say of a tempo that changes between two ticks, by so much that it shows."""
+    least = song.ticks_per_beat * SIXTEENTH  # less is between a bar line and its notes
+    tempos = [f"{qpm:.0f}" for qpm, ticks in _tempos(song, start, end) if ticks > least]
+    if len(set(tempos)) < 2:
+        return []
+    last = tempos[-1] if tempos[-1] != tempos[0] else f"{tempos[-1]} by other tempos"
+    chosen = _tempo(song, start, end)
+    return [
+        f"its tempo changes there, from {tempos[0]} to {last}: all of it is read at {chosen:.0f} "
+        "bpm, which holds longest"
+    ]
 
 
 def _lean(song: Song, notes: Notes, steps: int) -> int:
@@ -206,7 +249,7 @@ def piece(
     """The stretch of a song from `start` to `end`, in ticks."""
     cut = _heard(song, {name: part.notes for name, part in parts.items()}, start, end)
     about = {name: part.how for name, part in parts.items()}
-    clip = replace(cut, metre=metre, qpm=song.qpm_at(start), about=about).rescaled(TICKS)
+    clip = replace(cut, metre=metre, qpm=_tempo(song, start, end), about=about).rescaled(TICKS)
     said = [
         *(f"{name}: {part.how}" for name, part in parts.items()),
         *_shared(parts),

@@ -13,7 +13,7 @@ from .corpus import Corpus
 from .errors import Refused
 from .explore import Decoding, Explorer
 from .midi import TICKS, Song, Source, joined, read
-from .morph import agreement, music_codec
+from .morph import agreement, music_codec, ranges_of
 from .pieces import Piece, parts_in, phrase, rest_of, whole
 
 
@@ -56,6 +56,19 @@ def windows(explorer: Explorer, source: Source, asked: str | None = None) -> lis
     ]
 
 
+def metre_told(song: Song, codec: MusicCodec) -> list[str]:
+    """What to say of a song in other metres than the codec's, whose windows leave its bars."""
+    own = codec.grid.metre
+    others = [str(metre) for metre in dict.fromkeys(song.bars.metre) if metre != own]
+    if not others:
+        return []
+    beats = codec.grid.bars * own.beats
+    return [
+        f"metre: {' and '.join(others)}; the model knows {own} and reads it beat by beat: a "
+        f"window begins every {beats:g} beats, wherever a bar does"
+    ]
+
+
 def encode(
     explorer: Explorer, source: Source, asked: str | None = None, **draw: Any
 ) -> Iterator[dict[str, Any]]:
@@ -79,7 +92,8 @@ def reconstruct(
     written = [codec.decode(each, feel) for each, feel in zip(ids, feels, strict=True)]
     again = join(written, ties(found.clip, codec.grid)).cut(0, found.clip.length)
     grid = codec.grid._replace(bars=1)
-    f1 = agreement(found.clip, again, grid)
+    f1 = agreement(found.clip, again, grid, ranges_of(codec))
+    found = replace(found, said=[*found.said, *metre_told(found.song, codec)])
     return Again(found, _put_back(found, again.rescaled(found.song.ticks_per_beat)), f1)
 
 

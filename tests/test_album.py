@@ -17,6 +17,7 @@ from seqvae.album import (
     file_name,
     folder_name,
     free_folder,
+    report,
     save,
     seated,
     step_song,
@@ -164,7 +165,7 @@ def test_the_band_of_b_is_moved_into_key_with_it_and_its_drums_are_not() -> None
     found = walk(echo(CODECS["melody"]), a, b, steps=2, band="b")
     tracks = {t.name: t.notes for t in way(found, band=True).tracks if t.name != "melody"}
     for track in found.b.others:
-        moved = track.notes.pitch + (0 if track.drums else found.moved[1])
+        moved = track.notes.pitch + (0 if track.drums else found.moved[1].key)
         length = found.steps[0].clip.length
         assert tracks[track.name].within(0, length).pitch.tolist() == moved.tolist()
 
@@ -200,6 +201,50 @@ def test_a_volume_and_a_pedal_are_set_again_at_every_step() -> None:
     assert rows == [[[2 * BAR * step + t, n, v] for step in range(3) for t, n, v in once]]
 
 
+def test_the_melody_keeps_its_volume_and_its_pedal_at_every_step() -> None:
+    """Of both ends, in every step's file and in the whole way; B's go at its pace."""
+
+    def played(song: Song, volume: int) -> Song:
+        rows = np.array([(0, 7, volume), (BAR // 2, 64, 127), (BAR, 64, 0)], np.int32)
+        tracks = [replace(t, controls=rows) if t.name == "melody" else t for t in song.tracks]
+        return replace(song, tracks=tracks)
+
+    a, b = (played(s, v) for s, v in zip(songs(feel="straight"), (64, 90), strict=True))
+    b = replace(b, tempos=[Tempo(0, 2.2 * a.qpm_at(0))])
+    found = walk(echo(CODECS["melody"]), a, b, steps=4, from_a=1, from_b=1, bars=2)
+    assert found.pace == 0.5
+    of_a = [[0, 7, 64], [BAR // 2, 64, 127], [BAR, 64, 0]]
+    of_b = [[0, 7, 90], [BAR // 4, 64, 127], [BAR // 2, 64, 0]]
+    for step, once in zip(found.steps, (of_a, of_a, of_b, of_b), strict=True):
+        [track] = read(to_bytes(step_song(found, step))).tracks
+        assert track.controls.tolist() == once
+    melodies = [t.controls.tolist() for t in way(found).tracks if not t.drums]
+    assert melodies == [
+        [[2 * BAR * step + t, n, v] for step in range(4) for t, n, v in once]
+        for once in (of_a, of_b)
+    ]
+
+
+def test_a_hand_of_a_piano_stays_one_player_with_its_pedal() -> None:
+    rows = [(i * BEAT, (i + 1) * BEAT, p, 70) for i in range(32) for p in (48, 55, 76 + i % 5)]
+    pedal = np.array([(0, 64, 127), (BAR, 64, 0)], np.int32)
+    piano = Song([Track(notes_of(rows), "piano", controls=pedal)])
+    found = walk(echo(CODECS["melody"]), piano, piano, steps=2, band="a")
+    assert len(way(found, band=True).tracks) == 1
+
+
+def test_a_report_says_both_parts_of_a_move(tmp_path: Path) -> None:
+    a, b = songs()
+    model = echo(CODECS["melody"])
+    up = [t if t.drums else replace(t, notes=t.notes.moved(semitones=-12)) for t in b.tracks]
+    found = walk(model, a, replace(b, tracks=up), steps=2)
+    about = report(found, model)["b"]
+    move = found.moved[1]
+    assert move.octaves and about["moved_by_octaves"] == move.octaves
+    assert about["moved_in_key_by_semitones"] == move.key
+    assert about["moved_by_semitones"] == move.key + 12 * move.octaves
+
+
 # --- channels ------------------------------------------------------------------------------------
 
 
@@ -220,6 +265,13 @@ def test_the_sixteenth_player_shares_a_channel_with_one_of_its_program() -> None
         channels[track.program].add(track.channel)
     assert [t.program for t in found] == [i % 10 for i in range(30)]
     assert all(len(own) == 1 for own in channels.values())
+
+
+def test_only_what_shares_a_channel_loses_its_controls() -> None:
+    volume = np.array([(0, 7, 64)], np.int32)
+    programs = [*range(14), 50, 50]
+    found = seated([replace(player(program, 0), controls=volume) for program in programs])
+    assert [len(t.controls) for t in found] == [1] * 14 + [0, 0]
 
 
 def test_of_more_than_15_programs_the_rarest_are_played_by_the_nearest() -> None:

@@ -4,6 +4,7 @@ import math
 from functools import cache
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from exact import (
@@ -19,7 +20,7 @@ from exact import (
     strings,
     vectors,
 )
-from small import LATENT, batch, loud, make, pad, same, vae
+from small import LATENT, VOCAB, batch, loud, make, pad, same, vae
 from torch import Tensor
 from torch.distributions import (
     Distribution,
@@ -35,7 +36,7 @@ from seqvae.decoders import LSTMDecoder
 from seqvae.distributions import Delta, gaussian
 from seqvae.errors import Refused
 from seqvae.generate import generate
-from seqvae.infer import infer, settle
+from seqvae.infer import _lead, _may, infer, settle
 from seqvae.priors import Fixed
 from seqvae.tokens import PAD
 from seqvae.vae import VAE, Batch, Decoder
@@ -301,6 +302,53 @@ def test_a_code_is_pulled_back_to_where_it_began() -> None:
         for pull in (3.0, 0.0)
     )
     assert near.mean() < far.mean()
+
+
+SPANS = np.array([[4, 6], [6, 9]])  # two voices in turn, as a codec of music has them
+
+
+def test_codes_settled_among_what_may_stand_there_are_written_and_by_less() -> None:
+    """What greedy decoding cannot write competes with nothing: the same goal, and nearer."""
+    torch.manual_seed(0)
+    model = vae(decoder=loud(make(LSTMDecoder), 4.0)).eval()
+    decoder: Any = model.decoder
+    form: dict[str, Any] = {"length": 4, "end": None, "allowed": SPANS}
+    goal, begun = torch.randn(6, LATENT), torch.randn(6, LATENT)
+    ids = generate(decoder, goal, **form)
+    items = batch(ids.tolist())
+    assert torch.equal(settle(model, items, goal, allowed=SPANS), goal), "they are written already"
+    assert not torch.equal(settle(model, items, goal), goal), "where all ids compete they are not"
+    found = settle(model, items, begun, allowed=SPANS, steps=300)
+    again = generate(decoder, found, **form)
+    at_goal = (again == ids).all(1)
+    assert at_goal.sum() > (generate(decoder, begun, **form) == ids).all(1).sum()
+    may = _may(SPANS, 4, VOCAB)
+    for z in (begun, found):
+        lead = _lead(decoder.head(decoder.features(items.x, z)), items.x, may)
+        assert torch.equal((lead > 0).all(1), (generate(decoder, z, **form) == ids).all(1))
+    still = settle(model, items, found, allowed=SPANS, steps=300)
+    assert torch.equal(still[at_goal], found[at_goal])
+
+
+class Flat(LSTMDecoder):
+    """All tokens alike, until its code says otherwise of id 5."""
+
+    def head(self, features: Tensor) -> Tensor:
+        tilt = torch.zeros(self.vocab)
+        tilt[5] = 1.0
+        return features[..., :1] * tilt
+
+
+def test_a_tie_is_wrong_for_greed_may_write_the_other() -> None:
+    decoder = make(Flat)
+    model, items = vae(decoder=decoder).eval(), batch([[5, 5]])
+    scores = torch.zeros(1, 2, VOCAB)
+    assert (_lead(scores, items.x, None) == 0).all()
+    decoder.features = lambda x, z: z[:, None, :1].expand(-1, x.shape[1], -1)
+    spans = np.array([[4, 9]])
+    z = torch.zeros(1, LATENT)
+    found = settle(model, items, z, allowed=spans)
+    assert found[0, 0] > 0 and torch.equal(found[0, 1:], z[0, 1:])
 
 
 def test_settling_leaves_networks_and_what_it_was_given_as_they_were() -> None:

@@ -2,13 +2,12 @@
 
 import zipfile
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from seqvae.keys import PROFILES, SCALES, KeyFound, estimate, smallest_move
+from seqvae.keys import PROFILES, SCALES, KeyFound, Move, estimate, nearest_octaves, smallest_move
 from seqvae.midi import TICKS, Key, Notes, joined, notes_of, read
 
 MUSIC = Path(__file__).parents[2] / "shared" / "data" / "music"
@@ -115,30 +114,48 @@ KEYS = [KeyFound(tonic, minor, 1.0) for minor in (False, True) for tonic in rang
 
 
 @pytest.mark.parametrize("a", KEYS, ids=lambda key: key.short)
-def test_after_the_move_both_share_scale_register_and_if_they_can_tonic(a: KeyFound) -> None:
-    for b, (low, high) in product(KEYS, ((60, 60), (48, 72.5), (90, 40))):
-        move = smallest_move(a, b, low, high)
+def test_after_the_smallest_move_both_share_scale_and_if_they_can_tonic(a: KeyFound) -> None:
+    for b in KEYS:
+        move = smallest_move(a, b)
         assert (b.scale + move - a.scale) % 12 == 0
         assert a.minor != b.minor or (b.tonic + move - a.tonic) % 12 == 0
-        assert abs(high + move - low) <= 6
-    assert smallest_move(a, a, 60, 61.5) == 0
+        assert -6 <= move <= 6
+    assert smallest_move(a, a) == 0
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "registers", "move"),
+    ("a", "b", "move"),
     [
-        ((0, False), (2, False), (60, 60), -2),  # D major to C major: down a tone
-        ((0, True), (9, True), (60, 60), 3),  # A minor to C minor
-        ((0, True), (0, False), (60, 60), 3),  # C major to E flat, the relative of C minor
-        ((9, True), (0, False), (60, 60), 0),  # C major beside A minor: nothing to do
-        ((0, False), (7, False), (72, 60), 17),  # up to the other's octave
-        ((0, False), (6, False), (60, 60), -6),  # a tritone: down, as near as up
+        ((0, False), (2, False), -2),  # D major to C major: down a tone
+        ((0, True), (9, True), 3),  # A minor to C minor
+        ((0, True), (0, False), 3),  # C major to E flat, the relative of C minor
+        ((9, True), (0, False), 0),  # C major beside A minor: nothing to do
+        ((0, False), (7, False), 5),
+        ((0, False), (6, False), -6),  # a tritone: down, as near as up
     ],
 )
-def test_the_moves_of_known_pairs(
-    a: tuple[int, bool], b: tuple[int, bool], registers: tuple[int, int], move: int
+def test_the_moves_of_known_pairs(a: tuple[int, bool], b: tuple[int, bool], move: int) -> None:
+    assert smallest_move(KeyFound(*a, 1.0), KeyFound(*b, 1.0)) == move
+
+
+@pytest.mark.parametrize(
+    ("up", "rooms", "octaves"),
+    [
+        (5, [], 0),
+        (7, [], 1),
+        (6, [], 0),  # as near: not at all
+        (-76, [], -2),  # never more
+        (24, [(-30, 20)], 1),
+        (24, [(-30, 40), (-50, 11)], 0),  # every part stays inside
+        (0, [(13, 40)], 2),  # one that is outside comes in
+        (0, [(60, 90)], 2),  # or as near as it can
+    ],
+)
+def test_octaves_come_near_and_stay_inside(
+    up: float, rooms: list[tuple[float, float]], octaves: int
 ) -> None:
-    assert smallest_move(KeyFound(*a, 1.0), KeyFound(*b, 1.0), *registers) == move
+    assert nearest_octaves(up, rooms) == octaves
+    assert Move(3, octaves).semitones == 3 + 12 * octaves
 
 
 # --- files ---

@@ -17,8 +17,9 @@ from data_prep.composer import compose, write_songs
 from seqvae.__main__ import main
 from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec
 from seqvae.corpus import Corpus
-from seqvae.midi import Song, read, write
-from seqvae.runs import is_run
+from seqvae.midi import Song, read, to_bytes, write
+from seqvae.recipe import read as shipped_recipe
+from seqvae.runs import is_run, read_recipe
 
 RUNS: dict[str, MusicCodec] = {"melody": MelodyCodec(bars=1), "drums": DrumsCodec(bars=1)}
 BRIEF = ("--steps", 3, "--bars", 1, "--device", "cpu")
@@ -186,11 +187,13 @@ def test_a_folder_of_songs_is_trained_on_measured_and_exported(
     write_songs(place / "songs", 20, seed=0)
     with zipfile.ZipFile(place / "songs.zip", "w") as archive:
         for path in sorted((place / "songs").glob("*.mid")):
-            archive.write(path, path.name)
+            archive.write(path, f"inside/{path.name}")
     small = sets(training_steps=1, data_codec="melody")
-    for source in ("songs", "songs.zip"):
-        done = seqvae("train", source, "--out", f"of-{source}", *small, "--device", "cpu")
+    for source in ("songs", "songs.zip", "songs.zip/inside"):
+        out = f"of-{source.replace('/', '-')}"
+        done = seqvae("train", source, "--out", out, *small, "--device", "cpu")
         assert done.status == 0 and "0 MIDI" not in done.out
+        assert read_recipe(place / out)["training"]["transpose"] == 5, "the recipe is melody"
     assert Corpus(place / "of-songs" / "corpus").codec.kind == "melody"
     brief = ("--samples", 2, "--fitted", 0, "--written", 2, "--device", "cpu")
     assert "onset and pitch, F1" in seqvae("evaluate", "of-songs", *brief).out
@@ -198,6 +201,25 @@ def test_a_folder_of_songs_is_trained_on_measured_and_exported(
     assert facts["codec"] == "melody"
     assert seqvae("export", "of-songs", "small").status == 0
     assert seqvae("sample", "small", "-n", 1, "--out", "x").lines == ["x/sample-001.mid"]
+
+
+def test_songs_are_composed_to_train_on_by_a_name_of_their_own(
+    seqvae: Command, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqvae.cli.SONGS", 30)
+    small = sets(training_steps=1, data_codec="melody")
+    done = seqvae("train", "composed", "--out", "run", *small, "--device", "cpu")
+    assert done.status == 0
+    assert len(list((place / "run" / "songs").glob("*.mid"))) == 30
+    assert shipped_recipe("demo-music")["data"]["source"] == "composed"
+
+
+def test_a_language_model_of_music_has_no_code_of_windows(
+    seqvae: Command, home: Path, place: Path
+) -> None:
+    train(recipe(latent=0, training_steps=1), home / "melody-corpus", place / "lm")
+    done = seqvae("encode", "lm", home / "a.mid")
+    assert done.status == 2 and "windows have no code in it" in done.line
 
 
 def test_tracks_says_what_would_be_chosen(seqvae: Command, home: Path, place: Path) -> None:
@@ -225,6 +247,10 @@ class Wrong:
 
 A = "{home}/a.mid"
 TRAIN = "--out~new~--set~training.steps=1"
+WORDS = "interpolate~{home}/words~the cat~the dog"
+SILENT = to_bytes(Song([]))
+ZIP = {"z.zip": b"PK\x05\x06" + bytes(18)}  # an archive of nothing
+WAV = b"RIFF\x24\0\0\0WAVEfmt "
 WRONG = {
     "words and music": Wrong(f"interpolate~{A}~I am tired.", "a.mid is a MIDI file and 'I am ti"),
     "music and a folder": Wrong(
@@ -237,6 +263,17 @@ WRONG = {
     "music for words": Wrong(
         f"interpolate~{{home}}/words~{A}~{A}", "reads sentences, not MIDI.*such as melody"
     ),
+    "a sound and a file": Wrong(
+        f"interpolate~{A}~x.wav", "'x.wav' is none: a way has two ends", {"x.wav": WAV}
+    ),
+    "a packed file and words": Wrong(
+        "interpolate~x~I am.", "^x is a MIDI file", {"x": b"RIFF\x24\0\0\0RMIDdata"}
+    ),
+    "options of music": Wrong(
+        f"{WORDS}~--bars~8~--track-a~x~--no-refine~--audio",
+        "^--bars, --track-a, --no-refine, --audio: only of MIDI.*Leave it out",
+    ),
+    "a folder for words": Wrong(f"{WORDS}~--out~new", "^--out: only of MIDI"),
     "a missing file": Wrong(f"interpolate~{A}~nosuch.mid", "nosuch.mid: No such file"),
     "a missing file, for a run": Wrong(f"interpolate~melody~{A}~no.mid", "no.mid is no file here"),
     "a web page": Wrong(f"interpolate~{A}~{{home}}/web.mid", "web.mid: a web page, not MIDI"),
@@ -281,9 +318,21 @@ WRONG = {
     "no MIDI to train on": Wrong(f"train~melody~{{home}}/folder~{TRAIN}", "no MIDI file.*1 .txt"),
     "one song": Wrong(f"train~{A}~{TRAIN}", "only one distinct song"),
     "music for a text": Wrong(f"train~text~{{home}}/shelf/../a.mid~{TRAIN}", "train melody"),
+    "an archive for a text": Wrong(
+        f"train~text~z.zip~{TRAIN}", "z.zip is an archive.*seqvae train melody z.zip", ZIP
+    ),
+    "a part of one for a text": Wrong(
+        f"train~text~z.zip/in~{TRAIN}", "z.zip/in is an archive.*seqvae train melody", ZIP
+    ),
+    "an archive as sentences": Wrong(
+        "prepare~text~z.zip~--out~new", "z.zip is an archive.*unpack it", ZIP
+    ),
+    "a corpus that is not there": Wrong(f"train~songs~{TRAIN}", "no such file: songs"),
+    "no corpus for music": Wrong(f"train~melody~songs~{TRAIN}", "no such file, folder or arch"),
     "no such folder": Wrong(f"train~melody~nosuch~{TRAIN}", "no such file, folder or archive"),
     "a web page to train on": Wrong(f"train~{{home}}/web.mid~{TRAIN}", "a web page, not MIDI"),
     "tracks of nothing": Wrong("tracks~no.mid", "no.mid: No such file"),
+    "tracks of no notes": Wrong("tracks~x.mid", "^x.mid has no notes", {"x.mid": SILENT}),
     "tracks of a page": Wrong("tracks~{home}/web.mid", "a web page, not MIDI"),
 }
 

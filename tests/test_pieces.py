@@ -108,9 +108,22 @@ def test_a_phrase_in_the_metre_asked_for_comes_first() -> None:
     assert phrase(changing, MELODY, 2, metre=Metre(3, 4)).clip.metre == Metre(3, 4)
 
 
-def test_the_tempo_is_the_one_that_holds_where_the_phrase_begins() -> None:
-    found = song(eighths(*TUNE * 4), tempos=[Tempo(0, 90.0), Tempo(2 * BAR, 150.0)])
-    assert [phrase(found, MELODY, 1, at=bar).clip.qpm for bar in (2, 3)] == [90.0, 150.0]
+def test_the_tempo_is_the_one_that_holds_longest_in_the_phrase() -> None:
+    changing = song(eighths(*TUNE * 4), tempos=[Tempo(0, 90.0), Tempo(BAR + BEAT, 150.0)])
+    found = [phrase(changing, MELODY, 1, at=bar) for bar in (1, 2, 3)]
+    assert [piece.clip.qpm for piece in found] == [90.0, 150.0, 150.0]
+    assert ["tempo changes" in said(piece) for piece in found] == [False, True, False]
+    assert "from 90 to 150: all of it is read at 150 bpm, which holds longest" in said(found[1])
+    assert phrase(changing, MELODY, 4, at=1).clip.qpm == 150.0
+    assert "tempo changes" not in said(whole(changing, MELODY)), "a whole song keeps its tempos"
+
+
+def test_a_tempo_that_comes_and_goes_counts_all_it_holds() -> None:
+    tempos = [(0, 100.0), (2 * BEAT, 60.0), (5 * BEAT, 100.0), (7 * BEAT, 100.4)]
+    there = song(eighths(*TUNE * 2), tempos=[Tempo(*each) for each in tempos])
+    found = phrase(there, MELODY, 2, at=1)
+    assert found.clip.qpm == 100.0
+    assert "from 100 to 100 by other tempos" in said(found)
 
 
 # --- grids ---------------------------------------------------------------------------------------
@@ -177,6 +190,22 @@ def test_the_others_keep_their_volume_and_their_pedal() -> None:
     tracks[1] = Track(tracks[1].notes, "pad", 89, controls=controls)
     [pad] = phrase(Song(tracks, name="a.mid"), MELODY, 2, at=2, asked="tune").others
     assert pad.controls.tolist() == [[0, 7, 90], [0, 64, 0], [240, 64, 127]]
+
+
+def test_a_player_has_the_notes_and_the_controls_of_the_phrase() -> None:
+    controls = np.array([(0, 7, 90), (BAR + 240, 64, 127), (3 * BAR, 7, 3)], np.int32)
+    bends = np.array([(BAR, 0), (3 * BAR, 900)], np.int32)
+    tune = Track(notes_of(eighths(*TUNE * 4)), "tune", 73, controls=controls, bends=bends)
+    found = phrase(Song([tune], name="a.mid"), MELODY, 2, at=2)
+    player = found.player("melody")
+    assert player.controls.tolist() == [[0, 7, 90], [240, 64, 127]]
+    assert player.notes == found.clip.part("melody") and not len(player.bends)
+    assert not found.bent and phrase(Song([tune], name="a.mid"), MELODY, 2, at=3).bent
+
+
+def test_a_bar_that_is_asked_for_needs_no_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seqvae.pieces.phrases", None)
+    assert phrase(FOUR, MELODY, 2, at=2).bar == 2
 
 
 def test_two_parts_of_one_track_are_said() -> None:

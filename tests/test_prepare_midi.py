@@ -147,7 +147,7 @@ def test_every_window_is_kept_or_counted_by_file_and_reason(tmp_path: Path) -> N
     assert header == ("split", "files", "used", "windows", "kept", "dropped", "reasons")
     assert all(int(row[3]) == int(row[4]) + int(row[5]) for row in rows)
     assert rows[0][:6] == ("train", "3", "3", "15", "6", "9")
-    assert "filled with rests: 1 files" in str(prepared)
+    assert "filled with rests: 1 file\n" in str(prepared)
     assert "b.mid 6 (other metre)" in str(prepared) and "finished" in str(prepared)
     last = said(open_corpus(tmp_path / "out"))[-1]
     assert last == "70 - - - 71 - - - off" + " -" * 23
@@ -168,7 +168,7 @@ def test_a_song_whose_notes_lie_in_no_window_is_empty_and_not_unreadable(tmp_pat
 def test_other_metres_are_taken_by_beats_or_stretched_if_asked(tmp_path: Path) -> None:
     waltz = [(i * BEAT, (i + 1) * BEAT, 60 + i % 3, 80) for i in range(12)]
     source = song_file(tmp_path / "waltz.mid", waltz, metres=[(0, Metre(3, 4))])
-    with pytest.raises(Refused, match=r"other metre 3 \(1 files\).*waltz\.mid: 3/4, not 4/4"):
+    with pytest.raises(Refused, match=r"other metre 3 \(1 file\).*waltz\.mid: 3/4, not 4/4"):
         prepare_midi([source], tmp_path / "skip", **WHOLE)
     assert not (tmp_path / "skip" / "plan.json").exists()
     beats = corpus_of([source], tmp_path / "beats", other_metres="beats", bars=1, **WHOLE)
@@ -304,7 +304,7 @@ def test_a_song_in_another_key_tempo_and_file_is_in_the_same_split(tmp_path: Pat
 
 def test_one_song_cannot_be_split(tmp_path: Path) -> None:
     source = song_file(tmp_path / "a.mid", tune([60] * 8))
-    with pytest.raises(Refused, match=r"only one distinct song.*--valid-fraction 0"):
+    with pytest.raises(Refused, match=r"only one.*prepare midi FILES --valid-fraction 0"):
         prepare_midi([source], tmp_path / "out", workers=0)
     assert len(corpus_of([source], tmp_path / "out", **WHOLE).split("train")) == 1
 
@@ -458,8 +458,12 @@ def test_unreadable_files_are_listed_with_their_checksum(tmp_path: Path) -> None
     assert first["sha256"] == hashlib.sha256(page).hexdigest()
     assert second["reason"].startswith("damaged")
     assert "could not be read (quarantine.tsv): 2 files" in str(prepared)
+    assert "  unreadable (2 files)\n" in str(prepared)
     with pytest.raises(Refused, match=r"page\.mid: unreadable \(a web page.*--strict"):
         prepare_midi([tmp_path / "in"], tmp_path / "strict", strict=True, **WHOLE)
+    (tmp_path / "in" / "good.mid").unlink()
+    with pytest.raises(Refused, match=r"split: unreadable \(2 files\)\. .* with MThd\. What"):
+        prepare_midi([tmp_path / "in"], tmp_path / "none", **WHOLE)
 
 
 def test_an_archive_that_lies_about_its_sizes_is_no_danger(tmp_path: Path) -> None:

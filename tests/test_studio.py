@@ -19,6 +19,7 @@ from seqvae.studio import (
     described,
     encode,
     fitting,
+    metre_told,
     neighbours,
     reconstruct,
     songs,
@@ -64,6 +65,21 @@ def test_what_is_no_part_is_left_as_it_was() -> None:
     again = reconstruct(untrained(CODECS["melody"]), to_bytes(SONG), Decoding()).song
     for track, was in zip(again.tracks, SONG.tracks, strict=True):
         assert (track.notes == was.notes) == (was.name != "melody")
+
+
+def test_a_song_in_another_metre_is_said_to_be_cut_beat_by_beat() -> None:
+    waltz = compose(3, metre=(3, 4), feel="straight").song
+    model = echo(CODECS["melody"])
+    told = "metre: 3/4; the model knows 4/4 and reads it beat by beat: a window begins every 8 be"
+    assert any(told in line for line in reconstruct(model, to_bytes(waltz), Decoding()).piece.said)
+    assert metre_told(waltz, CODECS["melody"])[0].startswith(told)
+    assert metre_told(SONG, CODECS["melody"]) == []
+
+
+def test_notes_beyond_the_range_come_back_in_another_octave() -> None:
+    low = Song([Track(notes_of([(i * 480, (i + 1) * 480, 12 + i, 80) for i in range(16)]))])
+    again = reconstruct(echo(CODECS["melody"]), to_bytes(low), Decoding())
+    assert again.f1 == 1.0 and again.song.tracks[0].notes.pitch.min() == 21
 
 
 def test_chords_below_a_line_are_left_as_they_were() -> None:

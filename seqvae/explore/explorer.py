@@ -80,8 +80,8 @@ class Explorer:
         """
         if self.latent == 0:
             raise Refused(
-                "this run is a language model (latent = 0): sentences have no code in it. It can "
-                "be sampled and evaluated."
+                f"this run is a language model (latent = 0): {self.codec.noun}s have no code in "
+                "it. It can be sampled and evaluated."
             )
         with seeded(seed):
             codes = [self._codes(part, sample) for part in _parts(items)]
@@ -112,7 +112,8 @@ class Explorer:
 
     def settle(self, items: Sequence[Any], z: Tensor) -> Tensor:
         """Codes (N, D) moved until greedy decoding gives their items back   (`infer.settle`)."""
-        return settle(self.vae, self.batch(items), z.to(self._device)).cpu()
+        allowed = self.form.allowed
+        return settle(self.vae, self.batch(items), z.to(self._device), allowed=allowed).cpu()
 
     @torch.no_grad()
     def cost(self, items: Sequence[Any], *, samples: int = 8, seed: int = 0) -> Tensor:
