@@ -597,7 +597,7 @@ EXPECTED = {
 @FORKS
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_task_that_takes_its_process_down_costs_itself_alone(workers: int) -> None:
-    found = list(results(misbehave, range(40), workers, Bounds(0.3, 200_000_000)))
+    found = list(results(misbehave, range(40), workers, Bounds(1.5, 200_000_000)))
     assert found == [Lost(EXPECTED[i]) if i in EXPECTED else i * i for i in range(40)]
 
 
