@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from seqvae.clips import OTHER_METRES
-from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec, TrioCodec, load_codec
+from seqvae.codecs import MusicCodec, kinds_of, load_codec
 from seqvae.corpus import file_sha256
 from seqvae.errors import Refused, check_sizes
 from seqvae.midi import Song
@@ -42,7 +42,7 @@ from .sources import option
 from .windows import Wish
 from .workers import Bounds
 
-KINDS: dict[str, Any] = {kind.kind: kind for kind in (MelodyCodec, DrumsCodec, TrioCodec)}
+KINDS: dict[str, Any] = kinds_of(MusicCodec)
 DEFAULTS: dict[str, Any] = {"bars": 2, "steps": 4, "metre": "4/4"}
 MB = 1_000_000
 

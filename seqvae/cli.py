@@ -39,8 +39,6 @@ EMBEDDED = ("docstrings", "composed")  # corpora that are made where they are us
 SONGS = 300  # as many as the corpus "composed" has
 TABLE = """--set 'objective.terms.kl.weight={kind = "linear", share = 0.3}'"""
 
-MUSIC = ("melody", "drums", "trio")  # codecs of a recipe's [data] that read MIDI
-
 MELODY = "melody"  # the run that morphs MIDI files where none is named
 PLAYING = "Of MIDI files"
 
@@ -250,8 +248,7 @@ def _make_corpus(named: str | None, recipe: "Recipe", folder: Path, device: str)
 
     runs.check_new(folder)
     runs.find_device(device)
-    music = recipe["data"].get("codec") in MUSIC
-    build(recipe, SMALL, length=LENGTH if music else None)
+    build(recipe, SMALL, length=LENGTH if _of_music(recipe) else None)
     return _corpus(named, recipe, folder)
 
 
@@ -276,7 +273,7 @@ def _corpus(named: str | None, recipe: "Recipe", folder: Path) -> "Corpus":
         source, own = _write_embedded(source, folder)
         options |= own
     prepared = folder / "corpus"
-    music = recipe["data"].get("codec") in MUSIC
+    music = _of_music(recipe)
     if not music:
         _check_text(source, recipe["name"])
     (_prepare_midi if music else _prepare_text)([source], prepared, **options)
@@ -323,11 +320,18 @@ def _write_embedded(name: str, folder: Path) -> tuple[str, dict[str, Any]]:
     return str(path), {"splits": str(path / "index.tsv")} if songs else {}
 
 
+def _of_music(recipe: "Recipe") -> bool:
+    """Whether a recipe's codec reads MIDI."""
+    from .recipe import MUSIC
+
+    return recipe["data"].get("codec") in MUSIC
+
+
 def _preparation(recipe: "Recipe") -> dict[str, Any]:
     """Of a recipe's [data], what the preparation of its modality takes."""
     from .recipe import OF_MUSIC, OF_TEXT
 
-    wanted = OF_MUSIC if recipe["data"].get("codec") in MUSIC else OF_TEXT
+    wanted = OF_MUSIC if _of_music(recipe) else OF_TEXT
     return {key: value for key, value in recipe["data"].items() if key in wanted}
 
 
@@ -824,6 +828,7 @@ def sample(
         named = ((f"sample-{i:03d}", song) for i, song in enumerate(songs(written), 1))
         _write_songs(named, _free(out, f"{model.recipe['name']}-samples"), as_json)
     else:
+        _check_no_folder(out)
         _write(({"text": text} for text in written), as_json)
 
 
@@ -845,6 +850,7 @@ def reconstruct(
     if _knows_music(model):
         _reconstruct_songs(model, _midi_files(texts, file), out, track, as_json, decoding)
     else:
+        _check_no_folder(out)
         _check_sentences(model, texts)
         written = model.reconstructions(_given(texts, file), decoding)
         rows = ({"text": text, "reconstruction": again} for text, again in written)
@@ -1056,6 +1062,12 @@ def _is_midi(name: str) -> bool:
     return head.startswith(b"MThd") or (head[:4], head[8:]) == (b"RIFF", b"RMID")
 
 
+def _check_no_folder(out: Path | None) -> None:
+    """Refuse a folder for sentences, which are printed."""
+    if out is not None:
+        raise Refused(f"--out {out} is for MIDI files; sentences are printed: … > {out}.txt")
+
+
 def _knows_music(model: "Explorer") -> bool:
     from .codecs import MusicCodec
 
@@ -1178,6 +1190,7 @@ def decode(
         named = ((f"code-{i:03d}", song) for i, song in enumerate(songs(written), 1))
         _write_songs(named, _free(out, f"{model.recipe['name']}-codes"), as_json)
     else:
+        _check_no_folder(out)
         _write(({"text": text} for text in written), as_json)
 
 

@@ -70,6 +70,7 @@ TOP = {
     "latent": 32,
     "seed": 0,
 }
+MUSIC = ("melody", "drums", "trio")  # codecs that read MIDI
 # Of [data], what the preparation of each modality takes.
 OF_TEXT = ("codec", "vocab", "max_tokens", "column", "label")
 OF_MUSIC = (
@@ -77,7 +78,7 @@ OF_MUSIC = (
     *("track", "other_metres", "splits", "label"),
 )
 CHOICES = {
-    "data.codec": ("bpe", "unigram", "char", "word", "melody", "drums", "trio"),
+    "data.codec": ("bpe", "unigram", "char", "word", *MUSIC),
     "data.other_metres": ("skip", "beats", "stretch"),
     "training.by": ("sentences", "tokens"),
     "training.precision": ("auto", "bf16", "float32"),

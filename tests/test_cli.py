@@ -862,3 +862,12 @@ def test_a_signal_ends_with_its_status_and_the_command_to_go_on(
     again = seqvae(*said[2].split(), "--set", f"training.steps={step + 2}")
     assert again.status == 0
     assert f"going on from step {step}" in again.err
+
+
+@pytest.mark.parametrize("command", [("sample",), ("reconstruct", "tatoeba", "I am tired.")])
+def test_a_folder_for_sentences_is_refused(
+    seqvae: Command, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    done = seqvae(*command, "--out", tmp_path / "new")
+    assert done.status == 2 and "sentences are printed" in done.line
+    assert not (tmp_path / "new").exists()

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from seqvae.codecs import MusicCodec, kinds_of
 from seqvae.errors import Refused
 from seqvae.recipe import (
     CHOICES,
     DEFAULT,
+    MUSIC,
     SECTIONS,
     check,
     merge,
@@ -202,3 +204,7 @@ def test_a_file_that_is_no_recipe_is_refused(content: bytes, message: str, tmp_p
 def test_a_missing_recipe_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(Refused, match='did you mean "text-lm"'):
         read("text_lm")
+
+
+def test_recipes_know_every_codec_of_music_that_is_exported() -> None:
+    assert set(MUSIC) == set(kinds_of(MusicCodec))
