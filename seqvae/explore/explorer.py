@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice, tee
+from itertools import chain, islice, tee
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,8 +107,7 @@ class Explorer:
 
     def write(self, z: Tensor, decoding: Decoding = GREEDY) -> list[list[int]]:
         """Codes (N, D) -> the ids the decoder writes, padded behind an end token."""
-        parts = (part.to(self._device) for part in torch.split(z, AT_ONCE))
-        return [ids for part in decoding.write(self._decoder(), parts, self.form) for ids in part]
+        return list(self._ids(torch.split(z, AT_ONCE), decoding))
 
     def settle(self, items: Sequence[Any], z: Tensor) -> Tensor:
         """Codes (N, D) moved until greedy decoding gives their items back   (`infer.settle`)."""
@@ -205,9 +204,11 @@ class Explorer:
         return decoder
 
     def _written(self, codes: Iterable[Tensor], decoding: Decoding) -> Iterator[Any]:
+        return map(self.codec.decode, self._ids(codes, decoding))
+
+    def _ids(self, codes: Iterable[Tensor], decoding: Decoding) -> Iterator[list[int]]:
         parts = (part.to(self._device) for part in codes)
-        for written in decoding.write(self._decoder(), parts, self.form):
-            yield from map(self.codec.decode, written)
+        return chain.from_iterable(decoding.write(self._decoder(), parts, self.form))
 
     def batch(self, items: Sequence[Any]) -> Batch:
         """Items as the networks read them."""
