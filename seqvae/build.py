@@ -5,11 +5,21 @@ from collections.abc import Mapping
 from copy import deepcopy
 from functools import partial
 from types import ModuleType, NoneType, UnionType
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, Literal, NamedTuple, TypeGuard, Union, get_args, get_origin
 
 import torch
 
-from . import decoders, encoders, objectives, posteriors, priors, regularizers, schedules, training
+from . import (
+    decoders,
+    encoders,
+    noises,
+    objectives,
+    posteriors,
+    priors,
+    regularizers,
+    schedules,
+    training,
+)
 from .distributions import has_density
 from .errors import Refused
 from .objectives.objective import Objective
@@ -29,14 +39,8 @@ NETWORKS = {
     "decoder": decoders,
     "optimizer": training,
 }
-GIVEN = (
-    "vocab",
-    "latent",
-    "length",
-    "posterior",
-    "parameters",
-    "steps",
-)  # by `build`, not by a recipe
+# By `build`, not by a recipe.
+GIVEN = ("vocab", "latent", "length", "posterior", "encoder", "parameters", "steps")
 
 
 class Built(NamedTuple):
@@ -66,19 +70,33 @@ def build(recipe: Recipe, vocab: int, *, length: int | None = None, steps: int =
 
 def _built(recipe: Recipe, vocab: int, latent: int, length: int | None, steps: int) -> Built:
     posterior = construct(recipe, "posterior", posteriors, latent=latent)
-    items = {"vocab": vocab} if length is None else {"vocab": vocab, "length": length}
+    given = {"vocab": vocab, "latent": latent, "steps": steps}
+    given |= {} if length is None else {"length": length}
+    encoder = _encoder(recipe, latent, posterior, given)
     vae = VAE(
-        _encoder(recipe, latent, posterior, items),
-        construct(recipe, "prior", priors, latent=latent),
-        construct(recipe, "decoder", decoders, latent=latent, **items),
+        encoder,
+        construct(recipe, "prior", priors, encoder=encoder, **given),
+        construct(recipe, "decoder", decoders, **given),
     )
-    return Built(vae, _objective(recipe, steps))
+    return Built(vae, _objective(recipe, given))
 
 
 def build_stepper(recipe: Recipe, built: Built, *, steps: int = 1) -> Stepper:
-    """The recipe's optimiser over all that learns: the model, and penalties with parameters."""
-    parameters = [*built.vae.parameters(), *built.objective.parameters()]
-    return construct(recipe, "optimizer", training, parameters=parameters, steps=steps)
+    """The recipe's optimiser over all that learns: the model, and penalties with parameters.
+
+    Penalties with a loss of their own have a group of weights each, behind that of all others.
+    """
+    apart = [p for p in built.objective.modules() if learns_apart(p)]
+    own = {id(weight) for penalty in apart for weight in penalty.parameters()}
+    together = [*built.vae.parameters(), *built.objective.parameters()]
+    groups: list[dict[str, Any]] = [{"params": [w for w in together if id(w) not in own]}]
+    groups += [{"params": list(p.parameters()), "pace": p.pace} for p in apart]
+    return construct(recipe, "optimizer", training, parameters=groups, steps=steps)
+
+
+def learns_apart(part: Any) -> TypeGuard[Regularizer]:
+    """Whether it is a penalty with a loss of its own."""
+    return isinstance(part, Regularizer) and part.learns_apart()
 
 
 def complete(recipe: Recipe) -> Recipe:
@@ -91,6 +109,9 @@ def complete(recipe: Recipe) -> Recipe:
     whole = deepcopy(recipe)
     for section, package in NETWORKS.items():
         whole[section] = _filled(whole[section], package, section)
+    if "noise" in whole["encoder"]:
+        noise = _section("encoder.noise", whole["encoder"]["noise"])
+        whole["encoder"]["noise"] = _filled(noise, noises, "encoder.noise")
     whole["objective"] = _filled(whole["objective"], objectives, "objective")
     terms = whole["objective"].get("terms", {})
     for name, term in terms.items():
@@ -130,7 +151,11 @@ def construct(
         if name not in parameters or name in given:
             writable = [p for p in parameters if p not in given]
             raise Refused(unknown(key, writable, f"[{section}] {maker.__name__}", "argument"))
-        arguments[name] = coerce(f"{section}.{key}", value, parameters[name].annotation)
+        hint, where = parameters[name].annotation, f"{section}.{key}"
+        if _may_be_schedule(hint, value):
+            arguments[name] = _schedule(where, value, given.get("steps", 1))
+        else:
+            arguments[name] = coerce(where, value, hint)
     arguments |= {name: value for name, value in given.items() if name in parameters}
     missing = [
         name
@@ -178,7 +203,7 @@ def coerce(where: str, value: Any, hint: Any) -> Any:
             raise Refused(f"{where} = {value!r} is not one of: {choices}.")
         return value
     if origin in (Union, UnionType):
-        (wanted,) = [option for option in get_args(hint) if option is not NoneType]
+        wanted = next(o for o in get_args(hint) if o not in (NoneType, Schedule))
         return coerce(where, value, wanted)
     if origin is tuple and isinstance(value, list):
         inner = get_args(hint)
@@ -196,36 +221,49 @@ def coerce(where: str, value: Any, hint: Any) -> Any:
 
 
 def _encoder(
-    recipe: Recipe, latent: int, posterior: Posterior, items: Mapping[str, int]
+    recipe: Recipe, latent: int, posterior: Posterior, given: Mapping[str, int]
 ) -> Encoder:
     if latent == 0:
         return encoders.EmptyEncoder()
-    return construct(recipe, "encoder", encoders, posterior=posterior, **items)
+    section = dict(recipe["encoder"])
+    noise = section.pop("noise", None)
+    encoder = construct({"encoder": section}, "encoder", encoders, posterior=posterior, **given)
+    if noise is None:
+        return encoder
+    where = "encoder.noise"
+    corrupt = construct({where: _section(where, noise)}, where, noises, **given)
+    return noises.Denoising(encoder, corrupt)
 
 
-def _objective(recipe: Recipe, steps: int) -> Objective:
+def _objective(recipe: Recipe, given: Mapping[str, int]) -> Objective:
     section = dict(recipe["objective"])
     terms = section.pop("terms", None)
     if terms is None:
-        return construct({"objective": section}, "objective", objectives)
+        return construct({"objective": section}, "objective", objectives, **given)
     kind = str(section.get("kind"))
     if "terms" not in _parameters(_export(objectives, kind, "objective")):
         raise Refused(f"[objective] {kind} has its own terms; name one that takes any, as Elbo.")
     named = {
-        name: _term(f"objective.terms.{name}", term, steps)
+        name: _term(f"objective.terms.{name}", term, given)
         for name, term in _section("objective.terms", terms).items()
     }
     try:
-        return construct({"objective": section}, "objective", objectives, terms=named)
+        return construct({"objective": section}, "objective", objectives, terms=named, **given)
     except KeyError as error:  # torch will not have every word as a module's name
         raise Refused(f"[objective.terms]: {error.args[0]}; name the term otherwise.") from error
 
 
-def _term(where: str, term: Any, steps: int) -> tuple[Regularizer, Schedule]:
+def _term(where: str, term: Any, given: Mapping[str, int]) -> tuple[Regularizer, Schedule]:
     section = _section(where, term)
     weight = section.pop("weight", 1.0)
-    regularizer = construct({where: section}, where, regularizers)
-    return regularizer, _schedule(f"{where}.weight", weight, steps)
+    regularizer = construct({where: section}, where, regularizers, **given)
+    return regularizer, _schedule(f"{where}.weight", weight, given["steps"])
+
+
+def _may_be_schedule(hint: Any, value: Any) -> bool:
+    """Whether an argument wants a schedule; one that may be a number too gets it as it is."""
+    options = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return Schedule in options and (float not in options or isinstance(value, Mapping))
 
 
 def _schedule(where: str, weight: Any, steps: int) -> Schedule:

@@ -13,6 +13,7 @@ from torch.distributions.constraints import Constraint, real_vector
 from torch.utils.checkpoint import checkpoint
 
 from .errors import Refused
+from .schedules import FAR
 from .tokens import PAD
 
 
@@ -148,7 +149,7 @@ class NextTokenScores(Protocol):
 
     vocab: int
 
-    def features(self, x: Tensor, z: Tensor) -> Tensor: ...
+    def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor: ...
 
     def head(self, features: Tensor) -> Tensor: ...
 
@@ -161,9 +162,10 @@ class TokenSequence(Distribution):
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {}
 
-    def __init__(self, decoder: NextTokenScores, z: Tensor) -> None:
+    def __init__(self, decoder: NextTokenScores, z: Tensor, step: int = FAR) -> None:
         self.decoder = decoder
         self.z = z
+        self.step = step  # of training
         super().__init__(z.shape[:-1], validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -174,7 +176,7 @@ class TokenSequence(Distribution):
         shape = (*self.z.shape[:-1], x.shape[-1])
         x = x.expand(shape).reshape(-1, shape[-1])
         # Not reshape(-1, D): a code of no dimensions leaves -1 to be guessed.
-        features = self.decoder.features(x, self.z.flatten(0, -2))
+        features = self.decoder.features(x, self.z.flatten(0, -2), self.step)
         real = x != PAD
         log_p = torch.zeros(x.shape, dtype=torch.float32, device=x.device)
         log_p = log_p.masked_scatter(real, score_tokens(self.decoder, features[real], x[real]))

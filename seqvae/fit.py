@@ -304,8 +304,8 @@ def validate(plan: Plan, built: Built, items: Items) -> dict[str, Any]:
     with torch.no_grad(), seeded(0):
         for batch in in_order(items, 64, limit):
             full = batch.to(plan.device)._replace(step=FAR)
-            loss, _ = built.objective(built.vae, full)
-            total += float(loss) * len(batch.x)
+            _, report = built.objective(built.vae, full)
+            total += float(report["loss"]) * len(batch.x)
             count += len(batch.x)
     return {"objective": total / count, **measured.figures}
 

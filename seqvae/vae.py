@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from .schedules import FAR
+
 
 class Batch(NamedTuple):
     """Items side by side: sequences (B, T) int64 padded behind their end, or pixels (B, C, H, W).
@@ -56,10 +58,13 @@ class Prior(nn.Module, ABC):
 
 
 class Decoder(nn.Module, ABC):
-    """Codes z (*, B, D) -> p(x | z), whose `log_prob(x)` is (*, B)."""
+    """Codes z (*, B, D) -> p(x | z), whose `log_prob(x)` is (*, B).
+
+    `step` is that of training, for what changes with it, as a schedule of word dropout.
+    """
 
     @abstractmethod
-    def forward(self, z: Tensor) -> Distribution: ...
+    def forward(self, z: Tensor, step: int = FAR) -> Distribution: ...
 
 
 class Pass(NamedTuple):
@@ -86,7 +91,7 @@ class VAE(nn.Module):
         """z ~ q(z|x), one sample an item; `log_px` (B,) is log p(x|z), summed over tokens."""
         q = self.encoder(batch)
         z = q.rsample()
-        px = self.decoder(z)
+        px = self.decoder(z, batch.step)
         return Pass(batch, q, self.prior(), z, px, px.log_prob(batch.x))
 
     def log_weights(self, batch: Batch, samples: int, q: Distribution | None = None) -> Tensor:
@@ -98,4 +103,5 @@ class VAE(nn.Module):
         """
         q = self.encoder(batch) if q is None else q
         z = q.rsample((samples,))
-        return self.decoder(z).log_prob(batch.x) + self.prior().log_prob(z) - q.log_prob(z)
+        log_px = self.decoder(z, batch.step).log_prob(batch.x)
+        return log_px + self.prior().log_prob(z) - q.log_prob(z)

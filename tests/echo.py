@@ -15,6 +15,7 @@ from seqvae.encoders import LSTMEncoder
 from seqvae.explore import Explorer
 from seqvae.posteriors import GaussianPosterior
 from seqvae.priors import StandardNormal
+from seqvae.schedules import FAR
 from seqvae.vae import VAE, Batch, Encoder
 
 
@@ -35,7 +36,7 @@ class Player(SequenceDecoder):
     def __init__(self, vocab: int, latent: int) -> None:
         super().__init__(vocab, latent, embed=1, width=1)
 
-    def features(self, x: Tensor, z: Tensor) -> Tensor:
+    def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
         return z.unsqueeze(-1)
 
     def head(self, features: Tensor) -> Tensor:

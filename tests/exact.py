@@ -15,6 +15,7 @@ from seqvae.distributions import TokenSequence, gaussian, kl, kl_per_dimension
 from seqvae.encoders import EmptyEncoder
 from seqvae.measures import Codes
 from seqvae.priors import StandardNormal
+from seqvae.schedules import FAR
 from seqvae.tokens import EOS, SPECIAL
 from seqvae.vae import VAE, Batch, Decoder, Encoder
 
@@ -29,7 +30,7 @@ class Linear(Decoder):
         self.weight = nn.Parameter(weight)
         self.noise = noise
 
-    def forward(self, z: Tensor) -> Distribution:
+    def forward(self, z: Tensor, step: int = FAR) -> Distribution:
         x = z @ self.weight.T
         return gaussian(x, torch.full_like(x, self.noise))
 
@@ -117,7 +118,7 @@ class Bits(Decoder):
         self.latent = len(volume) if latent is None else latent
         self.vocab = SPECIAL + 2
 
-    def features(self, x: Tensor, z: Tensor) -> Tensor:
+    def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
         words = len(self.volume)
         scores = z.new_full((len(x), words + 1, self.vocab), -1e4)
         scores[:, :words, BIT] = 0.0
@@ -128,7 +129,7 @@ class Bits(Decoder):
     def head(self, features: Tensor) -> Tensor:
         return features
 
-    def forward(self, z: Tensor) -> TokenSequence:
+    def forward(self, z: Tensor, step: int = FAR) -> TokenSequence:
         return TokenSequence(self, z)
 
 

@@ -99,19 +99,20 @@ def test_lstm_equals_torchs_own_on_packed_sequences(layers: int, bidirectional: 
     read, (last, _) = theirs(packed)
     expected, _ = nn.utils.rnn.pad_packed_sequence(read, batch_first=True)
     real = (items.x != 0).unsqueeze(-1)
-    same(encoder.states(items) * real, expected)
+    same(encoder.states(encoder.embedding(items.x), items) * real, expected)
     final = torch.cat([last[-2], last[-1]], dim=-1) if bidirectional else last[-1]
-    same(encoder.summary(items), final)
+    same(encoder.summary(encoder.embedding(items.x), items), final)
 
 
 def test_pools_are_what_they_say() -> None:
     encoder = make(encoders.LSTMEncoder, pool="max")
-    states, items = encoder.states(batch()), batch()
+    items = batch()
+    states = encoder.states(encoder.embedding(items.x), items)
     for row, length in enumerate(items.length.tolist()):
         own = states[row, :length]
-        same(encoder.summary(items)[row], own.amax(0))
+        same(encoder.summary(encoder.embedding(items.x), items)[row], own.amax(0))
         encoder.pool = "mean"
-        same(encoder.summary(items)[row], own.mean(0))
+        same(encoder.summary(encoder.embedding(items.x), items)[row], own.mean(0))
         encoder.pool = "max"
 
 

@@ -23,7 +23,7 @@ from seqvae.objectives import Elbo
 from seqvae.posteriors import DeltaPosterior, GaussianPosterior
 from seqvae.priors import Product, StandardNormal
 from seqvae.regularizers import KL
-from seqvae.schedules import constant
+from seqvae.schedules import FAR, constant
 from seqvae.training import AdamW, train
 from seqvae.vae import VAE, Batch, Encoder
 
@@ -49,8 +49,8 @@ class Collapsed(Encoder):
 class DeafDecoder(LSTMDecoder):
     """Writes what it writes whatever the code."""
 
-    def features(self, x: Tensor, z: Tensor) -> Tensor:
-        return super().features(x, torch.zeros_like(z))
+    def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
+        return super().features(x, torch.zeros_like(z), step)
 
 
 def delta_vae() -> VAE:

@@ -39,6 +39,7 @@ from seqvae.measures.bounds import figures, gaps, weigh
 from seqvae.metrics import standard_error
 from seqvae.posteriors import GaussianPosterior
 from seqvae.priors import StandardNormal
+from seqvae.schedules import FAR
 from seqvae.tokens import BOS, EOS, PAD, UNK
 from seqvae.vae import VAE, Batch, Encoder
 
@@ -441,8 +442,8 @@ class Table(Encoder):
 class DeafDecoder(LSTMDecoder):
     """Writes what it writes whatever the code."""
 
-    def features(self, x: Tensor, z: Tensor) -> Tensor:
-        return super().features(x, torch.zeros_like(z))
+    def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
+        return super().features(x, torch.zeros_like(z), step)
 
 
 def without_code(decoder: LSTMDecoder) -> VAE:

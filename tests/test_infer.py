@@ -38,6 +38,7 @@ from seqvae.errors import Refused
 from seqvae.generate import generate
 from seqvae.infer import _lead, _may, infer, settle
 from seqvae.priors import Fixed
+from seqvae.schedules import FAR
 from seqvae.tokens import PAD
 from seqvae.vae import VAE, Batch, Decoder
 
@@ -144,7 +145,7 @@ def test_networks_are_left_as_they_were_when_a_fit_fails() -> None:
             super().__init__()
             self.weight = torch.nn.Parameter(torch.ones(1))
 
-        def forward(self, z: Tensor) -> Distribution:
+        def forward(self, z: Tensor, step: int = FAR) -> Distribution:
             raise RuntimeError("out of memory")
 
     model = vae(decoder=Broken()).train()

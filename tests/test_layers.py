@@ -14,7 +14,7 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
     "distributions codecs recipe files ngram frontier",
     "rolls audio pieces",
     "vae corpus posteriors attention",
-    "data infer encoders decoders priors regularizers",
+    "data infer encoders noises decoders priors regularizers",
     "objectives",
     "training",
     "generate build",

@@ -22,6 +22,7 @@ from seqvae.measures.music import WAYS, figures_of, half_drawn, in_bits, lanes, 
 from seqvae.measures.writing import write_back
 from seqvae.priors import StandardNormal
 from seqvae.rows import rows
+from seqvae.schedules import FAR
 from seqvae.tokens import SPECIAL
 from seqvae.vae import VAE, Batch, Decoder, Encoder
 
@@ -74,13 +75,13 @@ class Player(Decoder):
     def score(self, z: Tensor) -> Tensor:
         return nn.functional.one_hot(z.roll(self.late, -1).long(), self.vocab) * self.sure
 
-    def features(self, x: Tensor, z: Tensor) -> Tensor:
+    def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
         return self.score(z)
 
     def head(self, features: Tensor) -> Tensor:
         return features
 
-    def forward(self, z: Tensor) -> Distribution:
+    def forward(self, z: Tensor, step: int = FAR) -> Distribution:
         return torch.distributions.Independent(
             torch.distributions.Categorical(logits=self.score(z)), 1
         )

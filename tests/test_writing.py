@@ -21,6 +21,7 @@ from seqvae.measures import writing
 from seqvae.measures.writing import Written, distinct, neural_nll, reconstruction, samples
 from seqvae.ngram import NGram
 from seqvae.priors import StandardNormal
+from seqvae.schedules import FAR
 from seqvae.tokens import EOS, PAD, UNK
 from seqvae.vae import VAE, Batch, Decoder, Encoder, Prior
 
@@ -59,7 +60,7 @@ class Player(Decoder):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
 
-    def forward(self, z: Tensor) -> Distribution:
+    def forward(self, z: Tensor, step: int = FAR) -> Distribution:
         raise NotImplementedError
 
     def start(self, z: Tensor) -> tuple[Tensor, int]:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import check_sizes
+from ..schedules import FAR, Schedule
 from .sequence import SequenceDecoder, State
 
 
@@ -30,7 +31,7 @@ class LSTMDecoder(SequenceDecoder):
         layers: int = 1,
         at_start: bool = True,
         at_every_step: bool = True,
-        word_dropout: float = 0.0,
+        word_dropout: float | Schedule = 0.0,
         dropout: float = 0.0,
         tied: bool = False,
     ) -> None:
@@ -57,8 +58,8 @@ class LSTMDecoder(SequenceDecoder):
             dropout=dropout if layers > 1 else 0.0,
         )
 
-    def features(self, x: Tensor, z: Tensor) -> Tensor:
-        read = self._read(self.inputs(x), z)
+    def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
+        read = self._read(self.inputs(x, step), z)
         features, _ = self.lstm(read, self._memory(self.start(z)))
         return self.dropout(features)
 

@@ -1,6 +1,7 @@
 """A sequence decoder *is* its next-token scores; everything else follows from them."""
 
 from abc import abstractmethod
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from ..distributions import TokenSequence
 from ..errors import Refused, check_shares, check_sizes
+from ..schedules import FAR, Schedule, constant
 from ..tokens import BOS, UNK
 from ..vae import Decoder
 
@@ -35,7 +37,8 @@ class SequenceDecoder(Decoder):
         at_start: whether z sets the state before the first token.
         at_every_step: whether z is given again with every token.
         word_dropout: share of input tokens replaced by UNK, in training only, so that the code
-            is needed to know what came before   (Bowman et al., 2016, section 3.2).
+            is needed to know what came before   (Bowman et al., 2016, section 3.2). A schedule
+            makes it a function of the step.
         dropout: dropout of what is read, and inside the network.
         tied: whether the scores use the embedding matrix   (Press and Wolf, 2017).
     """
@@ -49,7 +52,7 @@ class SequenceDecoder(Decoder):
         width: int,
         at_start: bool = True,
         at_every_step: bool = True,
-        word_dropout: float = 0.0,
+        word_dropout: float | Schedule = 0.0,
         dropout: float = 0.0,
         tied: bool = False,
     ) -> None:
@@ -60,7 +63,10 @@ class SequenceDecoder(Decoder):
                 "Switch one on, or set latent = 0 for a language model."
             )
         check_sizes(embed=embed, width=width)
-        check_shares(word_dropout=word_dropout, dropout=dropout)
+        if not callable(word_dropout):
+            word_dropout = partial(constant, value=word_dropout)
+        for step in (0, FAR):
+            check_shares(word_dropout=word_dropout(step), dropout=dropout)
         self.vocab = vocab
         self.latent = latent
         self.at_start = at_start and latent > 0
@@ -73,8 +79,11 @@ class SequenceDecoder(Decoder):
         self.output = None if tied else nn.Linear(width, vocab)
 
     @abstractmethod
-    def features(self, x: Tensor, z: Tensor) -> Tensor:
-        """Tokens x (B, T), codes z (B, D) -> (B, T, H); position t has seen x_<t."""
+    def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
+        """Tokens x (B, T), codes z (B, D) -> (B, T, H); position t has seen x_<t.
+
+        `step` is that of training.
+        """
 
     def head(self, features: Tensor) -> Tensor:
         """Features (*, H) -> scores (*, V), unnormalised log-probabilities."""
@@ -91,14 +100,15 @@ class SequenceDecoder(Decoder):
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Tokens (B,) just written -> scores (B, V) of the next, and the state after them."""
 
-    def forward(self, z: Tensor) -> TokenSequence:
-        return TokenSequence(self, z)
+    def forward(self, z: Tensor, step: int = FAR) -> TokenSequence:
+        return TokenSequence(self, z, step)
 
-    def inputs(self, x: Tensor) -> Tensor:
+    def inputs(self, x: Tensor, step: int = FAR) -> Tensor:
         """What is read while x (B, T) is written: BOS, x_1 .. x_T-1, corrupted in training."""
         read = torch.cat([torch.full_like(x[:, :1], BOS), x[:, :-1]], dim=1)
-        if not self.training or self.word_dropout == 0:
+        share = self.word_dropout(step) if self.training else 0.0
+        if share == 0:
             return read
-        lost = torch.rand(read.shape, device=read.device) < self.word_dropout
+        lost = torch.rand(read.shape, device=read.device) < share
         lost[:, 0] = False
         return read.masked_fill(lost, UNK)

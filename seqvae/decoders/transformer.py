@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from ..attention import Block, sinusoid
 from ..errors import check_sizes
+from ..schedules import FAR, Schedule
 from .sequence import SequenceDecoder, State
 
 
@@ -34,7 +35,7 @@ class TransformerDecoder(SequenceDecoder):
         layers: int = 4,
         at_start: bool = True,
         at_every_step: bool = True,
-        word_dropout: float = 0.0,
+        word_dropout: float | Schedule = 0.0,
         dropout: float = 0.1,
         tied: bool = True,
     ) -> None:
@@ -56,8 +57,8 @@ class TransformerDecoder(SequenceDecoder):
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
-    def features(self, x: Tensor, z: Tensor) -> Tensor:
-        read = self._read(self.inputs(x), z, torch.arange(x.shape[1], device=x.device))
+    def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
+        read = self._read(self.inputs(x, step), z, torch.arange(x.shape[1], device=x.device))
         if self.first is not None:
             read = torch.cat([read[:, :1] + self.first(z).unsqueeze(1), read[:, 1:]], dim=1)
         hidden = self.dropout(read)

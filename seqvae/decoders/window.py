@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from ..errors import check_sizes
+from ..schedules import FAR, Schedule
 from .sequence import SequenceDecoder, State
 
 
@@ -36,7 +37,7 @@ class WindowDecoder(SequenceDecoder):
         hidden: int = 512,
         at_start: bool = True,
         at_every_step: bool = True,
-        word_dropout: float = 0.0,
+        word_dropout: float | Schedule = 0.0,
         dropout: float = 0.0,
         tied: bool = False,
     ) -> None:
@@ -59,10 +60,10 @@ class WindowDecoder(SequenceDecoder):
         self.layout = nn.Linear(hidden, length * plan) if self.at_every_step else None
         self.lstm = nn.LSTM(embed + plan * self.at_every_step, hidden, batch_first=True)
 
-    def features(self, x: Tensor, z: Tensor) -> Tensor:
+    def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
         state = self.start(z)
         place = torch.arange(x.shape[1], device=x.device).expand(x.shape)
-        read = self._read(self.inputs(x), state["plan"], place)
+        read = self._read(self.inputs(x, step), state["plan"], place)
         features, _ = self.lstm(read, self._memory(state))
         return self.dropout(features)
 

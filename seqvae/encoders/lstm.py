@@ -51,17 +51,17 @@ class LSTMEncoder(SequenceEncoder):
             nn.LSTM(w, hidden, batch_first=True) for w in widths * (directions - 1)
         )
 
-    def summary(self, batch: Batch) -> Tensor:
-        states = self.states(batch)
+    def summary(self, embedded: Tensor, batch: Batch) -> Tensor:
+        states = self.states(embedded, batch)
         if self.pool == "max":
             return pool_max(states, real_tokens(batch.x))
         if self.pool == "mean":
             return pool_mean(states, real_tokens(batch.x))
         return self._last(states, batch.length)
 
-    def states(self, batch: Batch) -> Tensor:
+    def states(self, embedded: Tensor, batch: Batch) -> Tensor:
         """A state for every token, (B, T, directions * hidden), of the top layer."""
-        states = self.dropout(self.embedding(batch.x))
+        states = self.dropout(embedded)
         turn = reversal(batch.x, batch.length)
         for layer, forward in enumerate(self.forwards):
             read = [cast(nn.LSTM, forward)(states)[0]]

@@ -39,11 +39,19 @@ class SequenceEncoder(Encoder):
         self.posterior = posterior
 
     @abstractmethod
-    def summary(self, batch: Batch) -> Tensor:
-        """Tokens (B, T) -> one vector an item, (B, H)."""
+    def summary(self, embedded: Tensor, batch: Batch) -> Tensor:
+        """Tokens as vectors (B, T, E) -> one vector an item, (B, H).
+
+        Of the batch only lengths and what is padding may be read: the tokens may be none of the
+        vocabulary's (the pseudo-inputs of a `VampPrior`).
+        """
 
     def forward(self, batch: Batch) -> Distribution:
-        parameters = self.parameters_of(self.dropout(self.summary(batch)))
+        return self.posterior_of(self.embedding(batch.x), batch)
+
+    def posterior_of(self, embedded: Tensor, batch: Batch) -> Distribution:
+        """q(z|x) of tokens given as vectors (B, T, E)."""
+        parameters = self.parameters_of(self.dropout(self.summary(embedded, batch)))
         # Densities need float32 even where the networks run in bfloat16.
         with torch.autocast(parameters.device.type, enabled=False):
             return self.posterior(parameters.float())

@@ -43,21 +43,20 @@ class TransformerEncoder(SequenceEncoder):
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
-    def summary(self, batch: Batch) -> Tensor:
+    def summary(self, embedded: Tensor, batch: Batch) -> Tensor:
         real = real_tokens(batch.x)
-        states = self.states(batch.x, real)
+        states = self.states(embedded, real)
         if self.pool == "max":
             return pool_max(states, real)
         if self.pool == "mean":
             return pool_mean(states, real)
         return states[torch.arange(len(states), device=states.device), batch.length - 1]
 
-    def states(self, x: Tensor, real: Tensor) -> Tensor:
+    def states(self, embedded: Tensor, real: Tensor) -> Tensor:
         """A state for every token, (B, T, width)."""
-        positions = sinusoid(
-            torch.arange(x.shape[1], device=x.device), self.embedding.embedding_dim
-        )
-        states = self.dropout(self.embedding(x) * self.scale + positions)
+        _, length, width = embedded.shape
+        positions = sinusoid(torch.arange(length, device=embedded.device), width)
+        states = self.dropout(embedded * self.scale + positions)
         for block in self.blocks:
             states, _ = block(states, mask=real)
         return self.norm(states)

@@ -41,7 +41,8 @@ class WindowEncoder(SequenceEncoder):
         self.first = nn.Linear(length * embed, hidden)
         self.second = nn.Linear(hidden, hidden)
 
-    def summary(self, batch: Batch) -> Tensor:
-        x = pad(batch.x[:, : self.length], (0, max(self.length - batch.x.shape[1], 0)))
-        read = self.dropout(self.embedding(x)) * real_tokens(x).unsqueeze(-1)
+    def summary(self, embedded: Tensor, batch: Batch) -> Tensor:
+        read = self.dropout(embedded) * real_tokens(batch.x).unsqueeze(-1)
+        missing = max(self.length - read.shape[1], 0)
+        read = pad(read[:, : self.length], (0, 0, 0, missing))
         return gelu(self.second(gelu(self.first(torch.flatten(read, 1)))))

@@ -1,8 +1,9 @@
 """Reconstruction plus any number of weighted penalties."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 
+import torch
 from torch import Tensor, nn
 
 from ..distributions import has_density, kl
@@ -22,7 +23,8 @@ class Elbo(Objective):
     With the one term KL at weight 1 it is the negative ELBO   (Kingma and Welling, 2014).
 
     The report holds `loss`, `reconstruction`, every penalty under its own name with its weight,
-    and `kl`, the true one, wherever it is defined: a floor or another penalty never hides it.
+    and `kl`, the true one, wherever it is defined: a floor or another penalty never hides it. What
+    a penalty's own weights descend (a critic's loss) is descended too, and reported apart.
 
     Raises `Refused` for a negative weight.
 
@@ -50,21 +52,33 @@ class Elbo(Objective):
         report = {"reconstruction": reconstruction.detach()}
         if has_density(out.q) and has_density(out.p):
             report["kl"] = kl(out.q, out.p, out.z).detach().mean()
-        for name, penalty in self.penalties.items():
+        apart = []
+        for name, penalty in self._named():
             weight = self.schedules[name](out.batch.step)
             value = penalty(out).mean()
             loss = loss + weight * value
             report[f"penalty/{name}"] = value.detach()
             report[f"weight/{name}"] = loss.new_tensor(weight)
-        return loss, {"loss": loss.detach(), **report}
+            own = penalty.own_loss(out)
+            if own is not None:
+                apart.append(own)
+                report[f"own/{name}"] = own.detach()
+        report = {"loss": loss.detach(), **report}
+        return (torch.stack([loss, *apart]).sum() if apart else loss), report
 
     def settled(self, step: int) -> bool:
-        return all(settled(schedule, step) for schedule in self.schedules.values())
+        arrived = all(settled(schedule, step) for schedule in self.schedules.values())
+        return arrived and all(penalty.settled(step) for _, penalty in self._named())
 
     def update(self, report: Mapping[str, Tensor]) -> None:
-        for penalty in self.penalties.values():
-            if isinstance(penalty, Regularizer):
-                penalty.update(report)
+        for _, penalty in self._named():
+            penalty.update(report)
+
+    def _named(self) -> Iterator[tuple[str, Regularizer]]:
+        """The penalties by name, as what they are."""
+        for name, penalty in self.penalties.items():
+            assert isinstance(penalty, Regularizer)
+            yield name, penalty
 
 
 class InfoVAE(Elbo):

@@ -11,7 +11,9 @@ Report = dict[str, Tensor]
 
 
 class Objective(nn.Module, ABC):
-    """(vae, batch) -> (loss, report): nats a sentence, and numbers named for people.
+    """(vae, batch) -> (what to descend, report): nats a sentence, and numbers named for people.
+
+    The report's `loss` is the objective alone: what is descended may add the losses of critics.
 
     The step is `batch.step`: evaluating at another step moves nothing.
     """

@@ -30,11 +30,11 @@ def train(
 
     Randomness is a function of the step: each begins by seeding from (seed, step). With
     `accumulate` > 1 the batch is walked in so many parts, averages still dividing by all of its
-    sentences. Gradients are clipped to the norm `clip`.
+    sentences. Gradients are clipped to the norm `clip`, those of each group of weights apart.
 
     Raises `Diverged` where the gradient is not finite, naming the step and the items.
     """
-    parameters = [p for group in stepper.optimizer.param_groups for p in group["params"]]
+    groups = [group["params"] for group in stepper.optimizer.param_groups]
     for batch in batches:
         seed_step(seed, batch.step)
         vae.train()
@@ -42,7 +42,8 @@ def train(
         rate = stepper.set_rate(batch.step)
         stepper.optimizer.zero_grad(set_to_none=True)
         report = backward(vae, objective, batch.to(device), accumulate=accumulate, bf16=bf16)
-        norm = nn.utils.clip_grad_norm_(parameters, clip)
+        # The networks first, then what learns apart, each clipped by itself.
+        norm, *_ = [nn.utils.clip_grad_norm_(weights, clip) for weights in groups]
         _check_finite(norm, report, batch)
         stepper.optimizer.step()
         objective.update(report)

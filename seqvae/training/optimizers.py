@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,9 +10,13 @@ from torch import nn
 from ..errors import Refused, check_shares
 from ..schedules import Schedule, cosine
 
+Weights = Iterable[nn.Parameter] | Iterable[dict[str, Any]]  # or groups of them, as torch has
+
 
 class Stepper:
     """A torch optimiser and its learning rate as a function of the step and of past decays.
+
+    A group of weights may have a `pace`, by which its rate is multiplied.
 
     `decays` counts how often validation stood still for `patience` validations; each multiplies
     the rate by `decay`, and after `max_decays` the next standstill ends the run.
@@ -46,7 +51,7 @@ class Stepper:
         """The rate of this step, given to the optimiser."""
         rate = self.rate * self.schedule(step) * self.decay**self.decays
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("pace", 1.0)
         return rate
 
 
@@ -60,7 +65,7 @@ class AdamW(Stepper):
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: Weights,
         steps: int | None = None,
         *,
         rate: float = 1e-3,
@@ -102,7 +107,7 @@ class SGD(Stepper):
 
     def __init__(
         self,
-        parameters: Iterable[nn.Parameter],
+        parameters: Weights,
         steps: int | None = None,
         *,
         rate: float = 1.0,

@@ -1,0 +1,3 @@
+"""Noises: what an encoder reads is corrupted, in training only, while the target stays whole."""
+
+from .denoising import Denoising as Denoising
