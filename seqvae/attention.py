@@ -54,7 +54,10 @@ class Block(nn.Module):
         mask: Tensor | None = None,
         past: KeysValues | None = None,
     ) -> tuple[Tensor, KeysValues]:
-        """`mask` (B, T) is true where a token may be attended to."""
+        """`mask` (B, T) is true where a token may be attended to; each row has one at least."""
+        allowed = None if mask is None else mask[:, None, None, :]
+        if allowed is not None and causal:
+            allowed = allowed & mask.new_ones(x.shape[1], x.shape[1]).tril()
         query, key, value = self._split(self.project(self.before_attention(x)))
         if past is not None:
             key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
@@ -62,9 +65,9 @@ class Block(nn.Module):
             query,
             key,
             value,
-            attn_mask=None if mask is None else mask[:, None, None, :],
+            attn_mask=allowed,
             dropout_p=self.drop_rate if self.training else 0.0,
-            is_causal=causal,
+            is_causal=causal and allowed is None,
         )
         x = x + self.dropout(self.merge(attended.transpose(1, 2).flatten(2)))
         return x + self.dropout(self.mlp(self.before_mlp(x))), (key, value)

@@ -216,3 +216,96 @@ def test_any_tokens_have_a_finite_likelihood_of_at_most_one(
     x = batch(ids)
     log_px = make(kind).eval()(torch.randn(len(ids), LATENT)).log_prob(x.x)
     assert log_px.isfinite().all() and (log_px < 0).all()
+
+
+SEEING = [decoders.LSTMDecoder, decoders.TransformerDecoder]
+CONTEXTS = [
+    pytest.param(
+        {"kind": kind, "layers": layers, "context": context, "latent": latent, "skip": skip},
+        id=f"{kind.__name__}-{layers}-{context}-{'skip' * skip}-D{latent}",
+    )
+    for kind, layers, context, (latent, skip) in product(
+        SEEING, (1, 2), (0, 1, 2, 4, 20), ((LATENT, False), (LATENT, True), (0, False))
+    )
+]
+contexts = pytest.mark.parametrize("case", CONTEXTS)
+
+
+@contexts
+def test_a_position_sees_the_last_tokens_of_its_context_and_no_others(
+    case: dict[str, Any],
+) -> None:
+    decoder, x = decoder_of(case), torch.randint(4, VOCAB, (6, 9))
+    z = codes(case, len(x))
+    scores = decoder.head(decoder.features(x, z))
+    for place in range(x.shape[1]):
+        changed = x.clone()
+        changed[:, place] = 4 + (x[:, place] - 3) % (VOCAB - 4)
+        moved = (decoder.head(decoder.features(changed, z)) - scores).abs().amax((0, 2))
+        felt = range(place + 1, min(place + case["context"], x.shape[1] - 1) + 1)
+        expected = torch.tensor([t in felt for t in range(x.shape[1])])
+        assert torch.equal(moved > 1e-6, expected)
+
+
+@contexts
+def test_limited_context_steps_as_it_scores(case: dict[str, Any]) -> None:
+    decoder, x = decoder_of(case), batch().x
+    z = codes(case, len(x))
+    forced = decoder.head(decoder.features(x, z))
+    state, token = decoder.start(z), torch.full((len(x),), BOS)
+    order = torch.tensor([2, 0, 3, 1])
+    for place in range(x.shape[1]):
+        scores, state = decoder.step(token, state)
+        real = x[:, place] != PAD
+        same(scores[real], forced[:, place][real], 1e-4)
+        token = x[:, place]
+        state, token, x, forced = state.select(order), token[order], x[order], forced[order]
+    padded = decoder(z).token_log_prob(pad(batch()).x)
+    same(padded[:, : x.shape[1]], decoder(z).token_log_prob(batch().x), 1e-5)
+
+
+@pytest.mark.parametrize("kind", SEEING)
+def test_a_context_longer_than_the_sentence_is_none(kind: Any) -> None:
+    x, z = batch().x, torch.randn(4, LATENT)
+    whole, limited = (decoder_of({"kind": kind, "context": c, "layers": 2}) for c in (None, 20))
+    limited.load_state_dict(whole.state_dict())
+    real = x != PAD
+    same(limited.features(x, z)[real], whole.features(x, z)[real], 1e-5)
+
+
+@pytest.mark.parametrize("kind", SEEING)
+def test_without_context_a_position_still_knows_its_place_and_its_code(kind: Any) -> None:
+    decoder = decoder_of({"kind": kind, "context": 0, "layers": 1})
+    x = torch.full((2, 5), 5)
+    scores = decoder.head(decoder.features(x, torch.randn(2, LATENT)))
+    assert (scores[:, 1:] - scores[:, :-1]).abs().amax(-1).min() > 1e-4
+    assert (scores[0] - scores[1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_skip_adds_a_linear_function_of_the_code_to_the_features(kind: Any) -> None:
+    decoder: Any = decoder_of({"kind": kind, "skip": True, "layers": 1})
+    x, z = batch().x, torch.randn(4, LATENT)
+    with_skip = decoder.features(x, z)
+    added = decoder.skip(z).unsqueeze(1).expand_as(with_skip)
+    decoder.skip = None
+    same(with_skip - decoder.features(x, z), added, 1e-4)
+
+
+def test_a_negative_context_and_a_code_without_a_way_in_are_refused() -> None:
+    with pytest.raises(Refused, match="0 of the tokens"):
+        make(decoders.LSTMDecoder, context=-1)
+    with pytest.raises(Refused, match="never reaches"):
+        make(decoders.LSTMDecoder, at_start=False, at_every_step=False)
+    make(decoders.LSTMDecoder, at_start=False, at_every_step=False, skip=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_word_dropout_may_change_with_the_step(kind: Any) -> None:
+    decoder = make(kind, word_dropout=lambda step: min(step / 100, 1.0)).train()
+    x = torch.full((50, 9), 5)
+    for step, share in ((0, 0.0), (50, 0.5), (1000, 1.0)):
+        lost = (decoder.inputs(x, step)[:, 1:] == UNK).float().mean().item()
+        assert lost == pytest.approx(share, abs=0.1)
+    with pytest.raises(Refused, match="word_dropout"):
+        make(kind, word_dropout=lambda step: step / 100)

@@ -39,6 +39,10 @@ class SequenceDecoder(Decoder):
         word_dropout: share of input tokens replaced by UNK, in training only, so that the code
             is needed to know what came before   (Bowman et al., 2016, section 3.2). A schedule
             makes it a function of the step.
+        context: how many of the tokens before it a position sees, beside the code and its own
+            place; None: all of them. A decoder that sees less needs its code more.
+        skip: whether z also has a path of its own to the scores, past the network (Dieng et al.,
+            2019).
         dropout: dropout of what is read, and inside the network.
         tied: whether the scores use the embedding matrix   (Press and Wolf, 2017).
     """
@@ -52,15 +56,22 @@ class SequenceDecoder(Decoder):
         width: int,
         at_start: bool = True,
         at_every_step: bool = True,
+        skip: bool = False,
+        context: int | None = None,
         word_dropout: float | Schedule = 0.0,
         dropout: float = 0.0,
         tied: bool = False,
     ) -> None:
         super().__init__()
-        if latent > 0 and not (at_start or at_every_step):
+        if latent > 0 and not (at_start or at_every_step or skip):
             raise Refused(
-                "at_start and at_every_step are both off, so the code never reaches the decoder. "
-                "Switch one on, or set latent = 0 for a language model."
+                "at_start, at_every_step and skip are all off, so the code never reaches the "
+                "decoder. Switch one on, or set latent = 0 for a language model."
+            )
+        if context is not None and context < 0:
+            raise Refused(
+                f"context = {context}: a position sees 0 of the tokens before it, or more; leave "
+                "it out for all of them."
             )
         check_sizes(embed=embed, width=width)
         if not callable(word_dropout):
@@ -71,6 +82,8 @@ class SequenceDecoder(Decoder):
         self.latent = latent
         self.at_start = at_start and latent > 0
         self.at_every_step = at_every_step and latent > 0
+        self.skip = nn.Linear(latent, width, bias=False) if skip and latent > 0 else None
+        self.context = context
         self.word_dropout = word_dropout
         self.dropout = nn.Dropout(dropout)
         self.embedding = nn.Embedding(vocab, embed)
@@ -99,6 +112,13 @@ class SequenceDecoder(Decoder):
     @abstractmethod
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Tokens (B,) just written -> scores (B, V) of the next, and the state after them."""
+
+    def add_skip(self, features: Tensor, z: Tensor) -> Tensor:
+        """Features (B, T, H), or (B, H) of one position, and what z (B, D) adds to them itself."""
+        if self.skip is None:
+            return features
+        added = self.skip(z)
+        return features + (added if features.dim() == 2 else added.unsqueeze(1))
 
     def forward(self, z: Tensor, step: int = FAR) -> TokenSequence:
         return TokenSequence(self, z, step)

@@ -3,11 +3,13 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..attention import Block, sinusoid
 from ..errors import check_sizes
 from ..schedules import FAR, Schedule
+from ..tokens import BOS, PAD, UNK
 from .sequence import SequenceDecoder, State
 
 
@@ -35,6 +37,8 @@ class TransformerDecoder(SequenceDecoder):
         layers: int = 4,
         at_start: bool = True,
         at_every_step: bool = True,
+        skip: bool = False,
+        context: int | None = None,
         word_dropout: float | Schedule = 0.0,
         dropout: float = 0.1,
         tied: bool = True,
@@ -47,6 +51,8 @@ class TransformerDecoder(SequenceDecoder):
             width=width,
             at_start=at_start,
             at_every_step=at_every_step,
+            skip=skip,
+            context=context,
             word_dropout=word_dropout,
             dropout=dropout,
             tied=tied,
@@ -58,30 +64,77 @@ class TransformerDecoder(SequenceDecoder):
         self.norm = nn.LayerNorm(width)
 
     def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
-        read = self._read(self.inputs(x, step), z, torch.arange(x.shape[1], device=x.device))
-        if self.first is not None:
-            read = torch.cat([read[:, :1] + self.first(z).unsqueeze(1), read[:, 1:]], dim=1)
-        hidden = self.dropout(read)
-        for block in self.blocks:
-            hidden, _ = block(hidden, causal=True)
-        return self.norm(hidden)
+        tokens = self.inputs(x, step)
+        if self.context is not None:
+            return self._features_of(tokens, z)
+        read = self._read(tokens, z, torch.arange(x.shape[1], device=x.device))
+        return self.add_skip(self._through(self._opened(read, z)), z)
 
     def start(self, z: Tensor) -> State:
+        if self.context is not None:
+            place = torch.zeros(len(z), dtype=torch.long, device=z.device)
+            seen = torch.full((len(z), max(self.context, 1)), PAD, device=z.device)
+            return State(seen=seen, place=place, z=z)
         empty = z.new_zeros(len(z), len(self.blocks), 2, self._heads, 0, self.width // self._heads)
         return State(past=empty, z=z)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
-        z, past = state["z"], state["past"]
+        z = state["z"]
+        if self.context is not None:
+            place = state["place"]
+            seen = torch.cat([state["seen"][:, 1:], self._dimmed(tokens).unsqueeze(1)], dim=1)
+            return self.head(self._glimpse(seen, place, z)), State(seen=seen, place=place + 1, z=z)
+        past = state["past"]
         position = past.shape[-2]
         hidden = self._read(tokens.unsqueeze(1), z, torch.tensor([position], device=z.device))
-        if self.first is not None and position == 0:
-            hidden = hidden + self.first(z).unsqueeze(1)
-        seen = []
+        if position == 0:
+            hidden = self._opened(hidden, z)
+        seen_by = []
         for layer, block in enumerate(self.blocks):
             hidden, keys_values = block(hidden, past=(past[:, layer, 0], past[:, layer, 1]))
-            seen.append(torch.stack(keys_values, dim=1))
-        scores = self.head(self.norm(hidden.squeeze(1)))
-        return scores, State(past=torch.stack(seen, dim=1), z=z)
+            seen_by.append(torch.stack(keys_values, dim=1))
+        features = self.add_skip(self.norm(hidden.squeeze(1)), z)
+        return self.head(features), State(past=torch.stack(seen_by, dim=1), z=z)
+
+    # A position of limited context reads BOS, which carries the code, and the last tokens at
+    # their places. Each has a window of its own: through layers above one another it would see on.
+
+    def _features_of(self, tokens: Tensor, z: Tensor) -> Tensor:
+        """Features of all positions at once, each from a window of its own."""
+        width = max(self.context or 0, 1)
+        seen = F.pad(self._dimmed(tokens), (width - 1, 0), value=PAD).unfold(1, width, 1)
+        place = torch.arange(tokens.shape[1], device=z.device).expand(tokens.shape)
+        each = z.unsqueeze(1).expand(-1, tokens.shape[1], -1)
+        features = self._glimpse(seen.flatten(0, 1), place.flatten(), each.flatten(0, 1))
+        return features.view(*tokens.shape, -1)
+
+    def _dimmed(self, tokens: Tensor) -> Tensor:
+        """Tokens as a window has them: BOS stands before it, and no context has no words."""
+        tokens = tokens.masked_fill(tokens == BOS, PAD)
+        return tokens if self.context else tokens.masked_fill(tokens != PAD, UNK)
+
+    def _glimpse(self, seen: Tensor, place: Tensor, z: Tensor) -> Tensor:
+        """The feature (N, H) of places (N,), from the tokens (N, W) that end there."""
+        tokens = F.pad(seen, (1, 0), value=BOS)
+        back = torch.arange(1 - seen.shape[1], 1, device=z.device)
+        places = F.pad(place.unsqueeze(1) + back, (1, 0))
+        read = self._opened(self._read(tokens, z, places), z)
+        hidden = self._through(read, tokens != PAD)
+        first = (place == 0).unsqueeze(1)
+        return self.add_skip(torch.where(first, hidden[:, 0], hidden[:, -1]), z)
+
+    def _through(self, read: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Vectors (B, T, H) through all blocks, each seeing those before it."""
+        hidden = self.dropout(read)
+        for block in self.blocks:
+            hidden, _ = block(hidden, causal=True, mask=mask)
+        return self.norm(hidden)
+
+    def _opened(self, read: Tensor, z: Tensor) -> Tensor:
+        """What is read (B, T, H), the code added where it begins."""
+        if self.first is None:
+            return read
+        return torch.cat([read[:, :1] + self.first(z).unsqueeze(1), read[:, 1:]], dim=1)
 
     @property
     def _heads(self) -> int:

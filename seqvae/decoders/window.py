@@ -37,6 +37,7 @@ class WindowDecoder(SequenceDecoder):
         hidden: int = 512,
         at_start: bool = True,
         at_every_step: bool = True,
+        skip: bool = False,
         word_dropout: float | Schedule = 0.0,
         dropout: float = 0.0,
         tied: bool = False,
@@ -49,6 +50,7 @@ class WindowDecoder(SequenceDecoder):
             width=hidden,
             at_start=at_start,
             at_every_step=at_every_step,
+            skip=skip,
             word_dropout=word_dropout,
             dropout=dropout,
             tied=tied,
@@ -65,7 +67,7 @@ class WindowDecoder(SequenceDecoder):
         place = torch.arange(x.shape[1], device=x.device).expand(x.shape)
         read = self._read(self.inputs(x, step), state["plan"], place)
         features, _ = self.lstm(read, self._memory(state))
-        return self.dropout(features)
+        return self.add_skip(self.dropout(features), z)
 
     def start(self, z: Tensor) -> State:
         cell = z.new_zeros(len(z), self.hidden) if self.first is None else self.first(z)
@@ -73,14 +75,14 @@ class WindowDecoder(SequenceDecoder):
         if self.planner is not None and self.layout is not None:
             plan = self.layout(gelu(self.planner(z))).view(len(z), self.length, -1)
         place = torch.zeros(len(z), dtype=torch.long, device=z.device)
-        return State(hidden=cell.tanh(), cell=cell, plan=plan, place=place)
+        return State(hidden=cell.tanh(), cell=cell, plan=plan, place=place, z=z)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         place = state["place"]
         read = self._read(tokens.unsqueeze(1), state["plan"], place.unsqueeze(1))
         features, (hidden, cell) = self.lstm(read, self._memory(state))
-        after = State(hidden=hidden[0], cell=cell[0], plan=state["plan"], place=place + 1)
-        return self.head(self.dropout(features.squeeze(1))), after
+        after = State({**state, "hidden": hidden[0], "cell": cell[0], "place": place + 1})
+        return self.head(self.add_skip(self.dropout(features.squeeze(1)), state["z"])), after
 
     def _read(self, tokens: Tensor, plan: Tensor, place: Tensor) -> Tensor:
         """What is read at places (B, T): tokens there, and their part of the plan."""
