@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .errors import Diverged, Refused, Stopped
+from .errors import Collapsed, Diverged, Refused, Stopped
 
 INTACT = "What was saved before is intact."
 CURES = {
@@ -23,7 +23,8 @@ OUT_OF_MEMORY = "out of memory. Try a smaller training.batch, or training.accumu
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; what goes wrong with the input is one line and a status, no traceback.
 
-    Status 0 done, 1 could not finish, 2 refused, 128 + N ended by signal N.
+    Status 0 done, 1 could not finish, 2 refused, 3 stopped as its code collapsed (--on-collapse),
+    128 + N ended by signal N.
     """
     try:
         from .cli import app
@@ -50,6 +51,8 @@ def _explain(error: BaseException) -> tuple[int, str]:
         return 128 + error.number, str(error)
     if isinstance(error, Diverged):
         return 1, str(error)
+    if isinstance(error, Collapsed):
+        return 3, str(error)
     if isinstance(error, typer.Abort | KeyboardInterrupt):
         return 130, "interrupted"
     if isinstance(error, OSError):

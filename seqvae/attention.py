@@ -57,7 +57,7 @@ class Block(nn.Module):
         """`mask` (B, T) is true where a token may be attended to; each row has one at least."""
         allowed = None if mask is None else mask[:, None, None, :]
         if allowed is not None and causal:
-            allowed = allowed & mask.new_ones(x.shape[1], x.shape[1]).tril()
+            allowed = allowed & allowed.new_ones(x.shape[1], x.shape[1]).tril()
         query, key, value = self._split(self.project(self.before_attention(x)))
         if past is not None:
             key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)

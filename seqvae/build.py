@@ -112,8 +112,20 @@ def complete(recipe: Recipe) -> Recipe:
     if "noise" in whole["encoder"]:
         noise = _section("encoder.noise", whole["encoder"]["noise"])
         whole["encoder"]["noise"] = _filled(noise, noises, "encoder.noise")
-    whole["objective"] = _filled(whole["objective"], objectives, "objective")
-    terms = whole["objective"].get("terms", {})
+    whole["objective"] = _filled_objective(whole["objective"])
+    own = whole["optimizer"]["kind"]
+    for stage in whole.get("stage", []):
+        if "objective" in stage:
+            stage["objective"] = _filled_objective(stage["objective"])
+        # One of the same kind changes the recipe's, which is whole already.
+        if stage.get("optimizer", {}).get("kind", own) != own:
+            stage["optimizer"] = _filled(stage["optimizer"], training, "optimizer")
+    return whole
+
+
+def _filled_objective(section: Mapping[str, Any]) -> dict[str, Any]:
+    whole = _filled(section, objectives, "objective")
+    terms = whole.get("terms", {})
     for name, term in terms.items():
         terms[name] = _filled(_section(name, term), regularizers, f"objective.terms.{name}")
     return whole
@@ -307,12 +319,16 @@ def _try(built: Built, vocab: int, latent: int) -> None:
         )
 
 
-def check_selection(recipe: Recipe, built: Built) -> None:
-    """Raise `Refused` where weights should be chosen by a figure that the model does not have."""
+def has_rate(built: Built) -> bool:
+    """Whether posterior and prior have densities, so that the KL of a code is defined."""
     x = torch.full((1, 2), EOS)
     q = built.vae.encoder(Batch(x, torch.tensor([2]), None, torch.arange(1)))
-    defined = has_density(q) and has_density(built.vae.prior())
-    if recipe["training"]["select"] == "negative_elbo" and not defined:
+    return has_density(q) and has_density(built.vae.prior())
+
+
+def check_selection(recipe: Recipe, built: Built) -> None:
+    """Raise `Refused` where weights should be chosen by a figure that the model does not have."""
+    if recipe["training"]["select"] == "negative_elbo" and not has_rate(built):
         raise Refused(
             "training.select = 'negative_elbo': this posterior or prior has no density, so there "
             "is no ELBO to choose by. Choose by objective or by reconstruction."

@@ -8,7 +8,7 @@ import torch
 
 from . import __version__
 from .measures.music import in_bits
-from .plan import Plan
+from .plan import Plan, describe_stage
 from .progress import duration
 from .recipe import to_toml
 from .rows import nats, rows
@@ -37,7 +37,7 @@ def card(plan: Plan, weights: int, trainer: Mapping[str, Any]) -> str:
 `{corpus.checksum}`
 - size: {weights:,} weights, codes of {recipe["latent"]} numbers, {corpus.codec.vocab:,} token ids
 - trained: {trainer["step"]:,} steps, {trainer["tokens"]:,} tokens, {time} on {plan.device}, \
-seed {recipe["seed"]}
+seed {recipe["seed"]}{_course(plan, trainer)}
 - made by: seqvae {__version__}, torch {torch.__version__}
 - again: `seqvae train recipe.toml CORPUS --out RUN`, with the recipe below
 
@@ -52,6 +52,15 @@ seed {recipe["seed"]}
 ```toml
 {to_toml(recipe)}```
 """
+
+
+def _course(plan: Plan, trainer: Mapping[str, Any]) -> str:
+    """What else was done than a step a batch, if anything, as lines of a list."""
+    count = len(plan.stages)
+    lines = [describe_stage(plan.stages, number) for number in range(count)] if count > 1 else []
+    if trainer["encoder_steps"]:
+        lines.append(f"and {trainer['encoder_steps']:,} steps of the encoder alone")
+    return "".join(f"\n- {line}" for line in lines)
 
 
 def source_names(manifest: Mapping[str, Any]) -> list[str]:

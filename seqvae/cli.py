@@ -17,6 +17,7 @@ import typer
 
 from . import __version__
 from .errors import Refused
+from .verdict import OnCollapse
 
 if TYPE_CHECKING:
     from .corpus import Corpus
@@ -124,6 +125,13 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write TensorBoard files.")
     ] = False,
+    baseline: Annotated[
+        str | None,
+        typer.Option(help="The run of a language model of this corpus: measures the repayment."),
+    ] = None,
+    on_collapse: Annotated[
+        OnCollapse, typer.Option(help="Of a code that stays empty or unread: say so, or end.")
+    ] = OnCollapse.WARN,
     print_recipe: Annotated[
         bool, typer.Option("--print-recipe", help="Print the whole recipe and stop.")
     ] = False,
@@ -141,11 +149,24 @@ def train(
         print(recipes.to_toml(complete(recipe)), end="")
         return
     folder = _plain(out or Path("runs") / str(recipe["name"]))
+    watched = {"baseline": _baseline(baseline), "on_collapse": on_collapse}
     if resume:
         found = _find_corpus(corpus, folder)
     else:
         found = _make_corpus(corpus, recipe, folder, device)
-    _fit(recipe, found, folder, device, tensorboard, resume)
+    _fit(recipe, found, folder, device, tensorboard, resume, **watched)
+
+
+def _baseline(run: str | None) -> Path | None:
+    """The folder of the language model that a run is held against, if one is named."""
+    from .runs import check_run
+    from .shelf import find
+
+    if run is None:
+        return None
+    folder = find(run)
+    check_run(folder)
+    return folder
 
 
 def _changes(settings: list[str] | None, seed: int | None) -> list[str]:
@@ -342,6 +363,7 @@ def _fit(
     device: str,
     tensorboard: bool,
     resume: bool,
+    **watched: Any,
 ) -> None:
     from .fit import fit
     from .progress import Progress
@@ -356,6 +378,7 @@ def _fit(
             tensorboard=tensorboard,
             say=progress.say,
             tick=progress.train,
+            **watched,
         )
 
 
@@ -644,6 +667,55 @@ def evaluate(
 
 
 @app.command()
+def density(
+    run: Run,
+    kind: Annotated[str, typer.Option(help="mixture (of Gaussians) or flow.")] = "mixture",
+    components: Annotated[
+        int | None,
+        typer.Option(min=1, help="Of a mixture; if left out as many as held-out codes favour."),
+    ] = None,
+    corpus: AnotherCorpus = None,
+    split: Annotated[str, typer.Option(help="Whose codes: train, or valid.")] = "train",
+    items: Annotated[int, typer.Option(min=1, help="Items to encode, at most.")] = 10_000,
+    written: Annotated[
+        int, typer.Option(min=0, help="Samples to write from prior and density; 0: none.")
+    ] = 500,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> None:
+    """Fit a density on a run's codes, to sample from it where the prior has holes.
+
+    It is kept in the run, for `seqvae sample RUN --from density`, and belongs to its weights. How
+    far codes of the prior and of the density lie from codes of other items is told. No likelihood
+    is ever measured under it.
+    """
+    from .holes import fit_density
+    from .progress import Progress, table
+    from .shelf import find
+
+    with Progress() as progress:
+        found = fit_density(
+            find(run),
+            corpus,
+            kind=kind,
+            components=components,
+            split=split,
+            items=items,
+            written=written,
+            seed=seed,
+            device=device,
+            progress=progress.count,
+            warn=_warn,
+        )
+    if as_json:
+        _write([{"density": found.kept.header, **found.figures}], True)
+        return
+    print(table(found.rows()))
+    print(found.reading(), f"written: {found.path}", sep="\n")
+
+
+@app.command()
 def compare(
     named: Annotated[
         list[str],
@@ -813,23 +885,30 @@ def sample(
         str | None, typer.Argument(help="A run; the one that comes with seqvae if left out.")
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="How many.")] = 5,
+    source: Annotated[
+        str,
+        typer.Option("--from", help="prior, or density: the one that `seqvae density` fitted."),
+    ] = "prior",
     out: Out = None,
     as_json: AsJson = False,
     device: Device = "auto",
     *,
     decoding: "Decoding",
 ) -> None:
-    """Write sentences, or MIDI files, from codes drawn from the prior."""
+    """Write sentences, or MIDI files, from codes drawn from the prior, or from a density."""
     model = _load(run, device)
-    written = model.sample(n, decoding)
+    written = model.sample(n, decoding, source=source)
+    if source != "prior":
+        _warn(f"codes are drawn from the {source}: {model.density().about}")
     if _knows_music(model):
         from .studio import songs
 
         named = ((f"sample-{i:03d}", song) for i, song in enumerate(songs(written), 1))
-        _write_songs(named, _free(out, f"{model.recipe['name']}-samples"), as_json)
+        free = _free(out, f"{model.recipe['name']}-samples")
+        _write_songs(named, free, as_json, {"from": source})
     else:
         _check_no_folder(out)
-        _write(({"text": text} for text in written), as_json)
+        _write(({"text": text, "from": source} for text in written), as_json)
 
 
 @app.command()
@@ -1112,11 +1191,18 @@ def _free(out: Path | None, name: str) -> Path:
     return free_folder(out, name)
 
 
-def _write_songs(named: "Iterable[tuple[str, Song]]", folder: Path, as_json: bool) -> None:
-    """Write songs as MIDI files; nothing is overwritten."""
+def _write_songs(
+    named: "Iterable[tuple[str, Song]]",
+    folder: Path,
+    as_json: bool,
+    said: Mapping[str, str] | None = None,
+) -> None:
+    """Write songs as MIDI files; nothing is overwritten. `said` is added to what JSON says."""
     from .midi import write
 
-    rows = ({"file": str(write(song, folder / f"{name}.mid"))} for name, song in named)
+    rows = (
+        {"file": str(write(song, folder / f"{name}.mid")), **(said or {})} for name, song in named
+    )
     _write(rows, as_json, "{file}")
 
 

@@ -175,6 +175,24 @@ def batches(
     return iter(loader)
 
 
+def drawn_anew(
+    items: Items, order: Order, step: int, count: int, *, tables: Tensor | None = None
+) -> Iterator[Batch]:
+    """About `count` batches besides those of the order, as large, and a function of (seed, step).
+
+    Rows are drawn with replacement and then sorted and cut as an epoch is; all belong to `step`.
+    """
+    random = np.random.default_rng([order.seed, step, 0, 1])  # not those of an epoch or a key
+    size = order.size
+    if order.by == "tokens":
+        size = max(size // max(int(order.lengths[:10_000].mean()), 1), 1)
+    rows = random.integers(len(order.lengths), size=count * size)
+    cut = Order(order.lengths[rows], order.size, by=order.by, seed=order.seed)
+    loaded = _Loaded(items, tables, int(random.integers(2**63)))
+    for number, places in enumerate(cut.epoch(step)):
+        yield loaded[number, rows[places]]._replace(step=step)
+
+
 def in_order(items: Items, size: int, limit: int | None = None) -> Iterator[Batch]:
     """Every item once (or `limit` of them, evenly spread), for evaluation, longest last.
 

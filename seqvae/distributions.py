@@ -2,13 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any, ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal, kl_divergence
+from torch.distributions import (
+    Beta,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    Normal,
+    kl_divergence,
+    register_kl,
+)
 from torch.distributions.constraints import Constraint, real_vector
 from torch.utils.checkpoint import checkpoint
 
@@ -20,6 +28,17 @@ from .tokens import PAD
 def gaussian(mu: Tensor, sigma: Tensor) -> Distribution:
     """N(mu, diag sigma^2) with event shape (D,), from mu and sigma (*, D)."""
     return Independent(Normal(mu, sigma, validate_args=False), 1, validate_args=False)
+
+
+SMALLEST = 1e-4  # a width below which densities overflow before anything is gained
+
+
+def width(s: Tensor) -> Tensor:
+    """sigma = softplus(s + log(e - 1)) + 1e-4 of any number s: 1.0001 where s = 0.
+
+    It grows linearly with large s: a step too far cannot overflow as it would through exp.
+    """
+    return F.softplus(s + math.log(math.e - 1)) + SMALLEST
 
 
 class Delta(Distribution):
@@ -41,6 +60,10 @@ class Delta(Distribution):
         return self.value
 
     @property
+    def mode(self) -> Tensor:
+        return self.value
+
+    @property
     def variance(self) -> Tensor:
         return torch.zeros_like(self.value)
 
@@ -51,6 +74,190 @@ class Delta(Distribution):
         raise Refused("a Delta posterior has no density, so its log-probability is undefined")
 
 
+OFF_SPHERE = 1e-3  # by how much the length of a code may differ from 1, for rounding
+
+
+class _Sphere(Constraint):
+    """Vectors of length 1."""
+
+    event_dim = 1
+
+    def check(self, value: Tensor) -> Tensor:
+        return (value.norm(dim=-1) - 1).abs() < OFF_SPHERE
+
+
+sphere = _Sphere()
+
+
+class VonMisesFisher(Distribution):
+    """p(z) = C_D(kappa) exp(kappa mu.z) on the unit sphere, about a direction mu (*, D), D >= 2.
+
+    C_D(kappa) = kappa^(D/2-1) / ((2 pi)^(D/2) I_(D/2-1)(kappa)), a density of the sphere's area
+    (Mardia and Jupp, 2000, section 9.3.2); zero off the sphere. The concentration kappa > 0 is
+    one number and no tensor: its Bessel functions are computed once, in float64.
+
+    `mean` is A mu, A = I_(D/2)(kappa) / I_(D/2-1)(kappa), and lies inside the sphere; `mode` is
+    mu. Samples carry gradient to mu.
+
+    >>> q = VonMisesFisher(torch.tensor([0.0, 0.0, 1.0]), kappa=2.0)
+    >>> round(q.log_prob(q.mode).exp().item(), 4)  # 2 e^2 / (4 pi sinh 2)
+    0.3242
+    """
+
+    arg_constraints: ClassVar[dict[str, Constraint]] = {}
+    support = sphere
+    has_rsample = True
+
+    def __init__(self, mu: Tensor, kappa: float) -> None:
+        self.mu = mu
+        self.kappa = kappa
+        super().__init__(mu.shape[:-1], mu.shape[-1:], validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return self._resultant * self.mu
+
+    @property
+    def mode(self) -> Tensor:
+        return self.mu
+
+    @property
+    def variance(self) -> Tensor:
+        """A / kappa + (1 - D A / kappa - A^2) mu_d^2 of dimension d; over all 1 - A^2."""
+        a, dimensions = self._resultant, self.mu.shape[-1]
+        along = 1 - dimensions * a / self.kappa - a**2
+        return (a / self.kappa + along * self.mu.square()).clamp_min(0)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        """z = w mu + sqrt(1 - w^2) v, w by Wood (1994), v uniform among unit vectors across mu.
+
+        v is noise with its part along mu taken off (Xu and Durrett, 2018), which is as exact as a
+        reflection that takes a pole to mu and smooth in mu everywhere.
+        """
+        shape = self._extended_shape(sample_shape)
+        mu, noise = self.mu.expand(shape), self.mu.new_empty(shape).normal_()
+        along, across = _tilts(shape[:-1], shape[-1], self.kappa, self.mu)
+        v = F.normalize(noise - (noise * mu).sum(-1, keepdim=True) * mu, dim=-1)
+        # In exact numbers its length is 1 already.
+        return F.normalize(along.unsqueeze(-1) * mu + across.unsqueeze(-1) * v, dim=-1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        log_p = self._log_constant + self.kappa * (self.mu * value).sum(-1)
+        return log_p.masked_fill(~sphere.check(value), -torch.inf)
+
+    def entropy(self) -> Tensor:
+        """-log C_D(kappa) - kappa A, the same for every mu."""
+        value = -self._log_constant - self.kappa * self._resultant
+        return self.mu.new_full(self.batch_shape, value)
+
+    @property
+    def _log_constant(self) -> float:
+        order = self.mu.shape[-1] / 2 - 1
+        log_bessel = log_modified_bessel(order, self.kappa)
+        return order * math.log(self.kappa / (2 * math.pi)) - math.log(2 * math.pi) - log_bessel
+
+    @property
+    def _resultant(self) -> float:
+        half = self.mu.shape[-1] / 2
+        above, below = (log_modified_bessel(v, self.kappa) for v in (half, half - 1))
+        return math.exp(above - below)
+
+
+class HypersphericalUniform(Distribution):
+    """p(z) = 1 / area on the unit sphere of `like.shape[-1]` >= 2 dimensions, zero off it.
+
+    Arguments:
+        like: a tensor (D,), for its size, device and type.
+
+    >>> z = HypersphericalUniform(torch.zeros(3)).sample((2,))
+    >>> torch.allclose(z.norm(dim=-1), torch.ones(2))
+    True
+    """
+
+    arg_constraints: ClassVar[dict[str, Constraint]] = {}
+    support = sphere
+
+    def __init__(self, like: Tensor) -> None:
+        self.like = like
+        super().__init__(event_shape=like.shape, validate_args=False)
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.zeros_like(self.like)
+
+    @property
+    def variance(self) -> Tensor:
+        return torch.full_like(self.like, 1 / len(self.like))
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        noise = self.like.new_empty(self._extended_shape(sample_shape)).normal_()
+        return F.normalize(noise, dim=-1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        log_p = value.new_full(value.shape[:-1], -log_area(len(self.like)))
+        return log_p.masked_fill(~sphere.check(value), -torch.inf)
+
+
+def _kl_from_uniform(q: VonMisesFisher, p: HypersphericalUniform) -> Tensor:
+    """log area - H(q): the same whatever mu   (Xu and Durrett, 2018, equation 5)."""
+    return log_area(q.event_shape[0]) - q.entropy()
+
+
+register_kl(VonMisesFisher, HypersphericalUniform)(_kl_from_uniform)  # type: ignore[no-untyped-call]
+
+
+def log_area(dimensions: int) -> float:
+    """log 2 pi^(D/2) / Gamma(D/2), of the unit sphere in D dimensions.
+
+    >>> round(math.exp(log_area(3)) / math.pi, 6)
+    4.0
+    """
+    half = dimensions / 2
+    return math.log(2) + half * math.log(math.pi) - math.lgamma(half)
+
+
+@cache
+def log_modified_bessel(order: float, kappa: float) -> float:
+    """log I_order(kappa), order >= 0, kappa > 0, by its series in float64.
+
+    I_v(k) = sum_m (k/2)^(2m+v) / (m! Gamma(m+v+1)): no term is negative, so that none cancel, and
+    in logarithms none overflows, as the function itself does under and over a few hundred.
+    """
+    # Terms rise until some m < kappa / 2; from m = kappa on, each is under a quarter of the last.
+    m = torch.arange(math.ceil(kappa) + 64, dtype=torch.float64)
+    log_terms = (2 * m + order) * math.log(kappa / 2)
+    log_terms = log_terms - torch.lgamma(m + 1) - torch.lgamma(m + order + 1)
+    return float(log_terms.logsumexp(0))
+
+
+def _tilts(
+    shape: tuple[int, ...], dimensions: int, kappa: float, like: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the angles between mu and draws of a von Mises-Fisher about it.
+
+    Wood (1994), algorithm VM*, rejection from a transformed Beta. Half of the proposals or more
+    are taken, whatever D and kappa.
+    """
+    less = dimensions - 1
+    b = less / (2 * kappa + math.sqrt(4 * kappa**2 + less**2))
+    x = (1 - b) / (1 + b)
+    c = kappa * x + less * math.log(4 * b / (1 + b) ** 2)  # of 1 - x^2
+    half = torch.tensor(less / 2, dtype=torch.float64, device=like.device)
+    beta = Beta(half, half, validate_args=False)
+    kept = torch.empty(math.prod(shape), dtype=torch.float64, device=like.device)
+    waiting = torch.arange(len(kept), device=like.device)
+    while len(waiting):
+        epsilon = beta.sample((len(waiting),))
+        w = (1 - (1 + b) * epsilon) / (1 - (1 - b) * epsilon)
+        taken = kappa * w + less * torch.log1p(-x * w) - c >= torch.rand_like(w).log()
+        kept[waiting[taken]] = epsilon[taken]
+        waiting = waiting[~taken]
+    scale = 1 - (1 - b) * kept
+    cosine = (1 - (1 + b) * kept) / scale
+    sine = 2 * (b * kept * (1 - kept)).sqrt() / scale  # sqrt(1 - w^2), which rounds near the pole
+    return cosine.to(like.dtype).view(shape), sine.to(like.dtype).view(shape)
+
+
 def has_density(distribution: Distribution) -> bool:
     """Whether its `log_prob` is defined, so that KL and importance weights are.
 
@@ -58,6 +265,8 @@ def has_density(distribution: Distribution) -> bool:
     """
     if isinstance(distribution, Independent):
         return has_density(distribution.base_dist)
+    if isinstance(distribution, MixtureSameFamily):
+        return has_density(distribution.component_distribution)
     inherited = type(distribution).log_prob is Distribution.log_prob
     return not (inherited or isinstance(distribution, Delta))
 
@@ -65,9 +274,11 @@ def has_density(distribution: Distribution) -> bool:
 def kl(q: Distribution, p: Distribution, z: Tensor) -> Tensor:
     """KL(q || p) per item (B,), nats: in closed form where there is one, else at z ~ q.
 
-    The one-sample estimate log q(z) - log p(z) is unbiased and has the right gradient.
+    The one-sample estimate log q(z) - log p(z) is unbiased and has the right gradient. It is
+    infinite where q has codes to which p gives no density, as off the sphere of a p on one.
 
-    Raises `Refused` where either has no density.
+    Raises `Refused` where either has no density, or a code on the sphere meets a prior that is
+    not: their densities are of an area and of a volume, and cannot be compared.
 
     >>> one = torch.ones(2)
     >>> q, p = gaussian(one, one), gaussian(0 * one, one)
@@ -138,6 +349,20 @@ def _check_densities(q: Distribution, p: Distribution) -> None:
             "KL(q || p) needs a prior with a density; this one can only be sampled. Use a penalty "
             "on samples such as MMD."
         )
+
+    if on_sphere(q) and not on_sphere(p):
+        raise Refused(
+            "the posterior lies on the unit sphere and the prior does not: no KL compares a "
+            "density of area with one of volume. Use the prior UniformSphere (or a VampPrior), "
+            "or a GaussianPosterior."
+        )
+
+
+def on_sphere(distribution: Distribution) -> bool:
+    """Whether its codes are directions, vectors of length 1."""
+    if isinstance(distribution, MixtureSameFamily):
+        return on_sphere(distribution.component_distribution)
+    return isinstance(distribution, VonMisesFisher | HypersphericalUniform)
 
 
 def _name(distribution: Distribution) -> str:

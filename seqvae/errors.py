@@ -33,6 +33,13 @@ class Diverged(RuntimeError):
     """The loss, a gradient or a weight is not finite; the last good state was saved, or stands."""
 
 
+class Collapsed(Exception):
+    """A run that was to stop where its code stays empty or unread has done so; it was saved."""
+
+    def __init__(self, step: int, folder: Path, said: str) -> None:
+        super().__init__(f"stopped after step {step} and saved in {folder}: {said}")
+
+
 class Stopped(Exception):
     """A signal asked training to end; its state was saved."""
 

@@ -29,9 +29,10 @@ def estimate(plan: Plan, built: Built, start: int = 0) -> str:
     tokens = float(plan.order.lengths.mean()) * len(rows) * left
     weights = count_weights(built)
     memory = _memory(plan.device, weights)
+    stages = f" in {len(plan.stages)} stages" if len(plan.stages) > 1 else ""
     needs = f" and {memory} MiB of memory" if memory else ""
     return (
-        f"{weights / 1e6:.2f} million weights; {left} steps of about {len(rows)} "
+        f"{weights / 1e6:.2f} million weights; {left} steps{stages} of about {len(rows)} "
         f"{plan.corpus.codec.noun}s; "
         f"roughly {duration(a_token * tokens * 1.1)}, validations aside,{needs} "
         f"({'bfloat16' if plan.bf16 else 'float32'}, {plan.device})"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -59,7 +59,7 @@ def measure(
     seed: int = 0,
     codec: Codec | None = None,
     train: Items | None = None,
-    baseline: VAE | None = None,
+    baseline: VAE | Codes | None = None,
     noise: bool = False,
     progress: Tell | None = None,
 ) -> Measured:
@@ -74,13 +74,18 @@ def measure(
         limit: of items measured at all, evenly spread; None: every one.
         size: items a batch.
         train: what the model was trained on, to see what samples copy.
-        baseline: a language model, the same decoder without a code. It gives the repayment.
+        baseline: a language model, the same decoder without a code. It gives the repayment. Or
+            what `without_code` has found these items to cost one, for who measures them often.
         noise: also feed the decoder independent noise in place of its code.
 
     Raises `Refused` for a split without items, or a baseline that has a code.
     """
     total = len(spread(len(items), limit))
-    without = None if baseline is None else _without(baseline, items, size, limit, seed)
+    without = (
+        without_code(baseline, items, limit=limit, size=size, seed=seed)
+        if isinstance(baseline, VAE)
+        else baseline
+    )
     batches = in_order(items, size, limit)
     codes = encode_all(vae, batches, seed=seed, progress=progress, total=total)
     task = _Task(vae, items, codes, codec, size=size, seed=seed, progress=progress)
@@ -175,6 +180,7 @@ class _Task:
     def repay(self, without: Codes) -> None:
         """Repayment against a language model, every item paired with itself."""
         nll, codes = without.reconstruction, self.codes
+        assert torch.equal(without.item, codes.item), "every item is paired with itself"
         self.measured.figures["baseline_nll"] = _mean(nll)
         if not codes.latent:
             return
@@ -310,7 +316,9 @@ class _Task:
         self.measured.notes.append(sentence)
 
 
-def _without(baseline: VAE, items: Items, size: int, limit: int | None, seed: int) -> Codes:
+def without_code(
+    baseline: VAE, items: Items, *, limit: int | None = None, size: int = 64, seed: int = 0
+) -> Codes:
     """What the items cost a baseline. Raises `Refused` where it has a code of its own."""
     codes = encode_all(baseline, in_order(items, size, limit), seed=seed)
     if codes.rate is None or not _mean(codes.rate) <= NO_RATE:
@@ -322,8 +330,8 @@ def _without(baseline: VAE, items: Items, size: int, limit: int | None, seed: in
     return codes
 
 
-def _has_no_code(model: VAE | None) -> bool:
-    return model is not None and model.prior().event_shape[-1] == 0
+def _has_no_code(model: VAE | Codes | None) -> TypeGuard[VAE]:
+    return isinstance(model, VAE) and model.prior().event_shape[-1] == 0
 
 
 def _mean(values: Tensor) -> float:

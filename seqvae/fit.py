@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,25 +17,27 @@ from typing import Any
 import torch
 
 from . import __version__, runs
-from .build import Built, build, build_stepper, check_selection, complete
+from .build import Built, build, build_stepper, check_selection, complete, has_rate
 from .card import card
 from .corpus import Corpus, open_corpus
-from .data import Items, batches, in_order, spread
+from .data import batches, drawn_anew, spread
 from .errors import Diverged, Refused, Stopped
 from .estimate import count_weights, estimate
-from .evaluate import measure
 from .explore import Explorer, show
 from .log import Log, read_log
-from .plan import Plan, make_plan
+from .objectives.objective import Report
+from .plan import Plan, Stage, describe_stage, make_plan
 from .plots import curves, save
 from .progress import duration
-from .randomness import seeded
-from .recipe import Recipe, to_toml
+from .recipe import NETS, Recipe, staged, to_toml
 from .rows import nats
 from .runs import Checkpoint, checkpoint_name, save_checkpoint
-from .schedules import FAR
 from .training import train
+from .training.lagging import has_caught_up
 from .training.optimizers import Stepper
+from .vae import Batch
+from .verdict import OnCollapse
+from .watch import Watch, describe
 
 LOG_EVERY = 50  # steps between two lines of metrics.jsonl
 SHOWN = 8  # items in a file of samples
@@ -49,7 +52,12 @@ class TrainerState:
     best_step: int = 0
     stalled: int = 0  # validations since the best one
     decays: int = 0
+    faults: int = 0  # validations in a row that found the code empty or unread
     finished: bool = False
+    starts: list[int] = field(default_factory=lambda: [0])  # of the stages so far
+    caught_up: bool = False  # in this stage, the encoder that lagged
+    information: float | None = None  # at most so far in this stage: I(x; z), nats, while it lags
+    encoder_steps: int = 0  # of the encoder alone
     tokens: int = 0
     seconds: float = 0.0
     figures: dict[str, Any] = field(default_factory=dict)
@@ -59,7 +67,7 @@ class TrainerState:
 
 
 Say = Callable[[str], None]
-Tick = Callable[[int, int, Mapping[str, float]], None]
+Tick = Callable[[int, int, Mapping[str, Any]], None]
 
 
 def fit(
@@ -70,24 +78,29 @@ def fit(
     device: str = "cpu",
     resume: bool = False,
     tensorboard: bool = False,
+    baseline: Path | None = None,
+    on_collapse: OnCollapse = OnCollapse.WARN,
     say: Say = print,
     tick: Tick | None = None,
 ) -> TrainerState:
     """Train the recipe's model on a corpus and leave a run in `folder`.
 
     `say` receives sentences, `tick` (step, steps, numbers) as it goes. With `resume` the newest
-    whole checkpoint of the folder is taken up, bit for bit.
+    whole checkpoint of the folder is taken up, bit for bit. `baseline` and `on_collapse` are those
+    of `Watch`, which looks on and changes nothing.
 
     Raises `Refused` for what cannot be trained, `Diverged` where the loss is not finite (the
-    state before that step is saved), `Stopped` after a signal (likewise).
+    state before that step is saved), `Stopped` after a signal and `Collapsed` where the watch is
+    to stop a run (both likewise).
     """
     plan = make_plan(complete(recipe), corpus, folder, device)
-    built = build(recipe, corpus.codec.vocab, length=corpus.codec.length, steps=plan.steps)
-    check_selection(recipe, built)
-    built.vae.to(plan.device)
-    built.objective.to(plan.device)
-    stepper = build_stepper(recipe, built, steps=plan.steps)
-    trainer = _restore(plan, built, stepper, say) if resume else _begin(plan)
+    for number in reversed(range(len(plan.stages))):  # each is tried now, the first one stays
+        built, stepper = set_up(plan, number, plan.stages[number - 1].stop if number else 0)
+    watch = Watch(plan, baseline=baseline, on_collapse=on_collapse)
+    if resume:
+        trainer, built, stepper = _restore(plan, built, stepper, say)
+    else:
+        trainer = _begin(plan)
     stood_still = trainer.finished and _out_of_patience(trainer, stepper)
     if stood_still or trainer.step >= plan.steps:
         say(f"{folder} is finished: {trainer.step} steps. {_go_on(plan, trainer, stood_still)}")
@@ -95,17 +108,62 @@ def fit(
             finish(plan, built, trainer, say)
         return trainer
     runs.write_text(folder / "recipe.toml", to_toml(plan.recipe))
-    for caution in cautions(plan, built):
+    for caution in cautions(plan, built, len(trainer.starts) - 1):
         say(caution)
     say(estimate(plan, built, trainer.step))
     log = Log(folder, step=trainer.step, tensorboard=tensorboard)
-    _Fitting(plan, built, stepper, trainer, log, say, tick).run()
+    watch.faults = trainer.faults
+    _Fitting(plan, built, stepper, trainer, watch, log, say, tick).run()
     finish(plan, built, trainer, say)
+    watch.check(trainer.step)
     return trainer
 
 
-def cautions(plan: Plan, built: Built) -> list[str]:
-    """What somebody should know of this recipe before it is trained."""
+def set_up(plan: Plan, number: int, start: int) -> tuple[Built, Stepper]:
+    """What a stage, counted from 0, that begins at a step trains, and with what; all of it anew.
+
+    Raises `Refused` for what cannot be trained.
+    """
+    stage, codec = plan.stages[number], plan.corpus.codec
+    steps = max(stage.stop - start, 1)
+    built = build(stage.recipe, codec.vocab, length=codec.length, steps=steps)
+    check_selection(stage.recipe, built)
+    for name in stage.freeze:
+        getattr(built.vae, name).requires_grad_(False)
+    _check_learning(stage, built)
+    built.vae.to(plan.device)
+    built.objective.to(plan.device)
+    return built, build_stepper(stage.recipe, built, steps=steps)
+
+
+def _check_learning(stage: Stage, built: Built) -> None:
+    if not any(weight.requires_grad for weight in built.vae.parameters()):
+        raise Refused(
+            f"freeze = {list(stage.freeze)} leaves nothing to learn in a stage: leave one out."
+        )
+    if not stage.lagging:
+        return
+    if not any(weight.requires_grad for weight in built.vae.encoder.parameters()):
+        raise Refused(
+            f"lagging = {stage.lagging}: steps of the encoder alone, which has no weights to "
+            "move here. Set it to 0."
+        )
+    if not has_rate(built):
+        raise Refused(
+            f"lagging = {stage.lagging} lasts while mutual information climbs, which is unknown "
+            "of a posterior or prior without a density. Set it to 0."
+        )
+
+
+def cautions(plan: Plan, built: Built, number: int = 0) -> list[str]:
+    """What somebody should know of a recipe, or of one of its stages, before it is trained."""
+    found = [describe_stage(plan.stages, number)] if len(plan.stages) > 1 else []
+    most = plan.stages[number].lagging
+    if most:
+        found += [
+            f"lagging: while I(x; z) climbs from validation to validation, up to {most} steps of "
+            "the encoder alone come before each: as much longer it may take"
+        ]
     parts = plan.recipe["training"]["accumulate"]
     terms = [
         name
@@ -113,11 +171,11 @@ def cautions(plan: Plan, built: Built) -> list[str]:
         if getattr(penalty, "of_batch", False)
     ]
     if parts > 1 and terms:
-        return [
+        found += [
             f"{', '.join(terms)}: a penalty on the batch as a whole, which sees each of its "
             f"{parts} parts alone: another penalty than on all of it at once"
         ]
-    return []
+    return found
 
 
 class _Fitting:
@@ -129,50 +187,93 @@ class _Fitting:
         built: Built,
         stepper: Stepper,
         trainer: TrainerState,
+        watch: Watch,
         log: Log,
         say: Say,
         tick: Tick | None,
     ) -> None:
         self.plan, self.built, self.stepper, self.trainer = plan, built, stepper, trainer
-        self.log, self.say, self.tick = log, say, tick
+        self.watch, self.log, self.say, self.tick = watch, log, say, tick
         self.valid = plan.corpus.split("valid")
         self.drawn = 0  # tokens of the batch that is being trained on
         self.began = time.monotonic()
 
+    @property
+    def stage(self) -> Stage:
+        return self.plan.stages[len(self.trainer.starts) - 1]
+
+    @property
+    def lags(self) -> bool:
+        """Whether the encoder takes steps of its own."""
+        return self.stage.lagging > 0 and not self.trainer.caught_up
+
     def run(self) -> None:
-        plan, trainer = self.plan, self.trainer
-        training = plan.recipe["training"]
-        self.stepper.decays = trainer.decays
+        self.stepper.decays = self.trainer.decays
         with stop_requests() as asked:
             try:
-                for step, report in train(
-                    self.built.vae,
-                    self.built.objective,
-                    self.stepper,
-                    self._batches(),
-                    seed=plan.recipe["seed"],
-                    clip=training["clip"],
-                    accumulate=training["accumulate"],
-                    bf16=plan.bf16,
-                    device=plan.device,
-                ):
-                    trainer.step = step
-                    trainer.tokens += self.drawn
-                    self._count(report)
-                    last = step >= plan.steps
-                    if step % plan.validate_every == 0 or last:
-                        last = self._validate() or last
-                    if step % plan.save_every == 0 or last or asked:
-                        trainer.finished = last
-                        self.save()
-                    if last:
-                        return
-                    if asked:
-                        raise Stopped(step, asked[0], plan.folder)
+                while not self._train_stage(asked):
+                    self._next_stage()
             except (Diverged, Refused):  # a batch that a penalty cannot take is refused
-                if _finite(self.built):  # else the checkpoint before is the last good state
+                # Else the checkpoint before is the last good state: it knows no half a step.
+                if _finite(self.built) and not self.lags:
                     self.save()
                 raise
+
+    def _train_stage(self, asked: list[int]) -> bool:
+        """To the end of the stage, or of the run: true."""
+        plan, trainer, stage = self.plan, self.trainer, self.stage
+        training = plan.recipe["training"]
+        final = stage is plan.stages[-1]
+        if trainer.step >= stage.stop and not final:  # taken up where it ended
+            return False
+        for step, report in train(
+            self.built.vae,
+            self.built.objective,
+            self.stepper,
+            self._batches(),
+            seed=plan.recipe["seed"],
+            clip=training["clip"],
+            accumulate=training["accumulate"],
+            bf16=plan.bf16,
+            device=plan.device,
+            first=trainer.starts[-1],
+            ahead=self._ahead if stage.lagging else None,
+        ):
+            trainer.step = step
+            trainer.tokens += self.drawn
+            self._count(report)
+            ends = step >= stage.stop
+            last = ends and final
+            if step % plan.validate_every == 0 or ends:
+                last = self._validate() or last
+            if ends and not final:
+                self._flush()
+            if step % plan.save_every == 0 or ends or last or asked or self.watch.end:
+                trainer.finished = last
+                self.save()
+            if last:
+                return True
+            self.watch.check(step)
+            if asked:
+                raise Stopped(step, asked[0], plan.folder)
+            if ends:
+                return False
+        raise AssertionError("batches never end")
+
+    def _next_stage(self) -> None:
+        """Go on with the weights that the stage has left, but for those to be drawn anew."""
+        trainer, before = self.trainer, self.built.vae
+        number = len(trainer.starts)
+        self.built, self.stepper = set_up(self.plan, number, trainer.step)
+        trainer.starts.append(trainer.step)
+        for name in NETS:
+            if name not in self.stage.reset:
+                left = getattr(before, name).state_dict()
+                getattr(self.built.vae, name).load_state_dict(left)
+        trainer.caught_up, trainer.information = False, None
+        self.watch.faults = trainer.faults = 0
+        for caution in cautions(self.plan, self.built, number):
+            self.say(caution)
 
     def _batches(self) -> Iterator[Any]:
         items = self.plan.corpus.split("train")
@@ -187,14 +288,21 @@ class _Fitting:
             self.drawn = int(batch.length.sum())
             yield batch
 
-    def _count(self, report: Mapping[str, Any]) -> None:
+    def _ahead(self, step: int) -> Iterator[Batch]:
+        """Batches for the encoder alone, while it lags."""
+        plan, most = self.plan, self.stage.lagging if self.lags else 0
+        items = plan.corpus.split("train")
+        return islice(drawn_anew(items, plan.order, step, most, tables=plan.tables), most)
+
+    def _count(self, report: Report) -> None:
         sums = self.trainer.sums
+        self.trainer.encoder_steps += int(report.pop("encoder_steps", 0))
         for name, value in report.items():
             sums[name] = sums.get(name, 0.0) + float(value)
         self.trainer.counted += 1
         if self.tick is not None:
             recent = {name: total / self.trainer.counted for name, total in sums.items()}
-            self.tick(self.trainer.step, self.plan.steps, recent)
+            self.tick(self.trainer.step, self.plan.steps, recent | self.watch.standing)
         if self.trainer.step % LOG_EVERY == 0:
             self._flush()
 
@@ -205,9 +313,16 @@ class _Fitting:
             return
         self._clock()
         numbers = {name: total / trainer.counted for name, total in trainer.sums.items()}
+        if trainer.encoder_steps:
+            numbers["encoder_steps"] = trainer.encoder_steps
         numbers |= {"tokens": trainer.tokens, "seconds": round(trainer.seconds, 3)}
-        self.log.write("train", trainer.step, numbers)
+        self._write("train", numbers)
         trainer.sums, trainer.counted = {}, 0
+
+    def _write(self, kind: str, numbers: Mapping[str, Any]) -> None:
+        """A line of the log, which says the stage, from 1, where there are several."""
+        of = {"stage": len(self.trainer.starts)} if len(self.plan.stages) > 1 else {}
+        self.log.write(kind, self.trainer.step, {**of, **numbers})
 
     def _clock(self) -> None:
         now = time.monotonic()
@@ -216,20 +331,45 @@ class _Fitting:
 
     def _validate(self) -> bool:
         """Measure, choose, decay; true when the run should end here."""
-        figures = validate(self.plan, self.built, self.valid)
         step, trainer = self.trainer.step, self.trainer
-        self.log.write("valid", step, figures)
+        since = step - trainer.starts[-1]  # as schedules count
+        found = self.watch.look(self.built, self.valid, since)
+        figures, each = found.figures, found.vectors.get("kl_per_dimension", [])
+        self._write("valid", figures | {"kl_per_dimension": each})
         noun = self.plan.corpus.codec.noun
         drawn = curves(read_log(self.plan.folder), nats(noun))
         save(drawn, self.plan.folder / "figures" / "curves.png")
         self._write_samples()
-        self.say(f"step {step}, validation: {describe(figures, noun)}")
+        self.say(f"step {step}, validation: {describe(figures, each, noun)}")
+        final = self.stage is self.plan.stages[-1]  # stages before it only lead there
+        warning = self.watch.heed(figures, step) if final else None
+        trainer.faults = self.watch.faults
+        if warning is not None:
+            self.say(f"step {step}: {warning}")
+        self._follow(figures.get("mutual_information_low", 0.0))
+        return final and self._choose(figures, since)
+
+    def _follow(self, information: float) -> None:
+        """Whether the encoder still lags: as long as mutual information climbs."""
+        trainer = self.trainer
+        if self.lags and has_caught_up(information, trainer.information):
+            trainer.caught_up = True
+            self.say(
+                f"step {trainer.step}: I(x; z) climbs no longer, so the encoder has caught up, "
+                f"with {trainer.encoder_steps} steps of its own"
+            )
+        elif self.lags:
+            trainer.information = information
+
+    def _choose(self, figures: Mapping[str, Any], since: int) -> bool:
+        """Keep what is best, decay the rate; true when the run should end here."""
+        step, trainer = self.trainer.step, self.trainer
         select = self.plan.recipe["training"]["select"]
-        if select == "last" or not self.built.objective.settled(step):
+        if select == "last" or not self.built.objective.settled(since):
             return False
         if figures[select] < (math.inf if trainer.best is None else trainer.best):
             trainer.best, trainer.best_step, trainer.stalled = figures[select], step, 0
-            trainer.figures = figures
+            trainer.figures = dict(figures)
             self._save_best()
             return False
         trainer.stalled += 1
@@ -293,36 +433,6 @@ class _Fitting:
             "precision": "bfloat16" if self.plan.bf16 else "float32",
             "corpus": self.plan.corpus.checksum,
         }
-
-
-def validate(plan: Plan, built: Built, items: Items) -> dict[str, Any]:
-    """Figures on the validation split at full weight: evaluation moves no schedule."""
-    limit = plan.recipe["training"]["validate_on"]
-    measured = measure(built.vae, items, samples=0, limit=limit)
-    total, count = 0.0, 0
-    built.objective.eval()
-    with torch.no_grad(), seeded(0):
-        for batch in in_order(items, 64, limit):
-            full = batch.to(plan.device)._replace(step=FAR)
-            _, report = built.objective(built.vae, full)
-            total += float(report["loss"]) * len(batch.x)
-            count += len(batch.x)
-    return {"objective": total / count, **measured.figures}
-
-
-def describe(figures: Mapping[str, Any], noun: str = "sentence") -> str:
-    """The figures of a validation as one line."""
-    parts = [f"reconstruction {figures['reconstruction']:.2f}"]
-    if "kl" in figures:
-        parts.append(f"KL {figures['kl']:.2f}")
-        parts.append(f"-ELBO {figures['negative_elbo']:.2f} {nats(noun)}")
-    if "active_units" in figures:
-        parts.append(f"{figures['active_units']} of {figures['latent']} units active")
-    if "shuffle_delta_nll" in figures:
-        parts.append(f"z-shuffle ΔNLL {figures['shuffle_delta_nll']:.1f}")
-    if "verdict" in figures:
-        parts.append(f"so far {figures['verdict']}")
-    return ", ".join(parts)
 
 
 @contextmanager
@@ -403,7 +513,10 @@ def _begin(plan: Plan) -> TrainerState:
     return TrainerState()
 
 
-def _restore(plan: Plan, built: Built, stepper: Stepper, say: Say) -> TrainerState:
+def _restore(
+    plan: Plan, built: Built, stepper: Stepper, say: Say
+) -> tuple[TrainerState, Built, Stepper]:
+    """Where the run stands, and what it trains there; given is the first stage, as it begins."""
     runs.sweep(plan.folder / "checkpoints")
     if not runs.checkpoints(plan.folder / "checkpoints"):
         if not (plan.folder / "corpus.json").is_file():  # what `seqvae export` leaves out
@@ -412,7 +525,7 @@ def _restore(plan: Plan, built: Built, stepper: Stepper, say: Say) -> TrainerSta
                 "them. Begin a new run: seqvae train CORPUS --out OTHER"
             )
         say("there is no checkpoint yet: beginning at the first step")
-        return TrainerState()
+        return TrainerState(), built, stepper
     place = runs.newest(plan.folder / "checkpoints", warn=say)
     checkpoint = runs.load_checkpoint(place, device=plan.device)
     trainer = _trainer_state(checkpoint.trainer, place)
@@ -422,20 +535,33 @@ def _restore(plan: Plan, built: Built, stepper: Stepper, say: Say) -> TrainerSta
             "to use that one, or begin a new run."
         )
     _check_same(plan)
+    stage = _stage_of(trainer, plan, place)
+    if stage:
+        built, stepper = set_up(plan, stage, trainer.starts[-1])
     runs.load_state(built, checkpoint.weights, place)
-    _restore_optimizer(plan, stepper.optimizer, checkpoint.optimizer, place)
+    _restore_optimizer(plan, stage, stepper.optimizer, checkpoint.optimizer, place)
     runs.forget_after(plan.folder / "best", place.name)
     say(f"going on from step {trainer.step}")
-    return trainer
+    return trainer, built, stepper
+
+
+def _stage_of(trainer: TrainerState, plan: Plan, place: Path) -> int:
+    """The stage, from 0, that a checkpoint is of. Raises `Refused` where there is none such."""
+    starts = trainer.starts
+    rising = all(type(start) is int for start in starts) and starts == sorted(starts)
+    if not (rising and starts[:1] == [0] and len(starts) <= len(plan.stages)):
+        raise Refused(f"{place}: starts = {starts!r:.40} in {runs.TRAINER} cannot be.")
+    return len(starts) - 1
 
 
 def _check_same(plan: Plan) -> None:
-    """Refuse a resume with other networks, or with a seed that would begin another course."""
+    """Refuse a resume with other networks, or a seed or stages that begin another course."""
     before = complete(runs.read_recipe(plan.folder))
-    for key in ("latent", "seed", "encoder", "posterior", "prior", "decoder"):
-        if plan.recipe[key] != before[key]:
+    for key in ("latent", "seed", "encoder", "posterior", "prior", "decoder", "stage"):
+        was = before.get(key, [])
+        if plan.recipe.get(key, []) != was:
             raise Refused(
-                f"--set changed {key}, which {plan.folder} was begun with: {before[key]!r}. Leave "
+                f"--set changed {key}, which {plan.folder} was begun with: {was!r}. Leave "
                 "it, or begin a new run with another --out."
             )
 
@@ -445,20 +571,29 @@ def _trainer_state(saved: Mapping[str, Any], place: Path) -> TrainerState:
     trainer = TrainerState()
     for name, value in vars(trainer).items():
         found = saved.get(name, value)
-        if not (isinstance(found, float | None) if name == "best" else type(found) is type(value)):
+        if not (
+            isinstance(found, float | None)
+            if name in ("best", "information")
+            else type(found) is type(value)
+        ):
             raise Refused(f"{place}: {name} = {found!r:.40} in {runs.TRAINER} cannot be.")
         setattr(trainer, name, found)
     return trainer
 
 
 def _restore_optimizer(
-    plan: Plan, optimizer: torch.optim.Optimizer, saved: dict[str, Any] | None, place: Path
+    plan: Plan,
+    stage: int,
+    optimizer: torch.optim.Optimizer,
+    saved: dict[str, Any] | None,
+    place: Path,
 ) -> None:
     """Take up the state of every weight; rates and decays are the recipe's, which may be new."""
     if saved is None:
         raise Refused(f"{place} holds no optimiser state, so training cannot resume from it.")
     kind, before = (
-        recipe["optimizer"]["kind"] for recipe in (plan.recipe, runs.read_recipe(plan.folder))
+        staged(recipe, stage)["optimizer"]["kind"]
+        for recipe in (plan.recipe, runs.read_recipe(plan.folder))
     )
     own = optimizer.state_dict()
     try:

@@ -70,13 +70,14 @@ def _round(
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * cosine(step, start=1.0, end=0.02, steps=steps)
-        loss = _loss(vae, batch, _moved(mu, sigma, shift, stretch), pairs)
+        loss = _loss(vae, batch, moved(mu, sigma, shift, stretch), pairs)
         shift.grad, stretch.grad = torch.autograd.grad(loss, (shift, stretch))
         optimizer.step()
-    return _moved(mu, sigma, shift.detach(), stretch.detach())
+    return moved(mu, sigma, shift.detach(), stretch.detach())
 
 
-def _moved(mu: Tensor, sigma: Tensor, shift: Tensor, stretch: Tensor) -> Distribution:
+def moved(mu: Tensor, sigma: Tensor, shift: Tensor, stretch: Tensor) -> Distribution:
+    """N(mu, diag sigma^2), its mean moved by so many widths, its widths by e^stretch."""
     return gaussian(mu + sigma * shift, sigma * stretch.exp())
 
 

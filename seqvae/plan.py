@@ -1,5 +1,6 @@
 """What is fixed before the first step: how long, how often, where, in which precision."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +13,26 @@ from .codecs import Codec, MusicCodec
 from .corpus import Corpus
 from .data import Order
 from .errors import Refused
-from .recipe import Recipe
+from .randomness import seed_of
+from .recipe import NETS, Recipe, staged
 from .training.loop import has_bf16
 
 VALIDATE_WITHIN = 5000  # steps, where an epoch is longer and the recipe says nothing
 SAVE_WITHIN = 1000  # likewise
+
+
+class Stage(NamedTuple):
+    """A part of a run: it begins with an optimiser and schedules anew, and may have other losses.
+
+    Of a run without stages there is one.
+    """
+
+    recipe: Recipe  # of this stage alone
+    stop: int  # the step at which it ends
+    name: str = ""
+    reset: tuple[str, ...] = ()  # networks whose weights are drawn anew
+    freeze: tuple[str, ...] = ()  # networks whose weights stay as they are
+    lagging: int = 0  # steps of the encoder alone before each, at most
 
 
 class Plan(NamedTuple):
@@ -32,6 +48,7 @@ class Plan(NamedTuple):
     bf16: bool
     device: torch.device
     tables: Tensor | None = None  # id -> id (K, V), by one of which each item is rewritten
+    stages: tuple[Stage, ...] = ()
 
 
 def make_plan(recipe: Recipe, corpus: Corpus, folder: Path, device: str) -> Plan:
@@ -56,7 +73,63 @@ def make_plan(recipe: Recipe, corpus: Corpus, folder: Path, device: str) -> Plan
         bf16=precision == "bf16" or (precision == "auto" and has_bf16(where)),
         device=where,
         tables=transpositions(corpus.codec, training["transpose"]),
+        stages=plan_stages(recipe, steps, epoch),
     )
+
+
+def plan_stages(recipe: Recipe, steps: int, epoch: int) -> tuple[Stage, ...]:
+    """The stages of a run of so many steps, of which an epoch has `epoch`.
+
+    The weights that a stage draws anew are a function of (seed, stage).
+
+    Raises `Refused` where one of them is left without a step.
+    """
+    stages = recipe.get("stage") or [{}]
+    found: list[Stage] = []
+    start = 0
+    for number, said in enumerate(stages):
+        stop = start + _length(said, steps, epoch) if number < len(stages) - 1 else steps
+        if stop <= start or stop > steps:
+            raise Refused(
+                f"[[stage]] {number + 1} would go from step {start} to step {stop} of a run of "
+                f"{steps}: shorten the stages, or train for longer (training.epochs or .steps)."
+            )
+        own = staged(recipe, number)
+        own["seed"] = seed_of(recipe["seed"], number) if number else recipe["seed"]
+        found.append(
+            Stage(
+                own,
+                stop,
+                said.get("name", ""),
+                tuple(said.get("reset", ())),
+                tuple(said.get("freeze", ())),
+                said.get("lagging", recipe["training"]["lagging"]),
+            )
+        )
+        start = stop
+    return tuple(found)
+
+
+def _length(stage: Recipe, steps: int, epoch: int) -> int:
+    """Steps of a stage that is not the last."""
+    asked = stage.get("steps") or stage.get("epochs", 0) * epoch or stage["share"] * steps
+    return max(round(asked), 1)
+
+
+def describe_stage(stages: Sequence[Stage], number: int) -> str:
+    """A stage, counted from 0, in a few words.
+
+    >>> own, reset = Stage({}, 10, "autoencoder"), Stage({}, 30, reset=("decoder",))
+    >>> describe_stage([own, reset], 1)
+    'stage 2 of 2, to step 30: decoder drawn anew'
+    """
+    stage = stages[number]
+    name = f" ({stage.name})" if stage.name else ""
+    done = [f"{net} drawn anew" for net in NETS if net in stage.reset]
+    done += [f"{net} stays as it is" for net in NETS if net in stage.freeze]
+    done += [f"at most {stage.lagging} steps of the encoder ahead of each"] * bool(stage.lagging)
+    what = f": {', '.join(done)}" if done else ""
+    return f"stage {number + 1} of {len(stages)}{name}, to step {stage.stop}{what}"
 
 
 def transpositions(codec: Codec, semitones: int) -> Tensor | None:

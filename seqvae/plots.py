@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 INK, GREY, BLUE, RED = "#222222", "#9a9a9a", "#2b6cb0", "#c05621"
 SEVERAL = (BLUE, "#2f855a", "#6b46c1", "#b7791f", "#2c7a7b", INK)  # lines side by side
+COLOURS, MARKERS = colormaps["tab20"], "osD^"  # of more lines than that
 UNIT = "nats a sentence"  # unless the codec's items are called otherwise
 
 
@@ -23,7 +25,9 @@ def save(figure: Figure, path: Path) -> Path:
 def curves(history: Sequence[Mapping[str, Any]], unit: str = UNIT) -> Figure:
     """Reconstruction, KL and active units over steps, from the lines of metrics.jsonl.
 
-    Thin lines are training batches, dots are validation.
+    Thin lines are training batches, dots are validation. Where they were measured: beside the
+    reconstruction the language model's NLL; beside the KL the information of the code, between
+    its bounds, and what another item's code costs; beside active units the effective dimension.
     """
     figure, axes = _canvas(1, 3, (11, 3.2))
     train = [row for row in history if row["kind"] == "train"]
@@ -39,6 +43,14 @@ def curves(history: Sequence[Mapping[str, Any]], unit: str = UNIT) -> Figure:
         axis.set_title(name.replace("_", " ").replace("kl", "KL"), loc="left")
         axis.set_xlabel("step")
         axis.set_ylabel(label)
+    _line(axes[0], valid, "baseline_nll", color=RED, linestyle="--", label="language model")
+    red = {"color": RED, "marker": "o", "markersize": 2.5, "linewidth": 1.2}
+    _line(axes[1], valid, "shuffle_delta_nll", label="z-shuffle ΔNLL", **red)
+    _band(axes[1], valid, "mutual_information", color=SEVERAL[1], alpha=0.25, label="I(x; z)")
+    _line(axes[2], valid, "effective_dimension", label="effective dimension", **red)
+    for axis in axes:
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(frameon=False, fontsize="small")
     if valid and "latent" in valid[0]:
         axes[-1].set_ylim(0, 1.05 * valid[0]["latent"])
     return figure
@@ -94,6 +106,13 @@ def _line(axis: Axes, rows: Sequence[Mapping[str, Any]], name: str, **style: Any
     points = [(row["step"], row[name]) for row in rows if name in row]
     if points:
         axis.plot(*zip(*points, strict=True), **style)
+
+
+def _band(axis: Axes, rows: Sequence[Mapping[str, Any]], name: str, **style: Any) -> None:
+    points = [(r["step"], r[f"{name}_low"], r[f"{name}_high"]) for r in rows if f"{name}_low" in r]
+    if points:
+        steps, low, high = zip(*points, strict=True)
+        axis.fill_between(steps, low, high, **style)
 
 
 def _canvas(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
@@ -197,4 +216,36 @@ def accuracies(
     axis.set_title(title, loc="left")
     axis.set_xlabel("rate R, bits a window in the code")
     axis.set_ylabel("share that is right")
+    return figure
+
+
+def frontiers(
+    blocks: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
+    language_models: Mapping[str, float],
+    unit: str = UNIT,
+) -> Figure:
+    """Rate and distortion of many remedies, a panel a block, a line a remedy by rising rate.
+
+    `blocks` are points (R, D) by the name of the remedy, by that of the block; with every block
+    the NLL of its language model, from which two lines say what a point is worth.
+    """
+    figure, axes = _canvas(1, len(blocks), (1.5 + 5.5 * len(blocks), 5.2))
+    names = list(dict.fromkeys(name for each in blocks.values() for name in each))
+    styles = {
+        name: (COLOURS(place % 20), MARKERS[place // 20 % 4]) for place, name in enumerate(names)
+    }
+    for axis, (title, remedies) in zip(axes, blocks.items(), strict=True):
+        for name, points in remedies.items():
+            color, marker = styles[name]
+            style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4}
+            axis.plot(*zip(*sorted(points), strict=True), linewidth=1.1, label=name, **style)
+        rates = [rate for points in remedies.values() for rate, _ in points]
+        _worth(axis, language_models[title], max([1.0, *rates]))
+        if (own := axis.get_legend()) is not None:  # one for all panels stands beside them
+            own.remove()
+        axis.set_title(title, loc="left")
+        axis.set_xlabel(f"rate R, {unit} in the code")
+        axis.set_ylabel(f"distortion D, {unit}")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize="x-small")
     return figure

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -22,7 +22,8 @@ LINE_EVERY = 10.0  # seconds between plain lines where there is no terminal
 class Progress:
     """A bar with rate and time left; sentences are printed above it.
 
-    `say` takes a sentence, `count` (what, done, total), `train` (step, steps, numbers).
+    `say` takes a sentence, `count` (what, done, total), `train` (step, steps, numbers and, once
+    known, how things are `standing`).
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -57,11 +58,10 @@ class Progress:
     def say(self, sentence: str) -> None:
         self.console.print(sentence, markup=False, soft_wrap=True)
 
-    def train(self, step: int, steps: int, numbers: Mapping[str, float]) -> None:
-        shown = ("reconstruction", "kl")
-        self.count(
-            "step", step, steps, "  ".join(f"{n} {numbers[n]:.2f}" for n in shown if n in numbers)
-        )
+    def train(self, step: int, steps: int, numbers: Mapping[str, Any]) -> None:
+        shown = [f"{n} {numbers[n]:.2f}" for n in ("reconstruction", "kl") if n in numbers]
+        found = numbers.get("standing")
+        self.count("step", step, steps, "  ".join([*shown, found] if found else shown))
 
     def count(self, what: str, done: int, total: int | None, numbers: str = "") -> None:
         now = time.monotonic()

@@ -23,7 +23,18 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def seed_step(seed: int, step: int, process: int = 0) -> None:
-    """Seed torch from (seed, step, process), so that any step can be drawn again."""
-    words = np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)
-    torch.manual_seed(int(words[0]) >> 1)
+def seed_step(seed: int, step: int, process: int = 0, *inner: int) -> None:
+    """Seed torch from (seed, step, process, …), so that any step can be drawn again.
+
+    `inner` counts the steps within one from 1.
+    """
+    torch.manual_seed(seed_of(seed, step, process, *inner))
+
+
+def seed_of(*words: int) -> int:
+    """One seed from several numbers: another for any other numbers.
+
+    >>> seed_of(0, 1) == seed_of(0, 1), seed_of(0, 1) == seed_of(1, 0)
+    (True, False)
+    """
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0]) >> 1

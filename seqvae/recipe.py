@@ -53,6 +53,7 @@ SECTIONS: dict[str, dict[str, Any] | None] = {
         "accumulate": 1,
         "transpose": 5,
         "clip": 5.0,
+        "lagging": 100,
         "precision": "auto",
         "workers": 0,
         "validate_every": 1000,
@@ -70,6 +71,20 @@ TOP = {
     "latent": 32,
     "seed": 0,
 }
+NETS = ("encoder", "prior", "decoder")
+# What a [[stage]] may say, with examples; its length is said in one of three ways.
+STAGE: dict[str, Any] = {
+    "name": "autoencoder",
+    "epochs": 1.0,
+    "steps": 1,
+    "share": 0.5,
+    "objective": {},
+    "optimizer": {},
+    "reset": ["decoder"],
+    "freeze": ["encoder"],
+    "lagging": 100,
+}
+LENGTHS = ("epochs", "steps", "share")
 MUSIC = ("melody", "drums", "trio")  # codecs that read MIDI
 # Of [data], what the preparation of each modality takes.
 OF_TEXT = ("codec", "vocab", "max_tokens", "column", "label")
@@ -96,12 +111,15 @@ LEAST = {
     "training.steps": 1,
     "training.batch": 1,
     "training.accumulate": 1,
+    "training.lagging": 0,
     "training.transpose": 0,
     "training.workers": 0,
     "training.validate_every": 1,
     "training.validate_on": 1,
     "training.save_every": 1,
     "training.keep": 1,
+    "stage.steps": 1,
+    "stage.lagging": 0,
 }
 # What a run reads without asking whether it is there.
 ALWAYS = {f"training.{key}" for key in SECTIONS["training"] or {}} - {
@@ -188,6 +206,12 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         if not sign or not path:
             raise Refused(f"--set {setting}: write it as section.key=value, e.g. latent=16.")
         keys = path.strip().split(".")
+        if keys[0] == "stage" and setting.replace(" ", "") != "stage=none":
+            raise Refused(
+                f"--set {setting}: stages are a list, which is not changed from here but for "
+                'stage=none. Write a recipe that extends this one (extends = "…") and name all '
+                "of its stages."
+            )
         if text.strip() == "none":
             recipe = _without(recipe, keys)
             continue
@@ -203,7 +227,7 @@ def _without(recipe: Recipe, keys: list[str]) -> Recipe:
     """The recipe less one value, so that its default holds; refused where there is none."""
     path = ".".join(keys)
     needed = len(keys) == 1 or keys[-1] == "kind" or path in ALWAYS
-    if needed and path not in ("about", "licence"):
+    if needed and path not in ("about", "licence", "stage"):
         raise Refused(f"--set {path}=none: a recipe cannot do without it; set it to a value.")
     less = deepcopy(recipe)
     section: Any = less
@@ -220,8 +244,10 @@ def check(recipe: Mapping[str, Any]) -> None:
     for key, value in recipe.items():
         if key in TOP:
             check_type(key, value, TOP[key])
+        elif key == "stage":
+            _check_stages(value)
         elif key not in SECTIONS:
-            raise Refused(unknown(key, [*TOP, *SECTIONS], "a recipe", "key"))
+            raise Refused(unknown(key, [*TOP, *SECTIONS, "stage"], "a recipe", "key"))
         elif not isinstance(value, Mapping):
             raise Refused(f"{key} = {value!r}: this is a section; write [{key}] with keys below.")
         else:
@@ -273,6 +299,55 @@ def _check_section(section: str, values: Mapping[str, Any]) -> None:
         if value not in CHOICES.get(where, (value,)):
             choices = ", ".join(CHOICES[where])
             raise Refused(f"{where} = {value!r} is not one of: {choices}.")
+
+
+def _check_stages(stages: Any) -> None:
+    if not (isinstance(stages, list) and all(isinstance(stage, Mapping) for stage in stages)):
+        raise Refused(f"stage = {stages!r:.60}: write [[stage]] with keys below, once for each.")
+    for number, stage in enumerate(stages, start=1):
+        for key, value in stage.items():
+            if key not in STAGE:
+                raise Refused(unknown(key, STAGE, f"[[stage]] {number}", "key"))
+            check_type(f"stage.{key}", value, STAGE[key])
+        for key in ("reset", "freeze"):
+            for name in stage.get(key, ()):
+                if name not in NETS:
+                    raise Refused(unknown(str(name), NETS, f"[[stage]] {number} {key}", "network"))
+        _check_length(stage, number, last=number == len(stages))
+
+
+def _check_length(stage: Mapping[str, Any], number: int, *, last: bool) -> None:
+    said = [key for key in LENGTHS if key in stage]
+    if last and said:
+        raise Refused(
+            f"[[stage]] {number}: the last stage goes on to the end of the run, whose length is "
+            f"training.epochs or training.steps: leave {said[0]} out."
+        )
+    if not last and len(said) != 1:
+        raise Refused(
+            f"[[stage]] {number} says {' and '.join(said) or 'no length'}: every stage but the "
+            "last says how long it is, in epochs, in steps, or as a share of the run."
+        )
+    if stage.get("share", 0.5) >= 1:
+        raise Refused(f"[[stage]] {number}: share = {stage['share']}: a share lies below 1.")
+
+
+def staged(recipe: Recipe, number: int) -> Recipe:
+    """The recipe as it is in one of its stages, counted from 0: with its objective and optimiser.
+
+    A recipe without such a stage is its own only stage.
+
+    >>> staged({"optimizer": {"kind": "SGD"}, "stage": [{"optimizer": {"rate": 2.0}}]}, 0)
+    {'optimizer': {'kind': 'SGD', 'rate': 2.0}}
+    """
+    stages = recipe.get("stage", [])
+    whole = {key: value for key, value in recipe.items() if key != "stage"}
+    if not 0 <= number < len(stages):
+        return whole
+    stage = stages[number]
+    if "objective" in stage:  # the whole of it: another loss is not a change of the first
+        whole["objective"] = deepcopy(stage["objective"])
+    return merge(whole, {"optimizer": stage["optimizer"]} if "optimizer" in stage else {})
 
 
 def _parse(name: str | Path) -> dict[str, Any]:

@@ -24,8 +24,10 @@ from .build import Built, build
 from .codecs import load_codec
 from .codecs.codec import Codec
 from .corpus import Replacing, file_sha256
+from .density import FILE as DENSITY
+from .density import load as load_density
 from .errors import Refused
-from .recipe import Recipe, check, read_whole, to_toml
+from .recipe import Recipe, check, read_whole, staged, to_toml
 
 FORMAT = 1  # of a run folder; a reader refuses a higher one
 WEIGHTS, OPTIMIZER, TRAINER, SUMS = (
@@ -216,7 +218,9 @@ def open_run(
     # First of all: it says whether this version can read the rest.
     checkpoint = load_checkpoint(place, optimizer=False)
     recipe, codec = read_recipe(folder), load_codec(folder / "codec")
-    built = build(recipe, codec.vocab, length=codec.length)
+    starts = checkpoint.trainer.get("starts")
+    stage = len(starts) - 1 if isinstance(starts, list) else 0
+    built = build(staged(recipe, stage), codec.vocab, length=codec.length)
     load_state(built, checkpoint.weights, place)
     built.vae.to(device).eval()
     built.objective.to(device).eval()
@@ -287,12 +291,24 @@ def export(folder: Path, out: Path, *, warn: Warn | None = None) -> None:
     try:
         create(out, opened.recipe, opened.codec)
         save_checkpoint(out / "best", name, Checkpoint(weights, opened.trainer), keep=1)
-        for extra in ("card.md", "report.json"):
+        for extra in ("card.md", "report.json", *_fitting_density(opened, warn)):
             if (folder / extra).is_file():
                 shutil.copyfile(folder / extra, out / extra)
     except BaseException:
         shutil.rmtree(out, ignore_errors=True)  # half an export would stand in the way of a whole
         raise
+
+
+def _fitting_density(opened: Opened, warn: Warn | None) -> list[str]:
+    """The density of the run's codes, unless it belongs to other weights; `warn` is told then."""
+    if not (opened.folder / DENSITY).is_file():
+        return []
+    try:
+        load_density(opened.folder, opened.built.vae)
+    except Refused as reason:
+        (warn or _warn)(f"left behind: {reason}")
+        return []
+    return [DENSITY]
 
 
 def write_text(path: Path, text: str) -> None:

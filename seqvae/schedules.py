@@ -11,8 +11,10 @@ A recipe names the function and its keywords; `functools.partial` binds them.
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 Schedule = Callable[[int], float]
+Shape = Literal["linear", "sigmoid", "cosine"]
 
 FAR = 10**12  # a step by which every schedule has settled
 
@@ -29,7 +31,7 @@ def linear(step: int, *, start: float = 0.0, end: float = 1.0, steps: int) -> fl
 
 def cosine(step: int, *, start: float = 0.0, end: float = 1.0, steps: int) -> float:
     """Half a cosine from start to end: slow at both ends."""
-    return start + (end - start) * (1 - math.cos(math.pi * _progress(step, steps))) / 2
+    return start + (end - start) * _rise(_progress(step, steps), "cosine")
 
 
 def sigmoid(step: int, *, end: float = 1.0, middle: int, slope: float = 0.0025) -> float:
@@ -45,16 +47,37 @@ def cyclical(
     steps: int,
     cycles: int = 4,
     ramp: float = 0.5,
+    zero: float = 0.0,
+    shape: Shape = "linear",
 ) -> float:
-    """`cycles` linear rises within `steps`, each over a share `ramp` of its cycle, then `end`.
+    """`cycles` times within `steps`: a share `zero` at `start`, a share `ramp` rising, then `end`.
 
     Fu et al. (2019), equation 6: tau = mod(step, steps/cycles) / (steps/cycles);
-    weight = tau / ramp while tau <= ramp, then 1.
+    weight = f(tau / ramp) while tau <= ramp, then 1. Of the rises f they name, the authors ran the
+    linear one; their figures draw the others, for t = tau / ramp:
+
+    - shape="linear": t
+    - shape="sigmoid": 1 / (1 + exp(6 - 12 t)), which begins 0.0025 above 0 and ends so far below 1
+    - shape="cosine": (1 - cos(pi t)) / 2
+
+    `cycles=1, zero=0.5, ramp=0.25` is the one cycle of Optimus (Li et al., 2020), `zero=0` and one
+    cycle a plain warm-up.
+
+    Raises `ValueError` for shares that together are more than a cycle.
+
+    >>> [cyclical(step, steps=8, cycles=1, zero=0.5, ramp=0.25) for step in (0, 3, 4, 5, 6, 8)]
+    [0.0, 0.0, 0.0, 0.5, 1.0, 1.0]
     """
+    if not (zero >= 0 and ramp >= 0 and zero + ramp <= 1):
+        raise ValueError(
+            f"zero = {zero} and ramp = {ramp} are shares of a cycle, 1 at most in all"
+        )
     if step >= steps:
         return end
-    tau = (step * cycles / steps) % 1.0
-    return start + (end - start) * (tau / ramp if tau < ramp else 1.0)
+    tau = (step * cycles / steps) % 1.0 - zero
+    if tau < 0:
+        return start
+    return start + (end - start) * (_rise(tau / ramp, shape) if tau < ramp else 1.0)
 
 
 def settled(schedule: Schedule, step: int) -> bool:
@@ -72,3 +95,10 @@ def settled(schedule: Schedule, step: int) -> bool:
 
 def _progress(step: int, steps: int) -> float:
     return min(max(step / steps, 0.0), 1.0) if steps > 0 else 1.0
+
+
+def _rise(t: float, shape: Shape) -> float:
+    """From 0 to 1 as t does."""
+    if shape == "sigmoid":
+        return 1 / (1 + math.exp(6 - 12 * t))
+    return (1 - math.cos(math.pi * t)) / 2 if shape == "cosine" else t

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 LEAST_INFORMATION = 0.5  # nats that a code must hold about its item
@@ -11,6 +12,10 @@ ERRORS = 3  # standard errors by which a cost must lie below that to be none
 FAR = 10.0  # nats between aggregate posterior and prior
 FAR_EACH = 2.0  # the same, a dimension
 USED = 0.8  # repayment from which a code counts as used
+DECIDING = (
+    *("reconstruction", "kl", "mutual_information_high", "shuffle_delta_nll"),
+    *("shuffle_standard_error", "aggregate_kl_low", "moment_kl", "repayment"),
+)
 THRESHOLDS = (
     f"collapsed: mutual information under {LEAST_INFORMATION:g} nats; ignored: another's code "
     f"costs under {DEAF:g} nats, or under {LEAST_HEARD:.0%} of the information held, by {ERRORS} "
@@ -20,14 +25,27 @@ THRESHOLDS = (
 )
 
 
+class OnCollapse(StrEnum):
+    """What to do with a run whose code stays empty or unread."""
+
+    WARN = "warn"
+    STOP = "stop"
+
+
 class Verdict(NamedTuple):
-    """collapsed, ignored, exploded, partly used or healthy, and a sentence that says why.
+    """collapsed, ignored, exploded, partly used or healthy; a sentence on why, one on the cure.
 
     Or undecided, where the items are too few to tell.
     """
 
     name: str
-    sentence: str
+    reason: str
+    cure: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The reason, and what to do about it."""
+        return f"{self.reason} {self.cure}".rstrip()
 
 
 def verdict(figures: Mapping[str, Any]) -> Verdict | None:
@@ -38,7 +56,7 @@ def verdict(figures: Mapping[str, Any]) -> Verdict | None:
     """
     if "latent" not in figures:
         return None
-    for judge in (_collapsed, _ignored, _exploded, _unheard, _partly_used):
+    for judge in (_undefined, _collapsed, _ignored, _exploded, _unheard, _partly_used):
         found = judge(figures)
         if found is not None:
             return found
@@ -56,6 +74,16 @@ def _dropped(figures: Mapping[str, Any]) -> str:
     return "words" if _noun(figures) == "sentence" else "tokens"
 
 
+def _undefined(figures: Mapping[str, Any]) -> Verdict | None:
+    """Where a figure is no number, which is below every border and above it."""
+    names = (name for name in DECIDING if math.isnan(figures.get(name) or 0.0))
+    name = next(names, None)
+    if name is None:
+        return None
+    reason = f"The figure {name} is not a number: the model has diverged."
+    return Verdict("undecided", reason, "Lower optimizer.rate, or training.clip.")
+
+
 def _collapsed(figures: Mapping[str, Any]) -> Verdict | None:
     held = figures.get("mutual_information_high", figures.get("kl"))
     cure = (
@@ -65,11 +93,11 @@ def _collapsed(figures: Mapping[str, Any]) -> Verdict | None:
     if held is None:
         if figures["active_units"]:
             return None
-        return Verdict("collapsed", f"No unit of the code moves with the data. {cure}")
+        return Verdict("collapsed", "No unit of the code moves with the data.", cure)
     if held >= LEAST_INFORMATION:
         return None
     return Verdict(
-        "collapsed", f"The code holds at most {held:.2f} nats about its {_noun(figures)}. {cure}"
+        "collapsed", f"The code holds at most {held:.2f} nats about its {_noun(figures)}.", cure
     )
 
 
@@ -81,7 +109,8 @@ def _ignored(figures: Mapping[str, Any]) -> Verdict | None:
         "ignored",
         f"The decoder is deaf to its code: another {_noun(figures)}'s code costs {cost:.2f} ± "
         f"{error:.2f} nats, though {figures['active_units']} of {figures['latent']} units are "
-        f"active. Drop {_dropped(figures)} from the decoder's input, or make it weaker.",
+        "active.",
+        f"Drop {_dropped(figures)} from the decoder's input, or make it weaker.",
     )
 
 
@@ -116,8 +145,8 @@ def _exploded(figures: Mapping[str, Any]) -> Verdict | None:
     return Verdict(
         "exploded",
         f"The codes lie far from the prior, {distance:.1f} nats or more in all, so what is drawn "
-        "from the prior is hardly one of them. Raise the weight of the KL, or add a penalty on "
-        "the aggregate such as MMD.",
+        "from the prior is hardly one of them.",
+        "Raise the weight of the KL, or add a penalty on the aggregate such as MMD.",
     )
 
 
@@ -132,7 +161,9 @@ def _partly_used(figures: Mapping[str, Any]) -> Verdict | None:
     if share is None or share >= USED:
         return None
     return Verdict(
-        "partly used", f"The code is used in part: {_use(figures)}. A lower rate would cost less."
+        "partly used",
+        f"The code is used in part: {_use(figures)}.",
+        "A lower rate would cost less.",
     )
 
 

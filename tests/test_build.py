@@ -33,8 +33,22 @@ WAYS: dict[str, list[dict[str, Any]]] = {
     "GaussianPosterior": [{}, {"sigma": 0.5}],
     "Product": [LAPLACE, UNIFORM, STUDENT],
     "FreeBits": [{"nats": 0.1, "per": p} for p in ("dimension", "sentence", "batch_dimension")],
-    "InfoVAE": [{"alpha": 0.5, "lambda": 2.0}, {"alpha": 1.0, "lambda": 2.0}],
+    "Capacity": [{"nats": {"kind": "linear", "end": 2.0, "share": 0.5}}],
+    "RateConstraint": [{"nats": 2.0}],
+    "TargetRate": [{"nats": 2.0}],
+    "IWAE": [{}, {"samples": 3, "doubly_reparameterized": True}],
+    "SemiAmortized": [
+        {"terms": {"it": {"kind": "KL"}}, "end_to_end": through} for through in (True, False)
+    ],
+    "InfoVAE": [
+        {"alpha": 0.5, "lambda": 2.0},
+        {"alpha": 1.0, "lambda": 2.0},
+        {"alpha": 0.5, "lambda": 2.0, "divergence": "adversarial"},
+    ],
+    "MMD": [{}, {"kernel": "rbf", "buffer": 8}],
+    "Adversarial": [{}, {"form": "non_saturating", "gradient_penalty": 1.0}],
 }
+OF_THE_KL = ("KL", "FreeBits", "Capacity", "RateConstraint", "TargetRate", "IWAE")
 UNNAMED = {"EmptyEncoder", "Fixed", "Elbo"}  # built by latent = 0, from Python, from its terms
 
 
@@ -88,14 +102,42 @@ def penalty_of(made: Recipe) -> dict[str, Any]:
     return next(iter(objective.get("terms", {"": objective}).values()), {"kind": "none"})
 
 
+def no_prior(made: Recipe) -> str | None:
+    """Why the prior cannot stand beside these networks, whatever is trained."""
+    encoder, posterior, prior = (made[part]["kind"] for part in ("encoder", "posterior", "prior"))
+    if prior == "VampPrior" and encoder == "NoiseEncoder":
+        return "GaussianMixture"
+    if prior == "VampPrior" and posterior == "BatchNormPosterior":
+        return "normalise them among themselves"
+    if posterior == "VonMisesFisherPosterior" and prior not in ("UniformSphere", "VampPrior"):
+        return "unit sphere|diagonal Gaussian"  # the latter is asked for first, where it is
+    return None
+
+
+def no_product(made: Recipe) -> bool:
+    """Whether the prior (with it a posterior on the sphere) is none over dimensions."""
+    return made["prior"]["kind"] in ("GaussianMixture", "UniformSphere", "VampPrior")
+
+
+def is_gaussian(made: Recipe) -> bool:
+    return made["posterior"]["kind"] not in ("DeltaPosterior", "VonMisesFisherPosterior")
+
+
 def cannot_be(made: Recipe) -> str | None:
     """Why a combination has no meaning, by the definitions of its parts."""
+    if no_prior(made) is not None:
+        return no_prior(made)
+    if made["objective"]["kind"] == "SemiAmortized" and not is_gaussian(made):
+        return "diagonal Gaussian"
     penalty, family = penalty_of(made), made["prior"].get("family")
-    if penalty["kind"] not in ("KL", "FreeBits") and penalty.get("alpha", 1.0) == 1.0:
+    if penalty["kind"] not in OF_THE_KL and penalty.get("alpha", 1.0) == 1.0:
         return None  # only a divergence needs densities
     if made["posterior"]["kind"] == "DeltaPosterior":
         return "no density"
-    if family == "Uniform":
+    if no_product(made) and penalty.get("per", "sentence") != "sentence":
+        return "Independent"
+    on_sphere = made["posterior"]["kind"] == "VonMisesFisherPosterior"
+    if family == "Uniform" or (made["prior"]["kind"] == "UniformSphere" and not on_sphere):
         return "infinite"
     if family == "StudentT" and penalty.get("per", "sentence") != "sentence":
         return "closed-form"

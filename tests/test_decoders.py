@@ -218,7 +218,7 @@ def test_any_tokens_have_a_finite_likelihood_of_at_most_one(
     assert log_px.isfinite().all() and (log_px < 0).all()
 
 
-SEEING = [decoders.LSTMDecoder, decoders.TransformerDecoder]
+SEEING: list[Any] = [decoders.LSTMDecoder, decoders.TransformerDecoder]
 CONTEXTS = [
     pytest.param(
         {"kind": kind, "layers": layers, "context": context, "latent": latent, "skip": skip},

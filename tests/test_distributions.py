@@ -14,12 +14,23 @@ from torch.distributions import (
     MixtureSameFamily,
     MultivariateNormal,
     Normal,
+    VonMises,
     kl_divergence,
 )
 
 from seqvae.data import InMemory, collate
 from seqvae.decoders import LSTMDecoder
-from seqvae.distributions import Delta, gaussian, has_density, kl, kl_per_dimension
+from seqvae.distributions import (
+    Delta,
+    HypersphericalUniform,
+    VonMisesFisher,
+    gaussian,
+    has_density,
+    kl,
+    kl_per_dimension,
+    log_area,
+    log_modified_bessel,
+)
 from seqvae.encoders import LSTMEncoder
 from seqvae.errors import Refused
 from seqvae.evaluate import measure
@@ -125,3 +136,123 @@ def test_a_prior_known_only_by_sampling_has_no_kl_and_can_still_be_matched() -> 
     measured = measure(model, items)
     assert "iw_nll" not in measured.figures and "reconstruction" in measured.figures
     assert any(note.startswith("KL and -ELBO: n/a") for note in measured.notes)
+
+
+def about(direction: list[float], kappa: float) -> VonMisesFisher:
+    mu = torch.tensor(direction)
+    return VonMisesFisher(mu / mu.norm(), kappa)
+
+
+def uniform(dimensions: int) -> HypersphericalUniform:
+    return HypersphericalUniform(torch.zeros(dimensions))
+
+
+SPHERES = [(2, 0.5), (2, 30.0), (3, 4.0), (8, 2.0), (32, 13.0), (32, 200.0)]
+
+
+@pytest.mark.parametrize("order", [0.5, 1.5])
+@pytest.mark.parametrize("kappa", [1e-3, 1.0, 20.0, 500.0])
+def test_a_bessel_function_of_half_an_order_is_elementary(order: float, kappa: float) -> None:
+    """I_1/2(k) = sqrt(2 / (pi k)) sinh k and I_3/2(k) = sqrt(2 / (pi k)) (cosh k - sinh k / k)."""
+    log_sinh = kappa + math.log(-math.expm1(-2 * kappa) / 2)
+    expected = math.log(2 / (math.pi * kappa)) / 2 + log_sinh
+    if order == 1.5 and kappa < 0.1:  # coth k - 1/k = k/3 - k^3/45 + ..., which cancels
+        expected += math.log(kappa / 3 - kappa**3 / 45)
+    elif order == 1.5:
+        expected += math.log(1 / math.tanh(kappa) - 1 / kappa)
+    assert log_modified_bessel(order, kappa) == pytest.approx(expected, rel=1e-12, abs=1e-9)
+
+
+def test_a_bessel_function_is_finite_where_it_would_under_or_overflow() -> None:
+    """I_v(k) -> (k/2)^v / Gamma(v + 1) for k far under v; exp(k) / sqrt(2 pi k) for k far over."""
+    assert log_modified_bessel(255, 0.1) == pytest.approx(
+        255 * math.log(0.05) - math.lgamma(256), rel=1e-6
+    )
+    assert log_modified_bessel(0, 1e5) == pytest.approx(
+        1e5 - math.log(2 * math.pi * 1e5) / 2, rel=1e-9
+    )
+
+
+@pytest.mark.parametrize("kappa", [0.1, 2.0, 50.0])
+def test_a_von_mises_fisher_is_the_known_one_on_a_circle_and_in_space(kappa: float) -> None:
+    angle = torch.linspace(-3.0, 3.0, 7)
+    flat = about([math.cos(0.4), math.sin(0.4)], kappa)
+    known: Distribution = VonMises(torch.tensor(0.4), torch.tensor(kappa))
+    expected = known.log_prob(angle)
+    same(flat.log_prob(torch.stack([angle.cos(), angle.sin()], -1)), expected, 1e-4)
+    q = about([1.0, -2.0, 2.0], kappa)
+    z = uniform(3).sample((5,))
+    constant = math.log(kappa / (4 * math.pi * math.sinh(kappa)))
+    same(q.log_prob(z), constant + kappa * z @ q.mode, 1e-4)
+    assert q.log_prob(1.1 * z).tolist() == [-math.inf] * 5
+
+
+@pytest.mark.parametrize(("dimensions", "kappa"), [(2, 0.5), (3, 4.0), (8, 2.0), (32, 5.0)])
+def test_a_density_on_the_sphere_integrates_to_one(dimensions: int, kappa: float) -> None:
+    z = uniform(dimensions).sample((50_000,))
+    q = about([1.0] * dimensions, kappa)
+    weights = (q.log_prob(z) + log_area(dimensions)).exp()
+    error = weights.std().item() / math.sqrt(len(z))
+    assert abs(weights.mean().item() - 1) < 4 * error < 0.1
+
+
+@pytest.mark.parametrize(("dimensions", "kappa"), SPHERES)
+def test_draws_of_a_von_mises_fisher_have_its_moments_and_its_rate(
+    dimensions: int, kappa: float
+) -> None:
+    q = about([1.0, 2.0] + [0.5] * (dimensions - 2), kappa)
+    z = q.sample((20_000,))
+    same(z.norm(dim=-1), torch.ones(20_000))
+    error = (q.variance / len(z)).sqrt()
+    assert ((z.mean(0) - q.mean).abs() < 5 * error).all()
+    spread = (z - q.mean).square()
+    assert ((spread.mean(0) - q.variance).abs() < 5 * spread.std(0) / math.sqrt(len(z))).all()
+    log_ratio = q.log_prob(z) - uniform(dimensions).log_prob(z)
+    error = log_ratio.std() / math.sqrt(len(z))
+    assert abs(log_ratio.mean() - kl(q, uniform(dimensions), z)) < 5 * error
+
+
+def test_draws_on_a_circle_have_the_angles_of_a_von_mises() -> None:
+    """The distribution of angles within 0.02 of that by quadrature, not only its moments."""
+    z = about([1.0, 0.0], 2.0).sample((20_000,))
+    angle = torch.atan2(z[:, 1], z[:, 0])
+    grid = torch.linspace(-math.pi, math.pi, 1001)
+    known: Distribution = VonMises(torch.tensor(0.0), torch.tensor(2.0))
+    below = torch.cumulative_trapezoid(known.log_prob(grid).exp(), grid)
+    found = (angle.unsqueeze(1) <= grid[1::50]).float().mean(0)
+    same(found, below[::50], 0.02)
+
+
+def test_the_rate_of_a_von_mises_fisher_is_the_same_for_every_direction() -> None:
+    """In space it is kappa coth kappa - 1 + log(kappa / sinh kappa)."""
+    q = VonMisesFisher(torch.eye(3), 4.0)
+    exact = 4 / math.tanh(4) - 1 + math.log(4 / math.sinh(4))
+    same(kl(q, uniform(3), q.sample()), torch.full((3,), exact))
+
+
+def test_the_reparameterised_gradient_of_a_von_mises_fisher_is_that_of_its_mean() -> None:
+    """d/dm E a.z = A a.d(m/|m|)/dm."""
+    m, a = torch.tensor([0.5, -1.0, 2.0]), torch.tensor([1.0, 2.0, -1.0])
+    expected = m.clone().requires_grad_()
+    known = VonMisesFisher(expected / expected.norm(), 3.0)
+    (slope,) = torch.autograd.grad((known.mean * a).sum(), expected)
+    free = m.expand(40_000, 3).clone().requires_grad_()
+    z = VonMisesFisher(free / free.norm(dim=-1, keepdim=True), 3.0).rsample()
+    (each,) = torch.autograd.grad((z * a).sum(), free)
+    assert ((each.mean(0) - slope).abs() < 5 * each.std(0) / 200).all()
+
+
+def test_what_is_on_the_sphere_cannot_be_held_against_what_is_not() -> None:
+    on, off = VonMisesFisher(torch.eye(3), 4.0), gaussian(torch.zeros(3), torch.ones(3))
+    with pytest.raises(Refused, match="UniformSphere"):
+        kl(on, off, on.sample())
+    around = gaussian(torch.zeros(4, 3), torch.ones(4, 3))
+    assert kl(around, uniform(3), around.sample()).tolist() == [math.inf] * 4
+    with pytest.raises(Refused, match="penalty KL"):
+        kl_per_dimension(on, uniform(3))
+
+
+def test_a_mixture_has_a_density_where_its_components_have() -> None:
+    even = Categorical(torch.ones(2))
+    assert has_density(MixtureSameFamily(even, gaussian(MU, SIGMA.expand(2, 3))))
+    assert not has_density(MixtureSameFamily(even, Delta(MU)))

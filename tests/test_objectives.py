@@ -1,11 +1,11 @@
 """Objectives: what they weigh, what they report, what they refuse."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
-from small import batch, exports, make, same, vae
+from small import LATENT, batch, exports, make, same, vae
 from torch import Tensor
 
 from seqvae import objectives
@@ -77,33 +77,55 @@ def test_without_terms_it_is_a_plain_autoencoder() -> None:
     assert loss == report["reconstruction"] and "kl" not in report
 
 
-def test_infovae_of_0_and_1_is_the_elbo() -> None:
+DIVERGENCES: tuple[Literal["mmd", "adversarial"], ...] = ("mmd", "adversarial")
+
+
+@pytest.mark.parametrize("divergence", DIVERGENCES)
+def test_infovae_of_0_and_1_is_the_elbo(divergence: Any) -> None:
     model = vae()
-    for other in (Elbo({"kl": (KL(), constant)}),):
-        loss, _, slopes = scored(InfoVAE(alpha=0.0, lambda_=1.0), model)
-        theirs, _, expected = scored(other, model)
-        same(loss, theirs, 1e-6)
-        for name in expected:
-            same(slopes[name], expected[name], 1e-6)
+    objective = InfoVAE(LATENT, alpha=0.0, lambda_=1.0, divergence=divergence)
+    assert list(objective.parameters()) == []
+    loss, _, slopes = scored(objective, model)
+    theirs, _, expected = scored(Elbo({"kl": (KL(), constant)}), model)
+    same(loss, theirs, 1e-6)
+    for name in expected:
+        same(slopes[name], expected[name], 1e-6)
 
 
+@pytest.mark.parametrize("divergence", DIVERGENCES)
 @pytest.mark.parametrize(
     ("alpha", "lambda_", "weights"),
     [
         (0.0, 1.0, {"kl": 1.0}),
-        (0.0, 3.0, {"kl": 1.0, "mmd": 2.0}),
-        (0.25, 2.0, {"kl": 0.75, "mmd": 1.25}),
-        (1.0, 10.0, {"mmd": 10.0}),
+        (0.0, 3.0, {"kl": 1.0, "divergence": 2.0}),
+        (0.25, 2.0, {"kl": 0.75, "divergence": 1.25}),
+        (1.0, 10.0, {"divergence": 10.0}),
         (0.9, 0.1, {"kl": 0.1}),
-        (-1.0, 5.0, {"kl": 2.0, "mmd": 3.0}),
+        (-1.0, 5.0, {"kl": 2.0, "divergence": 3.0}),
     ],
 )
-def test_infovae_weighs_kl_by_1_less_alpha_and_mmd_by_alpha_plus_lambda_less_1(
-    alpha: float, lambda_: float, weights: dict[str, float]
+def test_infovae_weighs_kl_by_1_less_alpha_and_divergence_by_alpha_plus_lambda_less_1(
+    alpha: float, lambda_: float, weights: dict[str, float], divergence: Any
 ) -> None:
-    _, report, _ = scored(InfoVAE(alpha=alpha, lambda_=lambda_), vae())
+    objective = InfoVAE(LATENT, alpha=alpha, lambda_=lambda_, divergence=divergence)
+    _, report, _ = scored(objective, vae())
+    names = {divergence: "divergence"}
     found = {n.removeprefix("weight/"): v.item() for n, v in report.items() if "weight/" in n}
-    assert found == pytest.approx(weights)
+    assert {names.get(n, n): value for n, value in found.items()} == pytest.approx(weights)
+
+
+def test_infovae_descends_its_critics_loss_beside_its_own() -> None:
+    objective = InfoVAE(LATENT, alpha=0.5, lambda_=2.0, divergence="adversarial")
+    descended, report, _ = scored(objective, vae())
+    same(descended, report["loss"] + report["own/adversarial"])
+    weighed = 0.5 * report["penalty/kl"] + 1.5 * report["penalty/adversarial"]
+    same(report["loss"], report["reconstruction"] + weighed)
+    assert all(weight.grad is not None for weight in objective.parameters())
+
+
+def test_infovae_with_a_critic_of_codes_of_unknown_size_is_refused() -> None:
+    with pytest.raises(Refused, match="latent=32"):
+        InfoVAE(alpha=0.5, lambda_=2.0, divergence="adversarial")
 
 
 def test_no_rounding_of_its_weights_makes_infovae_refuse_or_keep_a_term() -> None:

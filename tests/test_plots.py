@@ -40,6 +40,25 @@ def test_a_figure_that_was_not_measured_is_left_empty() -> None:
     assert [len(axes.lines) for axes in curves([]).axes] == [0, 0, 0]
 
 
+def test_curves_show_whether_the_code_is_read_where_that_was_measured() -> None:
+    """The language model beside D; information and shuffle beside R; the effective dimension."""
+    more = {"baseline_nll": 25.0, "shuffle_delta_nll": 6.0, "effective_dimension": 3.0}
+    more |= {"mutual_information_low": 3.0, "mutual_information_high": 4.0}
+    axes = curves([*HISTORY, {**HISTORY[-1], "step": 200, **more}]).axes
+    legends = [axis.get_legend_handles_labels()[1] for axis in axes]
+    assert legends == [
+        ["language model"],
+        ["z-shuffle ΔNLL", "I(x; z)"],
+        ["effective dimension"],
+    ]
+    assert [np.asarray(axis.lines[-1].get_xydata()).tolist() for axis in axes] == [
+        [[200.0, 25.0]],
+        [[200.0, 6.0]],
+        [[200.0, 3.0]],
+    ]
+    assert len(axes[1].collections) == 1
+
+
 def test_bars_stand_in_the_order_of_their_size_beside_the_threshold() -> None:
     figure = bars_of_dimensions([0.1, 2.0, 0.0], title="t", unit="u", threshold=0.01)
     (axes,) = figure.axes

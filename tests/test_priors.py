@@ -1,19 +1,34 @@
 """Priors and posterior heads are distributions over codes, or are refused with the cure."""
 
 import math
+from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
-from small import LATENT, exports, make, same
-from torch import distributions
+from small import LATENT, batch, exports, make, of_sequences, same, vae
+from torch import Tensor, distributions
 from torch.distributions import Independent, MultivariateNormal, Normal, Uniform
 
-from seqvae import posteriors, priors
-from seqvae.distributions import Delta
+from seqvae import encoders, posteriors, priors
+from seqvae.distributions import Delta, has_density, kl
+from seqvae.encoders import EmptyEncoder, LSTMEncoder, NoiseEncoder
 from seqvae.errors import Refused
-from seqvae.posteriors import DeltaPosterior, GaussianPosterior
-from seqvae.priors import Fixed, Product, StandardNormal
+from seqvae.noises import Denoising
+from seqvae.posteriors import (
+    BatchNormPosterior,
+    DeltaPosterior,
+    GaussianPosterior,
+    VonMisesFisherPosterior,
+)
+from seqvae.priors import (
+    Fixed,
+    GaussianMixture,
+    Product,
+    StandardNormal,
+    UniformSphere,
+    VampPrior,
+)
 
 # Families of one number, with parameters for which they are defined.
 FAMILIES: dict[str, dict[str, float]] = {
@@ -40,7 +55,7 @@ def test_a_posterior_is_over_codes_and_its_samples_carry_gradient(head: Any) -> 
     assert (q.batch_shape, q.event_shape) == ((5,), (LATENT,))
     z = q.rsample((7,))
     assert z.shape == (7, 5, LATENT)
-    z.square().sum().backward()
+    (z * torch.randn_like(z)).sum().backward()
     assert parameters.grad is not None and (parameters.grad != 0).all()
 
 
@@ -124,7 +139,11 @@ def test_a_fixed_prior_is_the_distribution_given_if_that_is_over_vectors() -> No
 
 @pytest.mark.parametrize(
     "prior",
-    [StandardNormal(LATENT), Product(LATENT, family="Laplace", parameters=FAMILIES["Laplace"])],
+    [
+        StandardNormal(LATENT),
+        Product(LATENT, family="Laplace", parameters=FAMILIES["Laplace"]),
+        UniformSphere(LATENT),
+    ],
     ids=lambda prior: type(prior).__name__,
 )
 def test_a_priors_numbers_follow_the_module_and_are_no_weights(prior: Any) -> None:
@@ -132,5 +151,139 @@ def test_a_priors_numbers_follow_the_module_and_are_no_weights(prior: Any) -> No
     assert list(prior.parameters()) == [] and dict(prior.state_dict()) == {}
 
 
+def mixed(prior: Any, weights: Tensor) -> Any:
+    """The components of a mixture, and its log-density by hand: log sum_k w_k p_k(z)."""
+    components = prior.component_distribution
+
+    def log_prob(z: Tensor) -> Tensor:
+        each = [components.log_prob(row) for row in z]
+        return torch.stack([(weights.log() + e).logsumexp(0) for e in each])
+
+    return components, log_prob
+
+
+def test_a_mixture_of_gaussians_is_the_weighted_sum_of_its_components() -> None:
+    prior = GaussianMixture(LATENT, components=4)
+    torch.nn.init.normal_(prior.logits)
+    p = prior()
+    weights = prior.logits.softmax(0)
+    components, log_prob = mixed(p, weights)
+    z = p.sample((6,))
+    same(p.log_prob(z), log_prob(z))
+    mean = weights @ components.mean
+    same(p.mean, mean)
+    same(p.variance, weights @ (components.variance + components.mean.square()) - mean.square())
+    p.log_prob(z).sum().backward()
+    assert all(weight.grad is not None and weight.grad.any() for weight in prior.parameters())
+
+
+def test_a_mixture_of_gaussians_begins_with_the_moments_of_the_standard_normal() -> None:
+    p = GaussianMixture(2, components=4000)()
+    same(p.component_distribution.stddev, torch.full((4000, 2), 0.5**0.5), 1e-3)
+    same(p.mean, torch.zeros(2), 0.06)
+    same(p.variance, torch.ones(2), 0.08)
+
+
+def test_a_vamp_prior_is_the_even_mixture_of_the_encoders_posteriors() -> None:
+    """At pseudo-inputs that are embeddings of real items it is their aggregate posterior."""
+    encoder = make(LSTMEncoder).eval()
+    items = batch([[4, 5, 6, 3], [7, 8, 4, 3]])
+    prior = VampPrior(LATENT, encoder, components=2, length=4)
+    with torch.no_grad():
+        prior.inputs.copy_(encoder.embedding(items.x))
+    p, q = prior(), encoder(items)
+    same(p.component_distribution.mean, q.mean)
+    z = p.sample((5,))
+    expected = torch.stack([q.log_prob(row) for row in z]).logsumexp(1) - math.log(2)
+    same(p.log_prob(z), expected)
+    same(p.mean, q.mean.mean(0))
+
+
+@pytest.mark.parametrize("encoder", of_sequences(encoders))
+def test_a_vamp_prior_learns_its_inputs_and_the_encoder_through_them(encoder: Any) -> None:
+    model = with_vamp(make(encoder))
+    model.prior().log_prob(torch.randn(4, LATENT)).sum().backward()
+    assert model.prior.inputs.grad is not None and model.prior.inputs.grad.abs().sum() > 0
+    gradient = model.encoder.parameters_of.weight.grad
+    assert gradient is not None and gradient.abs().sum() > 0
+
+
+def with_vamp(encoder: Any) -> Any:
+    return vae(encoder=encoder, prior=VampPrior(LATENT, encoder, components=3, length=4))
+
+
+def test_the_encoder_of_a_vamp_prior_is_saved_once_and_copied_with_it() -> None:
+    model = with_vamp(make(LSTMEncoder)).eval()
+    assert list(model.prior.state_dict()) == ["inputs"]
+    copied = deepcopy(model)
+    assert copied.prior.posterior_of.__self__ is copied.encoder is not model.encoder
+    before, other = model.prior().mean, copied.prior().mean
+    with torch.no_grad():
+        copied.encoder.parameters_of.bias.add_(1.0)
+    assert torch.equal(model.prior().mean, before)
+    assert not torch.equal(copied.prior().mean, other)
+
+
+def test_noise_of_the_encoder_does_not_touch_pseudo_inputs() -> None:
+    inner = make(LSTMEncoder)
+    noisy = Denoising(inner, torch.nn.Identity())
+    prior: Any = VampPrior(LATENT, noisy, components=3, length=4)
+    assert prior.posterior_of.__self__ is inner
+
+
+@pytest.mark.parametrize(
+    ("encoder", "cure"),
+    [
+        (NoiseEncoder(GaussianPosterior(LATENT)), "GaussianMixture"),
+        (make(LSTMEncoder, posterior=BatchNormPosterior(LATENT)), "StandardNormal"),
+    ],
+)
+def test_an_encoder_without_pseudo_inputs_has_no_vamp_prior(encoder: Any, cure: str) -> None:
+    with pytest.raises(Refused, match=cure):
+        VampPrior(LATENT, encoder)
+
+
+@pytest.mark.parametrize("head", [DeltaPosterior, VonMisesFisherPosterior])
+def test_a_vamp_prior_is_a_mixture_of_whatever_the_posterior_is(head: Any) -> None:
+    encoder = make(LSTMEncoder, posterior=head(LATENT))
+    q, p = encoder(batch()), VampPrior(LATENT, encoder, components=3, length=4)()
+    assert p.sample((7,)).shape == (7, LATENT)
+    assert has_density(p) == has_density(q) == (head is VonMisesFisherPosterior)
+    if has_density(p):
+        assert kl(q, p, q.rsample()).isfinite().all()
+
+
+def test_the_prior_on_the_sphere_is_uniform_there_and_nothing_elsewhere() -> None:
+    p = UniformSphere(3)()
+    z = p.sample((20_000,))
+    same(z.norm(dim=-1), torch.ones(20_000))
+    assert p.log_prob(z).exp().tolist() == pytest.approx([1 / (4 * math.pi)] * 20_000)
+    assert p.log_prob(2 * z[:2]).tolist() == [-math.inf] * 2
+    same(z.mean(0), p.mean, 0.02)
+    same(z.var(0), p.variance, 0.01)
+
+
+def vamp_of_no_code(latent: int) -> VampPrior:
+    return VampPrior(latent, EmptyEncoder())
+
+
+@pytest.mark.parametrize("make_prior", [UniformSphere, GaussianMixture, vamp_of_no_code])
+def test_a_learned_prior_of_an_empty_code_costs_nothing(make_prior: Any) -> None:
+    p = make_prior(0)()
+    z = p.sample((4,))
+    assert z.shape == (4, 0) and p.log_prob(z).abs().max() < 1e-6
+
+
+def test_sizes_that_make_no_prior_are_refused() -> None:
+    with pytest.raises(Refused, match="two points"):
+        UniformSphere(1)
+    for wrong in ({"components": 0}, {"length": 0}):
+        with pytest.raises(Refused, match="1 or more"):
+            VampPrior(LATENT, make(LSTMEncoder), **wrong)
+    with pytest.raises(Refused, match="components = 0"):
+        GaussianMixture(LATENT, components=0)
+
+
 def test_every_prior_is_tested_here() -> None:
-    assert set(exports(priors)) == {Fixed, Product, StandardNormal}
+    learned = {GaussianMixture, UniformSphere, VampPrior}
+    assert set(exports(priors)) == {Fixed, Product, StandardNormal} | learned

@@ -135,6 +135,17 @@ def test_a_setting_of_none_takes_a_value_away_and_braces_empty_a_section() -> No
             override(read(DEFAULT), [f"{needed}=none"])
 
 
+def test_stages_are_replaced_as_a_whole_and_taken_away_but_not_set(tmp_path: Path) -> None:
+    staged = read("text-pretrained")
+    assert len(staged["stage"]) == 2
+    mine = written(tmp_path, 'extends = "text-pretrained"\n[[stage]]\nfreeze = ["encoder"]\n')
+    assert read(mine)["stage"] == [{"freeze": ["encoder"]}]
+    assert "stage" not in override(staged, ["stage=none"])
+    for setting in ("stage.steps=3", "stage=[]", "stage.name=none"):
+        with pytest.raises(Refused, match=r"stages are a list.*extends"):
+            override(staged, [setting])
+
+
 def test_settings_are_applied_in_their_order() -> None:
     settings = ["encoder.kind=TransformerEncoder", "encoder.width=32", "encoder.width=64"]
     assert override(read(DEFAULT), settings)["encoder"] == {
@@ -170,6 +181,19 @@ def test_a_setting_that_sets_nothing_is_refused(setting: str) -> None:
         ({"training": {"clip": 0.0}}, r"training\.clip = 0"),
         ({"training": {"clip": float("nan")}}, r"training\.clip = nan"),
         ({"training": {"epochs": float("inf")}}, r"training\.epochs = inf"),
+        ({"training": {"lagging": -1}}, r"training\.lagging = -1"),
+        ({"stage": 3}, r"write \[\[stage\]\]"),
+        ({"stage": {"steps": 3}}, r"write \[\[stage\]\]"),
+        ({"stage": [{"epoch": 1.0}, {}]}, r'stage\]\] 1 .*did you mean "epochs"'),
+        ({"stage": [{"posterior": {}}]}, "no key 'posterior'"),
+        ({"stage": [{"steps": 0}, {}]}, r"stage\.steps = 0"),
+        ({"stage": [{"share": 1.0}, {}]}, "a share lies below 1"),
+        ({"stage": [{}, {}]}, "stage.* 1 says no length"),
+        ({"stage": [{"steps": 1, "share": 0.5}, {}]}, "says steps and share"),
+        ({"stage": [{"steps": 3}]}, "goes on to the end of the run.*leave steps out"),
+        ({"stage": [{"reset": "decoder"}]}, "of type str; write a value of type list"),
+        ({"stage": [{"reset": ["decodr"]}]}, 'did you mean "decoder"'),
+        ({"stage": [{"freeze": [1]}]}, "no network '1'"),
     ],
 )
 def test_an_unknown_key_a_wrong_type_or_choice_or_range_is_refused_with_the_cure(

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 from small import make
@@ -44,6 +45,39 @@ def test_weights_at_start_middle_and_end(
     schedule: Callable[[int], float], values: dict[int, float]
 ) -> None:
     assert {step: schedule(step) for step in values} == pytest.approx(values, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rise"),
+    [
+        ("linear", [0.0, 0.25, 0.5, 0.75]),
+        ("sigmoid", [0.0024726, 0.0474259, 0.5, 0.9525741]),  # 1 / (1 + exp(-(12 t - 6)))
+        ("cosine", [0.0, 0.1464466, 0.5, 0.8535534]),  # (1 - cos(pi t)) / 2
+    ],
+)
+def test_a_cycle_rises_in_three_shapes(shape: Any, rise: list[float]) -> None:
+    two = partial(cyclical, steps=16, cycles=2, shape=shape)  # up for 4 steps, level for 4
+    assert [two(step) for step in range(16)] == pytest.approx([*rise, 1, 1, 1, 1] * 2, abs=1e-6)
+    between = partial(two, start=0.2, end=0.6)
+    assert [between(step) for step in range(4)] == pytest.approx([0.2 + 0.4 * w for w in rise])
+    assert two(16) == 1.0 and between(16) == 0.6
+
+
+def test_one_cycle_of_optimus_is_nothing_then_a_rise_then_full_weight() -> None:
+    optimus = partial(cyclical, steps=100, cycles=1, zero=0.5, ramp=0.25)
+    weights = {0: 0.0, 49: 0.0, 50: 0.0, 55: 0.2, 74: 0.96, 75: 1.0, 99: 1.0, 100: 1.0, FAR: 1.0}
+    assert {step: optimus(step) for step in weights} == pytest.approx(weights)
+    assert not settled(optimus, 99) and settled(optimus, 100)
+    twice = partial(cyclical, steps=20, cycles=2, zero=0.2, ramp=0.4, start=0.1)
+    assert [twice(step) for step in range(10)] == pytest.approx(
+        [0.1, 0.1, 0.1, 0.325, 0.55, 0.775, 1.0, 1.0, 1.0, 1.0]
+    )
+
+
+@pytest.mark.parametrize("shares", [{"zero": 0.6}, {"zero": -0.1}, {"ramp": 1.1}, {"ramp": -0.5}])
+def test_shares_of_a_cycle_that_cannot_be_are_refused(shares: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="shares of a cycle"):
+        cyclical(0, steps=100, **shares)
 
 
 def test_cyclical_is_the_published_shape() -> None:

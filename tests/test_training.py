@@ -20,7 +20,7 @@ from seqvae.objectives.objective import Objective, Report
 from seqvae.posteriors import DeltaPosterior
 from seqvae.randomness import seed_step
 from seqvae.regularizers import KL
-from seqvae.schedules import constant
+from seqvae.schedules import constant, linear
 from seqvae.training import SGD, AdamW, train
 from seqvae.training.loop import backward
 from seqvae.vae import VAE, Batch
@@ -90,6 +90,28 @@ def test_steps_are_counted_and_reported_with_norm_and_rate() -> None:
         [0.005, 0.006, 0.007]
     )
     assert all(report["gradient_norm"] > 0 for report in steps.values())
+
+
+def test_schedules_of_a_stage_count_from_its_first_step() -> None:
+    weights = {"kl": (KL(), partial(linear, steps=10))}
+    trained = model()
+    stepper = AdamW(trained.parameters(), rate=0.01, warm_up=9)
+    loop = islice(train(trained, Elbo(weights), stepper, stream(4), first=4), 3)
+    steps = dict(loop)
+    assert list(steps) == [5, 6, 7]
+    for number, report in enumerate(steps.values()):
+        assert report["weight/kl"].item() == pytest.approx(number / 10)
+        assert report["rate"].item() == pytest.approx(0.001 * (number + 1))
+
+
+def test_the_first_step_of_a_stage_changes_nothing_that_is_drawn() -> None:
+    found = []
+    for first in (0, 4):
+        trained = model(word_dropout=0.3, dropout=0.2)
+        stepper = SGD(trained.parameters())
+        _, report = next(train(trained, Elbo(ELBO), stepper, stream(4), first=first))
+        found.append(report["loss"].item())
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("parts", [2, 3, 4, 9])

@@ -173,6 +173,20 @@ def test_without_a_shuffle_there_is_no_praise() -> None:
     assert judged(**figures) == "undecided"
 
 
+@pytest.mark.parametrize("name", module.DECIDING)
+def test_a_figure_that_is_no_number_decides_nothing(name: str) -> None:
+    """Not a number is below no border, and would else be called healthy or collapsed."""
+    assert judged(**{name: float("nan")}) == "undecided"
+
+
+def test_a_verdict_says_why_and_then_what_to_do() -> None:
+    found = verdict({"latent": 2, "mutual_information_high": 0.1})
+    assert found is not None
+    assert found.reason == "The code holds at most 0.10 nats about its sentence."
+    assert found.cure.startswith("Raise the floor of free bits")
+    assert found.sentence == f"{found.reason} {found.cure}"
+
+
 def test_what_is_used_is_repayment_first_and_the_shuffle_else() -> None:
     assert used(HEALTHY) == 0.9
     assert used({"kl": 8.0, "shuffle_delta_nll": 4.0}) == 0.5

@@ -136,11 +136,13 @@ def train(
     resume: bool = False,
     tick: Callable[..., None] | None = None,
     say: Callable[[str], None] = hush,
+    **watched: Any,
 ) -> None:
     """Train in this process, with a line of the log every 4 steps and no pictures, which cost."""
     torch.set_num_threads(1)
     with patch.multiple(fitting, LOG_EVERY=4, curves=hush, save=lambda figure, path: path):
-        fitting.fit(experiment, Corpus(corpus), folder, resume=resume, tick=tick, say=say)
+        options = {"resume": resume, "tick": tick, "say": say, **watched}
+        fitting.fit(experiment, Corpus(corpus), folder, **options)
 
 
 def die() -> None:

@@ -12,6 +12,9 @@ from torch import Tensor
 from ..codecs.codec import Codec
 from ..data import InMemory, collate
 from ..decoders.sequence import SequenceDecoder
+from ..density import Kept
+from ..density import load as load_density
+from ..distributions import on_sphere
 from ..errors import Refused
 from ..generate import Form, form_of
 from ..infer import settle
@@ -23,6 +26,7 @@ from ..shelf import find
 from ..vae import VAE, Batch
 from .decoding import AT_ONCE, GREEDY, LONGEST, Decoding
 
+SOURCES = ("prior", "density")  # of codes to sample from
 FACTS = (
     "step",
     "tokens",
@@ -78,11 +82,7 @@ class Explorer:
         Raises `Refused` for an item the codec cannot express, with the reason, and for a language
         model, whose code has no dimensions.
         """
-        if self.latent == 0:
-            raise Refused(
-                f"this run is a language model (latent = 0): {self.codec.noun}s have no code in "
-                "it. It can be sampled and evaluated."
-            )
+        self._check_code()
         with seeded(seed):
             codes = [self._codes(part, sample) for part in _parts(items)]
         return torch.cat(codes) if codes else torch.zeros(0, self.latent)
@@ -120,18 +120,30 @@ class Explorer:
         with seeded(seed):
             return -self.vae.log_weights(self.batch(items), samples).mean(0).cpu()
 
-    def sample(self, count: int = 1, decoding: Decoding = GREEDY) -> list[Any]:
-        """Items from codes drawn from the prior, by `decoding.seed`.
+    def sample(
+        self, count: int = 1, decoding: Decoding = GREEDY, *, source: str = "prior"
+    ) -> list[Any]:
+        """Items from codes drawn, by `decoding.seed`, from the prior or from the run's density.
 
         A language model has no code to differ by, so where nothing else is asked it draws tokens.
         """
         if count < 1:
             raise Refused(f"{count} samples: ask for 1 or more.")
+        if source not in SOURCES:
+            raise Refused(unknown(source, SOURCES, "sampling", "source"))
         if self.latent == 0 and decoding.greedy:
             decoding = replace(decoding, temperature=1.0)
-        with seeded(decoding.seed):
-            z = self.vae.prior().sample((count,))
-        return self.decode(z, decoding)
+        return self.decode(self._drawn(count, source, decoding.seed), decoding)
+
+    def density(self) -> Kept:
+        """The density fitted on the codes of this run, to be drawn from (`seqvae density RUN`).
+
+        Raises `Refused` where there is none, or one that was fitted to other weights.
+        """
+        self._check_code()
+        if "folder" not in self.facts:
+            raise Refused("this model was not opened from a run's folder, where densities are.")
+        return load_density(Path(self.facts["folder"]), self.vae)
 
     def reconstruct(self, items: Iterable[Any], decoding: Decoding = GREEDY) -> list[Any]:
         """Items -> what the decoder makes of their codes."""
@@ -150,7 +162,8 @@ class Explorer:
     ) -> list[Any]:
         """`steps` items from a to b, the first and last being their reconstructions.
 
-        `kind` is "lerp" (a straight line) or "slerp" (a great circle).
+        `kind` is "lerp" (a straight line) or "slerp" (a great circle, and the way between codes
+        that are directions whatever is asked).
 
         Raises `Refused` for fewer than 2 steps, another kind, or a language model, whose code
         has no dimensions.
@@ -160,6 +173,7 @@ class Explorer:
         if kind not in PATHS:
             raise Refused(unknown(kind, PATHS, "interpolation", "kind"))
         start, end = self.encode([a, b])
+        kind = "slerp" if on_sphere(self.vae.prior()) else kind
         return self.decode(path(start, end, steps, kind=kind), decoding)
 
     def neighbours(self, item: Any, among: Iterable[Any], count: int = 5) -> list[Neighbour]:
@@ -197,6 +211,19 @@ class Explorer:
     def _device(self) -> torch.device:
         return next(iter(self.vae.parameters())).device
 
+    def _check_code(self) -> None:
+        if self.latent == 0:
+            raise Refused(
+                f"this run is a language model (latent = 0): {self.codec.noun}s have no code in "
+                "it. It can be sampled and evaluated."
+            )
+
+    def _drawn(self, count: int, source: str, seed: int) -> Tensor:
+        if source == "density":
+            return self.density().density.sample(count, torch.Generator().manual_seed(seed))
+        with seeded(seed):
+            return self.vae.prior().sample((count,))
+
     def _decoder(self) -> SequenceDecoder:
         decoder = self.vae.decoder
         if not isinstance(decoder, SequenceDecoder):
@@ -217,7 +244,7 @@ class Explorer:
 
     def _codes(self, items: Sequence[Any], sample: bool) -> Tensor:
         q = self.vae.encoder(self.batch(items))
-        return (q.rsample() if sample else q.mean).cpu()
+        return (q.rsample() if sample else q.mode).cpu()  # the mean, but of directions
 
 
 def load(run: str | Path, *, device: str = "cpu", warn: Warn | None = None) -> Explorer:

@@ -43,7 +43,7 @@ def write_back(vae: VAE, codec: Codec, items: Items, rows: Rows, *, size: int = 
     originals: list[list[int]] = []
     written: list[list[int]] = []
     for batch in in_batches(items, rows, size):
-        z = vae.encoder(batch.to(device_of(vae))).mean
+        z = vae.encoder(batch.to(device_of(vae))).mode
         places.append(batch.item)
         originals += _trimmed(batch.x)
         written += _write(vae, [z], form, greedy)

@@ -2,19 +2,22 @@
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from ..distributions import has_density, kl
 from ..errors import Refused
-from ..regularizers import KL, MMD
+from ..regularizers import KL, MMD, Adversarial
 from ..regularizers.regularizer import Regularizer
 from ..schedules import FAR, Schedule, constant, settled
 from ..vae import VAE, Batch, Pass
 from .objective import Objective, Report
 
 Terms = Mapping[str, tuple[Regularizer, Schedule]]
+
+Divergence = Literal["mmd", "adversarial"]
 
 
 class Elbo(Objective):
@@ -82,19 +85,37 @@ class Elbo(Objective):
 
 
 class InfoVAE(Elbo):
-    """-log p(x|z) + (1 - alpha) KL(q(z|x) || p) + (alpha + lambda - 1) MMD(q(z), p).
+    """-log p(x|z) + (1 - alpha) KL(q(z|x) || p) + (alpha + lambda - 1) divergence(q(z), p).
 
-    Zhao et al. (2019), equation 6. alpha = 0, lambda = 1 is the ELBO; alpha = 1 the MMD-VAE,
-    which is also the Wasserstein autoencoder with a stochastic encoder. A weight of exactly 0
-    leaves its term out, so that alpha = 1 takes posteriors without a density.
+    Zhao et al. (2019), equation 6. alpha = 0, lambda = 1 is the ELBO. A weight of exactly 0
+    leaves its term out, so that alpha = 1 takes posteriors without a density. The divergence is
+
+    - "mmd": `MMD`. alpha = 1 is the MMD-VAE, which is also the Wasserstein autoencoder with a
+      stochastic encoder;
+    - "adversarial": `Adversarial`, whose mean estimates KL(q(z) || p) in nats. alpha = 1 is the
+      adversarial autoencoder; lambda = 1 the negative ELBO less alpha times the mutual information
+      of x and z, as far as the critic is right.
+
+    For other kernels, buffers or critics: `Elbo` with the two terms and these weights.
+
+    Arguments:
+        latent: D, which a critic needs; a recipe gives it.
+        alpha, lambda_: as above; a recipe writes the latter "lambda".
+        divergence: "mmd" or "adversarial".
 
     Raises `Refused` where a weight would be negative.
     """
 
-    def __init__(self, *, alpha: float, lambda_: float) -> None:
+    def __init__(
+        self,
+        latent: int | None = None,
+        *,
+        alpha: float,
+        lambda_: float,
+        divergence: Divergence = "mmd",
+    ) -> None:
         # Rounded, so that alpha = 0.9, lambda = 0.1 leaves the MMD out and not 1e-17 of it in.
-        weights = {"kl": round(1 - alpha, 12), "mmd": round(alpha + lambda_ - 1, 12)}
-        penalties: dict[str, Regularizer] = {"kl": KL(), "mmd": MMD()}
+        weights = {"kl": round(1 - alpha, 12), divergence: round(alpha + lambda_ - 1, 12)}
         for name, weight in weights.items():
             if not weight >= 0:
                 raise Refused(
@@ -102,8 +123,20 @@ class InfoVAE(Elbo):
                     f"{weight:g}; choose alpha <= 1 and alpha + lambda >= 1."
                 )
         super().__init__(
-            {n: (penalties[n], partial(constant, value=w)) for n, w in weights.items() if w}
+            {
+                name: (_divergence(name, latent), partial(constant, value=weight))
+                for name, weight in weights.items()
+                if weight
+            }
         )
+
+
+def _divergence(name: str, latent: int | None) -> Regularizer:
+    if name != "adversarial":
+        return KL() if name == "kl" else MMD()
+    if latent is None:
+        raise Refused("divergence = 'adversarial': how large is a code? Say latent=32 beside it.")
+    return Adversarial(latent)
 
 
 def _check_weight(name: str, weight: float) -> None:

@@ -1,23 +1,18 @@
 """The diagonal Gaussian posterior, with learned or fixed width."""
 
-import math
-
-import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..distributions import gaussian
+from ..distributions import gaussian, width
 from ..errors import Refused
 from .posterior import Posterior
-
-SMALLEST = 1e-4  # a width below which densities overflow before anything is gained
 
 
 class GaussianPosterior(Posterior):
     """q(z|x) = N(mu(x), diag sigma(x)^2)   (Kingma and Welling, 2014).
 
     sigma = softplus(s + log(e - 1)) + 1e-4, so that s = 0 gives the prior's own width (1.0001),
-    and large s grows linearly: a step too far cannot overflow as it would through exp.
+    and large s grows linearly.
 
     Arguments:
         latent: D.
@@ -37,4 +32,4 @@ class GaussianPosterior(Posterior):
         mu, scale = parameters[..., : self.latent], parameters[..., self.latent :]
         if self.sigma is not None:
             return gaussian(mu, mu.new_full((), self.sigma).expand_as(mu))
-        return gaussian(mu, F.softplus(scale + math.log(math.e - 1)) + SMALLEST)
+        return gaussian(mu, width(scale))

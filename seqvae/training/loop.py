@@ -1,6 +1,7 @@
 """The training loop: an iterator over optimiser steps, so that scripts keep theirs in sight."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,10 @@ from ..errors import Diverged
 from ..objectives.objective import Objective, Report
 from ..randomness import seed_step
 from ..vae import VAE, Batch
+from .lagging import Ahead, run_ahead
 from .optimizers import Stepper
+
+Weights = list[nn.Parameter]
 
 
 def train(
@@ -25,6 +29,8 @@ def train(
     accumulate: int = 1,
     bf16: bool = False,
     device: torch.device | str = "cpu",
+    first: int = 0,
+    ahead: Ahead | None = None,
 ) -> Iterator[tuple[int, Report]]:
     """Take one optimiser step per batch; yield (steps taken so far, report).
 
@@ -32,30 +38,91 @@ def train(
     `accumulate` > 1 the batch is walked in so many parts, averages still dividing by all of its
     sentences. Gradients are clipped to the norm `clip`, those of each group of weights apart.
 
+    Schedules count from the step `first`, at which a stage began.
+
+    While the encoder lags, `ahead` (step -> batches) gives batches on which it alone takes steps
+    first, as long as its loss falls; the step itself is then of all other weights   (He et al.,
+    2019, algorithm 1). Weights that are not to move have no gradient, so that the optimiser
+    passes over them: no decay, no momentum. The report counts `encoder_steps`.
+
     Raises `Diverged` where the gradient is not finite, naming the step and the items.
     """
-    groups = [group["params"] for group in stepper.optimizer.param_groups]
+    steps = _Steps(vae, objective, stepper, seed, clip, accumulate, bf16, device, first)
+    encoder, others = _sides(vae, stepper)
+
+    def take(batch: Batch, count: int) -> float:
+        return float(steps.take(batch, encoder, count)["loss"])
+
     for batch in batches:
-        seed_step(seed, batch.step)
         vae.train()
         objective.train()
-        rate = stepper.set_rate(batch.step)
-        stepper.optimizer.zero_grad(set_to_none=True)
-        report = backward(vae, objective, batch.to(device), accumulate=accumulate, bf16=bf16)
-        # The networks first, then what learns apart, each clipped by itself.
-        norm, *_ = [nn.utils.clip_grad_norm_(weights, clip) for weights in groups]
-        _check_finite(norm, report, batch)
-        stepper.optimizer.step()
+        rate = stepper.set_rate(batch.step - first)
+        taken = 0 if ahead is None else run_ahead(take, ahead(batch.step))
+        report = steps.take(batch, others if taken else None)
+        norm = report.pop("gradient_norm")
         objective.update(report)
-        report["gradient_norm"] = norm.detach()
-        report["rate"] = torch.tensor(rate)
+        report |= {"gradient_norm": norm, "rate": torch.tensor(rate)}
+        if ahead is not None:
+            report["encoder_steps"] = torch.tensor(taken)
         yield batch.step + 1, report
 
 
+@dataclass
+class _Steps:
+    """How a step is taken."""
+
+    vae: VAE
+    objective: Objective
+    stepper: Stepper
+    seed: int
+    clip: float
+    accumulate: int
+    bf16: bool
+    device: torch.device | str
+    first: int
+
+    def take(self, batch: Batch, weights: Weights | None = None, *inner: int) -> Report:
+        """A step of these weights, or all of them; inside of another, the `inner`-th from 1."""
+        seed_step(self.seed, batch.step, 0, *inner)
+        optimizer = self.stepper.optimizer
+        optimizer.zero_grad(set_to_none=True)
+        report = backward(
+            self.vae,
+            self.objective,
+            batch._replace(step=batch.step - self.first).to(self.device),
+            accumulate=self.accumulate,
+            bf16=self.bf16,
+            weights=weights,
+        )
+        groups = [group["params"] for group in optimizer.param_groups]
+        # The networks first, then what learns apart, each clipped by itself.
+        norm, *_ = [nn.utils.clip_grad_norm_(group, self.clip) for group in groups]
+        _check_finite(norm, report, batch)
+        optimizer.step()
+        return report | {"gradient_norm": norm.detach()}
+
+
+def _sides(vae: VAE, stepper: Stepper) -> tuple[Weights, Weights]:
+    """The encoder's weights that learn, and all others that do."""
+    groups = [group["params"] for group in stepper.optimizer.param_groups]
+    learning = [weight for group in groups for weight in group if weight.requires_grad]
+    own = {id(weight) for weight in vae.encoder.parameters()}
+    return [w for w in learning if id(w) in own], [w for w in learning if id(w) not in own]
+
+
 def backward(
-    vae: VAE, objective: Objective, batch: Batch, *, accumulate: int, bf16: bool
+    vae: VAE,
+    objective: Objective,
+    batch: Batch,
+    *,
+    accumulate: int,
+    bf16: bool,
+    weights: Weights | None = None,
 ) -> Report:
-    """Gradients of the batch's mean loss, gathered over `accumulate` parts; the mean report."""
+    """Gradients of the batch's mean loss, gathered over `accumulate` parts; the mean report.
+
+    Of these weights only, or of all that learn.
+    """
     size = len(batch.x)
     # No part of a single item: a penalty on pairs of codes could not take it.
     parts = min(accumulate, max(size // 2, 1))
@@ -66,7 +133,7 @@ def backward(
         share = len(part.x) / size
         with torch.autocast(part.x.device.type, dtype=torch.bfloat16, enabled=bf16):
             loss, report = objective(vae, part)
-        (loss * share).backward()
+        (loss * share).backward(inputs=weights)
         total = {name: total.get(name, 0) + share * value for name, value in report.items()}
     return total
 

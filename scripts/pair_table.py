@@ -1,0 +1,109 @@
+"""Write which posteriors, priors and penalties go together, and why the others do not.
+
+    python scripts/pair_table.py docs/remedies.md
+
+replaces what stands between the two marks of that file by tables made by trying: each pair is
+built and taken through one batch, the other parts being the plain ones.
+"""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from seqvae import objectives, posteriors, priors, regularizers
+from seqvae.build import build
+from seqvae.errors import Refused
+from seqvae.recipe import read
+
+BEGIN, END = "<!-- pairs: begin -->", "<!-- pairs: end -->"
+# What a kind cannot do without, where it has no default.
+NEEDED: dict[str, dict[str, Any]] = {
+    "Product": {"family": "Laplace", "parameters": {"loc": 0.0, "scale": 1.0}},
+    "FreeBits": {"nats": 0.5},
+    "Capacity": {"nats": 5.0},
+    "RateConstraint": {"nats": 5.0},
+    "TargetRate": {"nats": 5.0},
+    "InfoVAE": {"alpha": 0.5, "lambda": 2.0},
+}
+UNNAMED = {"Fixed", "Elbo"}  # from Python; from its terms
+PLAIN = {"posterior": "GaussianPosterior", "prior": "StandardNormal", "objective": "KL"}
+TABLES = (("posterior", "objective"), ("posterior", "prior"), ("prior", "objective"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("page", type=Path, help="a page with the two marks")
+    page = parser.parse_args().page
+    page.write_text(filled(page.read_text("utf-8")), "utf-8")
+
+
+def filled(page: str) -> str:
+    """The page with its tables made anew."""
+    before, _, after = page.partition(BEGIN)
+    _, _, after = after.partition(END)
+    return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
+
+
+def kinds(part: str) -> list[str]:
+    """The kinds a recipe may name for a part, penalties among the objectives."""
+    packages = {
+        "posterior": [posteriors],
+        "prior": [priors],
+        "objective": [regularizers, objectives],
+    }
+    found = [name for package in packages[part] for name in vars(package) if name[0].isupper()]
+    return [name for name in found if name not in UNNAMED]
+
+
+def tables() -> str:
+    """Rows against columns: yes, or the number of a reason that stands below."""
+    reasons: list[str] = []
+    drawn = []
+    for rows, columns in TABLES:
+        names = kinds(columns)
+        lines = [["", *(f"`{name}`" for name in names)], ["---"] * (len(names) + 1)]
+        for row in kinds(rows):
+            cells = [_cell({rows: row, columns: name}, reasons) for name in names]
+            lines.append([f"`{row}`", *cells])
+        drawn.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    noted = [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
+    return "\n\n".join([*drawn, "\n".join(noted)])
+
+
+def _cell(chosen: dict[str, str], reasons: list[str]) -> str:
+    why = refusal(chosen)
+    if why is None:
+        return "yes"
+    if why not in reasons:
+        reasons.append(why)
+    return f"no ({reasons.index(why) + 1})"
+
+
+def refusal(chosen: dict[str, str]) -> str | None:
+    """Why a recipe of these parts is refused, the others being plain; None where it is not."""
+    try:
+        build(recipe(chosen), vocab=8)
+    except Refused as error:
+        return re.sub(r"^this recipe's parts do not go together: ", "", str(error))
+    return None
+
+
+def recipe(chosen: dict[str, str]) -> dict[str, Any]:
+    """A small recipe of these parts; a posterior on the sphere has the prior that lies there."""
+    spherical = chosen.get("posterior") == "VonMisesFisherPosterior" and "prior" not in chosen
+    names = PLAIN | ({"prior": "UniformSphere"} if spherical else {}) | chosen
+    if names["prior"] == "UniformSphere" and "posterior" not in chosen:
+        names["posterior"] = "VonMisesFisherPosterior"
+    sections = {part: {"kind": name, **NEEDED.get(name, {})} for part, name in names.items()}
+    if hasattr(regularizers, names["objective"]):
+        sections["objective"] = {"kind": "Elbo", "terms": {"it": sections["objective"]}}
+    elif names["objective"] == "SemiAmortized":
+        sections["objective"]["terms"] = {"it": {"kind": "KL"}}
+    small = {"embed": 4, "hidden": 4}
+    networks = {part: {**read("text")[part], **small} for part in ("encoder", "decoder")}
+    return {**read("text"), **networks, **sections, "latent": 3}
+
+
+if __name__ == "__main__":
+    main()
