@@ -1,0 +1,125 @@
+"""Models compared at matched rates: what each needs where its code holds as much as another's.
+
+A point is a model of rate R and distortion D, nats an item. All of it is of one corpus and split.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from .frontier import Point
+
+Line = Sequence[tuple[float, float]]  # (R, D) by rising rate
+
+
+def hull(points: Iterable[Point]) -> list[tuple[float, float]]:
+    """The lower convex hull of points (R, D), never rising: what they are known to need at least.
+
+    Models that lie above the chord of two others are worse than those two taken in turn, and one
+    that needs more nats at a higher rate is worse than the one of less rate. So the line falls,
+    more and more slowly, from the point of the lowest rate to the lowest distortion, and stays
+    there until the highest rate.
+
+    >>> hull([Point("a", 0, 10), Point("b", 2, 9), Point("c", 4, 6), Point("d", 8, 7)])
+    [(0, 10), (4, 6), (8, 6)]
+    """
+    lowest: dict[float, float] = {}
+    for point in sorted(points, key=lambda point: (point.rate, point.distortion)):
+        before = min(lowest.values(), default=point.distortion)
+        lowest.setdefault(point.rate, min(point.distortion, before))
+    line: list[tuple[float, float]] = []
+    for vertex in lowest.items():
+        while len(line) > 1 and not _turns_up(line[-2], line[-1], vertex):
+            line.pop()
+        line.append(vertex)
+    return line
+
+
+def _turns_up(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> bool:
+    """Whether the way from a over b to c gets less steep at b."""
+    return (b[0] - a[0]) * (c[1] - a[1]) > (b[1] - a[1]) * (c[0] - a[0])
+
+
+def at_rate(line: Line, rate: float) -> float | None:
+    """D of a line at a rate, straight between its points; None beyond its ends.
+
+    >>> at_rate([(2, 8), (4, 6)], 3), at_rate([(2, 8), (4, 6)], 5)
+    (7.0, None)
+    """
+    if not line or not line[0][0] <= rate <= line[-1][0]:
+        return None
+    place = bisect_right([r for r, _ in line], rate)
+    if place == len(line):
+        return line[-1][1]
+    (low, before), (high, after) = line[place - 1], line[place]
+    return before + (after - before) * (rate - low) / (high - low)
+
+
+def regret(point: Point, frontier: Line) -> float:
+    """D less what the frontier needs at the same rate: nats an item that others would have saved.
+
+    0 on the frontier. Beyond its end it is held against the end, which needs a lower rate still.
+
+    >>> regret(Point("b", 2, 9), [(0, 10), (4, 6)])
+    1.0
+    """
+    needed = at_rate(frontier, min(max(point.rate, frontier[0][0]), frontier[-1][0]))
+    assert needed is not None
+    return point.distortion - needed
+
+
+class Standing(NamedTuple):
+    """How a remedy stands in a block: what it needs at the matched rates, beyond the frontier."""
+
+    name: str
+    distortions: tuple[float | None, ...]  # at every matched rate, None where it has no model
+    excess: tuple[float | None, ...]  # the same, less the frontier's
+
+    @property
+    def missed(self) -> int:
+        """How many of the rates it does not reach."""
+        return self.excess.count(None)
+
+    @property
+    def mean(self) -> float:
+        """The mean excess over the rates it reaches; infinite where it reaches none."""
+        reached = [value for value in self.excess if value is not None]
+        return sum(reached) / len(reached) if reached else float("inf")
+
+
+def stand(name: str, points: Iterable[Point], frontier: Line, rates: Sequence[float]) -> Standing:
+    """What the models of one remedy need at `rates`. Nothing is extrapolated.
+
+    A remedy's own line joins its models only: not the language model, whose point at rate 0 every
+    remedy has for nothing.
+    """
+    own = hull(points)
+    needed = tuple(at_rate(own, rate) for rate in rates)
+    excess = tuple(
+        None if d is None else regret(Point(name, rate, d), frontier)
+        for rate, d in zip(rates, needed, strict=True)
+    )
+    return Standing(name, needed, excess)
+
+
+def ranked(standings: Iterable[Standing]) -> list[Standing]:
+    """The best first: those that reach most of the rates, and among them by mean excess.
+
+    Means over different rates do not compare: each nat of a longer code is dearer, so that what
+    only ever makes short ones would win. A remedy that cannot reach a rate has failed there.
+    """
+    return sorted(standings, key=lambda standing: (standing.missed, standing.mean))
+
+
+def best(points: Sequence[Point], frontier: Line, least: float) -> Point:
+    """The model of a remedy that lies nearest to the frontier, among those whose code is used.
+
+    By -ELBO alone a collapsed model would win, by repayment the shortest code: both fall as the
+    rate grows even on the frontier itself. What a model needs beyond the frontier *at its own
+    rate* is the one figure that asks neither for a rate. `least` nats make a code; where no model
+    has so many, the one of the highest rate is taken, and its verdict will be `collapsed`.
+    """
+    used = [point for point in points if point.rate >= least]
+    if not used:
+        return max(points, key=lambda point: point.rate)
+    return min(used, key=lambda point: regret(point, frontier))

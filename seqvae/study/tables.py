@@ -1,0 +1,269 @@
+"""A study as one page: what each remedy needs at matched rates, and the winners on fresh seeds."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..metrics import hierarchical_bootstrap, repayment
+from ..verdict import verdict
+from .design import Cell, written
+from .records import Block, Figures, Records, finals
+
+LEAST_RATE = 0.1  # nats below which there is nothing to repay
+MATCHED = ("remedy", "knob", "rates R", "cost")
+HEAD = (
+    *("model", "value", "seeds", "R", "D", "-ELBO", "IW-NLL", "IW-NLL - LM", "eta"),
+    *("MI", "active", "dimension", "KL(q(z), p)", "shuffled", "verdict"),
+    *("updates", "encoder steps", "LM steps", "weights"),
+)
+
+
+class Seeds:
+    """One winner over its seeds, beside the block's language model on the same items."""
+
+    def __init__(
+        self, records: Records, cells: Sequence[Cell], line: Sequence[Cell], split: str
+    ) -> None:
+        seeds = {cell.seed: records.figures(cell, split) for cell in cells}
+        without = {cell.seed for cell in line if records.figures(cell, split) is not None}
+        self.cells = [cell for cell in cells if seeds[cell.seed] is not None]
+        self.figures: list[Figures] = [f for f in seeds.values() if f is not None]
+        self.paired = [cell for cell in self.cells if cell.seed in without]
+        models = {cell.seed: cell for cell in line}
+        self.pairs = [
+            (records.each(cell, split), records.each(models[cell.seed], split))
+            for cell in self.paired
+        ]
+
+    def mean(self, key: str) -> float | None:
+        """Over the seeds; None where it is not defined for each."""
+        found = [figures[key] for figures in self.figures if figures.get(key) is not None]
+        return mean(found) if found and len(found) == len(self.figures) else None
+
+    def repaid(self) -> tuple[float, float, float] | None:
+        """eta with its interval over seeds and items; None where there is no code to repay."""
+        if not self.pairs or any("rate" not in each for each, _ in self.pairs):
+            return None
+        values = torch.stack([_columns(each, line) for each, line in self.pairs])
+        means = values.mean((0, 1))
+        if not float(means[2]) >= LEAST_RATE:
+            return None
+        between = hierarchical_bootstrap(values, lambda m: repayment(*m.unbind(-1)))
+        return float(repayment(*means)), *between
+
+    def beyond(self) -> tuple[float, float, float] | None:
+        """IW-NLL less the language model's NLL, nats an item, with its interval."""
+        if not self.pairs or any("iw_nll" not in each for each, _ in self.pairs):
+            return None
+        values = torch.stack([_difference(each, line) for each, line in self.pairs])
+        return float(values.mean()), *hierarchical_bootstrap(values)
+
+    def verdicts(self) -> str:
+        """How many of the seeds get which verdict, against the language model's."""
+        counted = Counter(
+            found.name
+            for figures, (each, line) in zip(self.figures, self.pairs, strict=False)
+            if (found := verdict(_repaid(figures, each, line))) is not None
+        )
+        return ", ".join(f"{name} {count}" for name, count in counted.most_common()) or "—"
+
+    def as_json(self) -> dict[str, Any]:
+        """Means over seeds, and what each seed gave."""
+        keys = dict.fromkeys(key for figures in self.figures for key in figures)
+        numbers = [k for k in keys if isinstance(self.figures[0].get(k), int | float)]
+        return {
+            "mean": {key: self.mean(key) for key in numbers},
+            "repayment": self.repaid(),
+            "iw_nll_less_lm": self.beyond(),
+            "verdicts": self.verdicts(),
+            "seeds": {
+                cell.seed: {key: figures.get(key) for key in numbers}
+                for cell, figures in zip(self.cells, self.figures, strict=True)
+            },
+        }
+
+
+def _sorted(each: Mapping[str, Tensor], name: str) -> Tensor:
+    """A figure of every item in the order of the items."""
+    return each[name].double()[each["item"].argsort()]
+
+
+def _columns(each: Mapping[str, Tensor], line: Mapping[str, Tensor]) -> Tensor:
+    """NLL without a code, D and R of the same items (N, 3)."""
+    parts = [(line, "reconstruction"), (each, "reconstruction"), (each, "rate")]
+    return torch.stack([_sorted(of, name) for of, name in parts], 1)
+
+
+def _difference(each: Mapping[str, Tensor], line: Mapping[str, Tensor]) -> Tensor:
+    """IW-NLL less the language model's NLL, of those items that were weighed (M,)."""
+    order = each["iw_item"].argsort()
+    places = torch.searchsorted(line["item"].sort().values, each["iw_item"][order])
+    return each["iw_nll"].double()[order] - _sorted(line, "reconstruction")[places]
+
+
+def _repaid(
+    figures: Figures, each: Mapping[str, Tensor], line: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """The figures with what the language model adds to a verdict."""
+    nll = float(line["reconstruction"].double().mean())
+    rate = figures.get("kl")
+    if rate is None or rate < LEAST_RATE:
+        return {**figures, "baseline_nll": nll}
+    return {
+        **figures,
+        "baseline_nll": nll,
+        "repayment": (nll - figures["reconstruction"]) / rate,
+    }
+
+
+def page(records: Records, choices: Mapping[str, Block]) -> tuple[str, dict[str, Any]]:
+    """The study as Markdown, and as plain data."""
+    study, parts, data = records.study, [f"# {records.study.name}", ""], {}
+    parts += [study.about, ""] if study.about else []
+    for name, block in choices.items():
+        text, found = _block(records, name, block, dict(choices))
+        parts += text
+        data[name] = found
+    failed = list(_failures(records, choices))
+    parts += ["## What could not be", "", *(failed or ["Everything could."]), ""]
+    return "\n".join(parts), {"blocks": data, "failed": failed}
+
+
+def _block(
+    records: Records, name: str, block: Block, choices: dict[str, Block]
+) -> tuple[list[str], dict[str, Any]]:
+    cells = [c for c in finals(records.study, choices) if "/".join(c.block) == name]
+    tested = bool(cells) and all(records.done(cell, "test") for cell in cells)
+    split = "test" if tested else "valid"
+    line = [cell for cell in cells if cell.entry == block["line"]]
+    groups: dict[tuple[str, float], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.entry, cell.share), []).append(cell)
+    rows: dict[bool, list[tuple[str, ...]]] = {True: [], False: []}  # at equal updates, or not
+    data: dict[str, Any] = {}
+    for (entry, share), some in groups.items():
+        seeds = Seeds(records, some, line, split)
+        if seeds.figures:
+            rows[share == 1].append(_row(records, block, some[0], seeds))
+            data[entry if share == 1 else f"{entry}, equal compute"] = seeds.as_json()
+    text = [f"## {name}", "", *_matched(records, block), ""]
+    text += [f"### Winners on fresh seeds, {split} split, equal updates", ""]
+    text += [*markdown([HEAD, *rows[True]]), ""]
+    if rows[False]:
+        text += [
+            f"### At equal compute, {split} split",
+            "",
+            f"Those dearer than `{records.study.reference}`, with as many updates as cost as "
+            "much; all others stand above.",
+            "",
+            *markdown([HEAD, *rows[False]]),
+            "",
+        ]
+    return text, {**block, "split": split, "finals": data}
+
+
+def _matched(records: Records, block: Block) -> Iterator[str]:
+    """The sweep: -ELBO at matched rates, less the language model's NLL."""
+    nll, rates = block["nll"], block["rates"]
+    yield (
+        f"Language model `{block['line']}`: {nll:.2f} nats an item on validation. At matched "
+        "rates: D + R - NLL, what a code of that many nats costs beside none, from each remedy's "
+        "own models, straight between them (— where it has none); the best first."
+    )
+    yield ""
+    head = (*MATCHED, *(f"at R = {rate:g}" for rate in rates))
+    yield from markdown([head, *(_needed(records, block, one) for one in block["remedies"])])
+    if block["without_rate"]:
+        yield ""
+        yield f"Without a rate, so at no place in it: {', '.join(block['without_rate'])}."
+
+
+def _needed(records: Records, block: Block, one: Block) -> tuple[str, ...]:
+    entry = records.study.entries[one["entry"]]
+    spread = [rate for rate, _ in one["points"]]
+    return (
+        entry.name,
+        f"{entry.knob} = {', '.join(map(written, entry.values))}",
+        f"{min(spread):.1f} to {max(spread):.1f}",
+        f"× {one['cost']:.2f}",
+        *(
+            "—" if d is None else f"{d + rate - block['nll']:+.2f}"
+            for rate, d in zip(block["rates"], one["distortions"], strict=True)
+        ),
+    )
+
+
+def _row(records: Records, block: Block, cell: Cell, seeds: Seeds) -> tuple[str, ...]:
+    """A winner over its seeds."""
+    entry = records.study.entries[cell.entry]
+    step, seconds = block["lm_step_seconds"], seeds.mean("seconds")
+    equal = None if not step or seconds is None else seconds / step
+    return (
+        entry.name,
+        written(entry.values[cell.place]),
+        str(len(seeds.figures)),
+        *(_number(seeds.mean(key), 2) for key in ("kl", "reconstruction", "negative_elbo")),
+        _evidence(seeds),
+        _interval(seeds.beyond(), "+.2f"),
+        _interval(seeds.repaid(), ".2f"),
+        _between(seeds, "mutual_information"),
+        _number(seeds.mean("active_units"), 1),
+        _number(seeds.mean("effective_dimension"), 1),
+        _between(seeds, "aggregate_kl"),
+        _number(seeds.mean("shuffle_delta_nll"), 2),
+        seeds.verdicts(),
+        *(_number(seeds.mean(key), 0) for key in ("updates", "encoder_steps")),
+        _number(equal, 0),
+        _number(seeds.mean("weights"), 0),
+    )
+
+
+def _evidence(seeds: Seeds) -> str:
+    """A bound where too few samples count for an estimate; of a language model it is exact."""
+    if seeds.mean("latent") is None:
+        return _number(seeds.mean("reconstruction"), 2)
+    estimate = seeds.mean("iw_nll")
+    if estimate is not None:
+        return _number(estimate, 2)
+    bound = seeds.mean("iw_bound")
+    return "—" if bound is None else f"≤ {_number(bound, 2)}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "—" if value is None else f"{value:,.{digits}f}"
+
+
+def _between(seeds: Seeds, name: str) -> str:
+    low, high = seeds.mean(f"{name}_low"), seeds.mean(f"{name}_high")
+    return "—" if low is None or high is None else f"{low:.1f} to {high:.1f}"
+
+
+def _interval(found: tuple[float, float, float] | None, form: str) -> str:
+    if found is None:
+        return "—"
+    value, low, high = (format(number, form) for number in found)
+    return f"{value} [{low}, {high}]"
+
+
+def _failures(records: Records, choices: Mapping[str, Block]) -> Iterator[str]:
+    """A line on each cell that could not be."""
+    for cell in (*records.study.sweep(), *finals(records.study, dict(choices))):
+        failure = records.failure(cell)
+        if failure is not None:
+            place = records.study.place(cell).relative_to("cells")
+            yield f"- `{place}`: {failure['kind']}: {' '.join(failure['reason'].split()):.300}"
+
+
+def markdown(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows as a table, the header first.
+
+    >>> markdown([("a", "b"), ("1", "2")])
+    ['| a | b |', '| --- | --- |', '| 1 | 2 |']
+    """
+    head, *body = rows
+    lines = [head, ("---",) * len(head), *body]
+    return [f"| {' | '.join(line)} |" for line in lines]

@@ -1,0 +1,557 @@
+"""Studies: what is read, who does what, what is compared, chosen and told; every cell builds."""
+
+import json
+import os
+import random
+import runpy
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from tiny import hush, prepared, write_text
+
+from seqvae import claims, runs
+from seqvae import fit as fitting
+from seqvae.build import build
+from seqvae.claims import claim
+from seqvae.corpus import Corpus
+from seqvae.errors import Refused
+from seqvae.estimate import count_weights
+from seqvae.frontier import Point
+from seqvae.matched import at_rate, best, hull, ranked, regret, stand
+from seqvae.metrics import bootstrap, hierarchical_bootstrap
+from seqvae.plan import plan_stages
+from seqvae.recipe import merge
+from seqvae.study import Cell, Study, read_study, running
+from seqvae.study.choosing import choose
+from seqvae.study.design import Sizes, shortened, sized
+from seqvae.study.records import Records, finals
+from seqvae.study.running import Bench
+
+ROOT = Path(__file__).parents[1]
+STUDIES = sorted((ROOT / "scripts" / "studies").glob("*.toml"))
+SCRIPT = ROOT / "scripts" / "collapse_study.py"
+TINY = """
+name = "tiny"
+recipe = "text"
+reference = "vae"
+final_seeds = [1, 2]
+rates = [0.5, 1.0]
+set = ["latent=2", "encoder.embed=8", "encoder.hidden=8", "decoder.embed=8", "decoder.hidden=8",
+       "decoder.word_dropout=0.0", "optimizer.patience=none", "optimizer.warm_up=0",
+       "optimizer.rate=0.01", "training.batch=16", "training.steps=6", "training.save_every=3",
+       "training.precision=float32", "objective.terms.kl.kind=KL"]
+[measure]
+samples = 3
+sample_items = 10
+[[corpus]]
+name = "cats"
+codec = "word"
+[[decoder]]
+name = "lstm"
+[[language_model]]
+name = "lm"
+knob = "optimizer.rate"
+values = [0.01, 0.02]
+[[language_model]]
+name = "lm-same"
+knob = "optimizer.rate"
+values = [0.01, 0.02]
+grow = true
+[[remedy]]
+name = "vae"
+knob = "objective.terms.kl.weight"
+values = [0.1, 1.0]
+[[remedy]]
+name = "delta"
+set = ["posterior.kind=BoundedPosterior"]
+knob = "posterior.nats"
+values = [3.0, -1.0]
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return prepared(tmp_path_factory.mktemp("cats"))
+
+
+def tiny(folder: Path, text: str = TINY) -> Study:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tiny.toml").write_text(text, "utf-8")
+    return read_study(folder / "tiny.toml")
+
+
+def records(folder: Path, corpus: Corpus, text: str = TINY) -> Records:
+    study = tiny(folder, text)
+    return Records(study, sized(study, {"cats": corpus}), folder / "out")
+
+
+def bench(made: Records, corpus: Corpus, said: list[str] | None = None) -> Bench:
+    torch.set_num_threads(1)
+    return Bench(made, {"cats": corpus}, say=hush if said is None else said.append)
+
+
+# --- at matched rates ----------------------------------------------------------------------------
+
+
+def test_a_hull_lies_under_every_point_and_falls_ever_more_slowly() -> None:
+    draw = random.Random(0)
+    for _ in range(200):
+        points = [
+            Point("p", draw.randrange(9), draw.randrange(20)) for _ in range(draw.randint(1, 8))
+        ]
+        line = hull(points)
+        assert line[0][0] == min(p.rate for p in points)
+        assert line[-1][0] == max(p.rate for p in points)
+        for point in points:
+            assert regret(point, line) >= -1e-9
+        slopes = [(b[1] - a[1]) / (b[0] - a[0]) for a, b in pairwise(line)]
+        assert all(a <= b + 1e-9 for a, b in pairwise([*slopes, 0.0]))
+        own = {(p.rate, p.distortion) for p in points}
+        assert all(vertex in own for vertex in line[:-1])
+
+
+def test_nothing_is_extrapolated() -> None:
+    line = hull([Point("a", 2, 8), Point("b", 4, 6)])
+    assert [at_rate(line, rate) for rate in (1.9, 2, 3, 4, 4.1)] == [None, 8, 7, 6, None]
+    assert regret(Point("c", 9, 7), line) == 1, "beyond the end it is held against the end"
+    assert at_rate([], 1) is None
+
+
+def test_remedies_rank_by_rates_reached_and_then_by_what_they_need_beyond_the_frontier() -> None:
+    good = [Point("0", 1, 9), Point("1", 4, 7)]
+    bad = [Point("0", 1, 9.5), Point("1", 4, 8)]
+    short = [Point("0", 0.5, 9.5), Point("1", 2, 8.2)]  # the best of all where it has models
+    frontier = hull([Point("lm", 0, 10), *good, *bad, *short])
+    named = {"bad": bad, "short": short, "good": good}
+    found = ranked(stand(name, points, frontier, [1, 2, 4]) for name, points in named.items())
+    assert [standing.name for standing in found] == ["good", "bad", "short"]
+    assert found[1].excess[2] == pytest.approx(1) and found[2].missed == 1
+
+
+def test_the_winning_value_is_no_collapsed_one_and_none_that_others_beat_at_its_rate() -> None:
+    frontier = [(0.0, 10.0), (4.0, 7.0), (8.0, 6.0)]
+    collapsed, beaten, near = Point("0", 0.01, 9.9), Point("1", 4, 8), Point("2", 8, 6.2)
+    assert best([collapsed, beaten, near], frontier, 1) == near
+    assert best([collapsed, Point("3", 0.3, 9.9)], frontier, 1).name == "3"
+
+
+# --- the bootstrap over seeds and items ----------------------------------------------------------
+
+
+def width(interval: tuple[float, float]) -> float:
+    return interval[1] - interval[0]
+
+
+def test_both_seeds_and_items_are_drawn_again() -> None:
+    """Of a_s + b_i the mean varies by var(a) / S + var(b) / N; drawn seeds have (S-1)/S of it."""
+    torch.manual_seed(0)
+    seeds, items = torch.randn(5, 1), torch.randn(1, 400)
+    for a, b in ((0.0, 1.0), (1.0, 0.0), (0.3, 4.0)):
+        known = (a * seeds).var(correction=0) / 5 + (b * items).var(correction=0) / 400
+        found = hierarchical_bootstrap(a * seeds + b * items)
+        assert width(found) == pytest.approx(2 * 1.96 * known.sqrt().item(), rel=0.12)
+
+
+def test_items_are_the_same_for_all_seeds_and_of_one_seed_it_is_the_usual_bootstrap() -> None:
+    torch.manual_seed(1)
+    items = torch.randn(200, 2)
+    of_one, usual = hierarchical_bootstrap(items[None, :, 0]), bootstrap(items[:, 0])
+    assert of_one == pytest.approx(usual, abs=0.01)
+    many = hierarchical_bootstrap(items[None, :, 0].expand(9, -1))
+    assert width(many) == pytest.approx(width(usual), rel=0.1), "no surer by measuring again"
+    ratio = hierarchical_bootstrap(
+        torch.stack([items[:, 0], 2 * items[:, 0]], -1)[None], lambda m: m[:, 1] / m[:, 0]
+    )
+    assert ratio == pytest.approx((2, 2)), "columns stay together"
+    assert all(value != value for value in hierarchical_bootstrap(torch.ones(3, 1)))
+
+
+# --- what is read --------------------------------------------------------------------------------
+
+
+def test_a_study_says_all_its_cells(tmp_path: Path, corpus: Corpus) -> None:
+    made = records(tmp_path, corpus)
+    study = made.study
+    assert len(study.sweep()) == 4 * 2
+    assert [entry.name for entry in study.language_models] == ["lm", "lm-same"]
+    cell = Cell("cats", "lstm", "delta", 0, 0)
+    assert study.place(cell) == Path("cells/cats/lstm/delta/3.0/seed0")
+    recipe = made.sizes.recipe(cell)
+    assert recipe["posterior"] == {"kind": "BoundedPosterior", "nats": 3.0}
+    assert made.sizes.recipe(cell._replace(entry="lm"))["latent"] == 0
+
+
+def test_a_language_model_grows_until_it_has_as_many_weights(
+    tmp_path: Path, corpus: Corpus
+) -> None:
+    made = records(tmp_path, corpus)
+    cell = Cell("cats", "lstm", "lm-same", 1, 0)
+    wanted = made.sizes.weights(cell._replace(entry="vae"))
+    size = made.sizes.size(cell)
+    assert size is not None and made.sizes.recipe(cell)["decoder"]["hidden"] == size
+    gap = {n: abs(made.sizes.weights(cell, n) - wanted) for n in (size - 8, size, size + 8)}
+    assert min(gap, key=lambda n: gap[n]) == size
+    assert made.sizes.size(cell._replace(entry="lm")) is None
+
+
+def test_equal_compute_is_a_share_of_the_updates_and_of_every_stage() -> None:
+    recipe = {"training": {"epochs": 8.0}, "stage": [{"steps": 100}, {"share": 0.5}, {}]}
+    short = shortened(recipe, 0.25)
+    assert short["training"] == {"epochs": 2.0}
+    assert short["stage"] == [{"steps": 25}, {"share": 0.5}, {}]
+    assert shortened({"training": {"steps": 3, "epochs": 1.0}}, 0.1)["training"]["steps"] == 1
+
+
+def test_a_study_that_extends_another_changes_what_it_names(tmp_path: Path) -> None:
+    tiny(tmp_path)
+    words = 'extends = "tiny.toml"\nfinal_seeds = [7]\n[[remedy]]\nname = "delta"\n'
+    words += 'knob = "posterior.sigma"\nvalues = [0.1, 0.2]\n'
+    (tmp_path / "own.toml").write_text(words, "utf-8")
+    study = read_study(tmp_path / "own.toml")
+    assert study.final_seeds == (7,) and list(study.entries) == ["lm", "lm-same", "vae", "delta"]
+    assert study.entries["delta"].knob == "posterior.sigma"
+    (tmp_path / "own.toml").write_text('extends = "tiny.toml"\nonly = ["vae"]\n', "utf-8")
+    assert [entry.name for entry in read_study(tmp_path / "own.toml").remedies] == ["vae"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("values = [3.0, -1.0]", "values = [3.0]", "tries 1 values and lm 2"),
+        ("values = [3.0, -1.0]", "values = [3.0, 3.0]", "tries a value twice"),
+        ("final_seeds = [1, 2]", "final_seeds = [0, 1]", "seed 0 chooses the winners"),
+        ("rates = [0.5, 1.0]", "rates = [1.0, 0.5]", "rising rates"),
+        ("samples = 3", "sample = 3", 'did you mean "samples"'),
+        ('name = "delta"', 'name = "vae"', "comes twice"),
+        ('name = "delta"', 'name = "lm"', "a remedy and a language model"),
+        ('name = "delta"', 'name = "../delta"', "names a folder"),
+        ('reference = "vae"', 'reference = "vea"', 'did you mean "vae"'),
+        ('knob = "posterior.nats"', 'knob = "posteror.nats"', 'did you mean "posterior"'),
+        ('knob = "posterior.nats"', "", "does not say its knob"),
+        ('name = "tiny"', 'nme = "tiny"', 'did you mean "name"'),
+        ('name = "tiny"', "name = 3", "it is of type int|is of type int"),
+        ("rates = [0.5, 1.0]", "", "does not say: rates"),
+        ('name = "tiny"', "name = ", "is no study"),
+        ('name = "tiny"', 'name = "tiny"\nwithout = ["bta"]', "has no remedy 'bta'"),
+    ],
+)
+def test_a_study_that_cannot_be_is_refused_before_it_costs_hours(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    assert old in TINY
+    with pytest.raises(Refused, match=says):
+        tiny(tmp_path, TINY.replace(old, new, 1))
+
+
+# --- what is shipped -----------------------------------------------------------------------------
+
+SIZES = ("embed", "hidden", "width")
+
+
+def shrunk(made: dict[str, Any]) -> dict[str, Any]:
+    for section in ("encoder", "decoder"):
+        made = merge(made, {section: {k: 8 for k in SIZES if k in made[section]}})
+    return made
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_cells_of_every_shipped_study_build(path: Path) -> None:
+    study = read_study(path)
+    length = 32 if path.stem == "melody" else None
+    some = (0, 3) if path.stem in ("snips", "melody") else (0,)  # the others differ in sizes
+    for cell in [cell for cell in study.sweep() if cell.place in some]:
+        size = 8 if study.entries[cell.entry].grow else None
+        made = shrunk(study.recipe(cell, size))
+        built = build(made, 30, length=length, steps=100)
+        assert count_weights(built) > 0
+        plan_stages(made, 100, 10)
+
+
+def test_the_study_of_snips_holds_every_kind_that_is_a_remedy() -> None:
+    from seqvae import objectives, posteriors, priors, regularizers
+
+    study = read_study(ROOT / "scripts" / "studies" / "snips.toml")
+    said = json.dumps([study.recipe(cell, 8) for cell in study.sweep()])
+    kinds = [n for part in (objectives, posteriors, priors, regularizers) for n in vars(part)]
+    aside = {"DeltaPosterior", "Fixed", "Product"}  # no rate; or no remedy
+    missing = [n for n in kinds if n[0].isupper() and n not in aside and f'"{n}"' not in said]
+    assert not missing
+
+
+# --- who does what -------------------------------------------------------------------------------
+
+
+def left_by_the_dead(path: Path, number: int = 1) -> None:
+    """A claim whose owner is no more."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    machine = claims.me().rsplit(" ", 2)[0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"owner": f"{machine} {process.pid} 1", "number": number}))
+
+
+def test_a_claim_is_one_processs_until_it_lets_go(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    with claim(path) as first, claim(path) as second:
+        assert (first, second) == (1, 0)
+    with claim(path) as again:
+        assert again == 1
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_a_claim_of_the_dead_is_taken_over_and_its_tries_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    for number in (1, 2):
+        left_by_the_dead(path, number)
+        with claim(path) as mine:
+            assert mine == number + 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_claim_of_another_machine_counts_as_long_as_it_is_touched(tmp_path: Path) -> None:
+    path = tmp_path / "a.lock"
+    path.write_text(json.dumps({"owner": "elsewhere  1 1", "number": 1}), "utf-8")
+    with claim(path, stale=60) as mine:
+        assert mine == 0
+    long_ago = path.stat().st_mtime - 100
+    os.utime(path, (long_ago, long_ago))
+    with claim(path, stale=60, beat=0.01) as mine:
+        assert mine == 2
+        os.utime(path, (long_ago, long_ago))
+        for _ in range(500):
+            if path.stat().st_mtime > long_ago + 50:
+                break
+            time.sleep(0.01)
+        assert path.stat().st_mtime > long_ago + 50, "it is touched while it is held"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_pictures() -> Iterator[None]:
+    """Curves of every cell, which cost more than its training."""
+    with patch.multiple(fitting, curves=hush, save=hush):
+        yield
+
+
+def run(*arguments: object) -> None:
+    with patch.object(sys, "argv", [str(SCRIPT), *map(str, arguments)]):
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
+@pytest.fixture(scope="module")
+def swept(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose study, tiny.toml, was swept by the script into its folder out."""
+    folder = tmp_path_factory.mktemp("swept")
+    tiny(folder)
+    words = (folder / "tiny.toml", folder / "out", "--corpus", f"cats={corpus.folder}")
+    run(*words, "--phase", "sweep")
+    return folder
+
+
+def test_workers_share_a_sweep_and_no_cell_is_done_twice(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = records(tmp_path, corpus)
+    cells = made.study.sweep()
+    did: list[Cell] = []
+
+    def do(cell: Cell, split: str) -> None:
+        did.append(cell)
+        time.sleep(0.01)
+        made.keep(cell, split, {}, {})
+
+    monkeypatch.setattr(running, "WAIT", 0.01)
+    workers = []
+    for _ in range(4):
+        work = bench(made, corpus)
+        monkeypatch.setattr(work, "do", do)
+        workers.append(threading.Thread(target=work.work, args=(cells, "valid")))
+    for cell in cells:
+        made.place(cell).mkdir(parents=True)
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+    assert sorted(did) == sorted(cells) and made.left(cells, "valid") == []
+    assert not list(made.folder.rglob("*.lock*"))
+
+
+def test_a_cell_that_is_refused_is_written_down_by_name_and_reason(
+    swept: Path, corpus: Corpus
+) -> None:
+    made = records(swept, corpus)
+    cell = Cell("cats", "lstm", "delta", 1, 0)
+    failure = made.failure(cell)
+    assert failure is not None and failure["kind"] == "Refused"
+    assert "nats = -1" in failure["reason"] and failure["entry"] == "delta"
+    assert made.figures(cell, "valid") is None
+    assert sum(made.failure(cell) is not None for cell in made.study.sweep()) == 1
+
+
+def test_figures_of_a_cell_are_those_of_its_items(swept: Path, corpus: Corpus) -> None:
+    made = records(swept, corpus)
+    cell = Cell("cats", "lstm", "vae", 0, 0)
+    figures, each = made.figures(cell, "valid"), made.each(cell, "valid")
+    assert figures is not None
+    assert figures["reconstruction"] == pytest.approx(each["reconstruction"].mean().item())
+    assert figures["kl"] == pytest.approx(each["rate"].mean().item(), rel=1e-5)
+    assert figures["iw_bound"] == pytest.approx(each["iw_nll"].mean().item())
+    assert len(each["iw_item"]) == min(10, len(each["item"]))
+    assert figures["updates"] == 6 and figures["seconds"] > 0 and "verdict" in figures
+    assert {"weights", "encoder_steps", "mutual_information_low", "effective_dimension"} <= set(
+        figures
+    )
+
+
+def test_another_recipe_under_the_same_name_is_refused(swept: Path, corpus: Corpus) -> None:
+    made = records(swept, corpus)
+    other = replace(made.study, base=merge(made.study.base, {"latent": 3}))
+    changed = replace(made, study=other, sizes=Sizes(other, made.sizes.ids))
+    with pytest.raises(Refused, match="made with another recipe"):
+        changed.figures(Cell("cats", "lstm", "vae", 0, 0), "valid")
+
+
+def die_at(step: int) -> Callable[..., None]:
+    """Leaves a run as a kill does: nothing after it is saved."""
+
+    def tick(now: int, *anything: object) -> None:
+        if now == step:
+            raise KeyboardInterrupt
+
+    return tick
+
+
+def test_a_cell_that_was_killed_goes_on_where_it_was(tmp_path: Path, corpus: Corpus) -> None:
+    made = records(tmp_path, corpus)
+    cell = Cell("cats", "lstm", "vae", 0, 0)
+    made.note(cell)
+    with pytest.raises(KeyboardInterrupt):
+        fitting.fit(made.sizes.recipe(cell), corpus, made.place(cell), tick=die_at(5), say=hush)
+    assert runs.is_run(made.place(cell)) and not made.done(cell, "valid")
+    left_by_the_dead(made.beside(cell, "lock"))
+    bench(made, corpus).work([cell], "valid")
+    assert "going on from step 3" in made.beside(cell, "log").read_text("utf-8")
+    assert made.figures(cell, "valid") is not None and made.failure(cell) is None
+
+
+def test_a_cell_that_kills_every_process_is_given_up(tmp_path: Path, corpus: Corpus) -> None:
+    made = records(tmp_path, corpus)
+    cell = Cell("cats", "lstm", "vae", 0, 0)
+    left_by_the_dead(made.beside(cell, "lock"), running.TRIES)
+    bench(made, corpus).work([cell], "valid")
+    failure = made.failure(cell)
+    assert failure is not None and failure["kind"] == "Killed"
+    made.forget_failures([cell])
+    assert made.left([cell], "valid") == [cell]
+
+
+def test_a_bug_in_one_cell_stops_no_other_and_a_full_disk_stops_all(
+    tmp_path: Path, corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = records(tmp_path, corpus)
+    first, second = Cell("cats", "lstm", "vae", 0, 0), Cell("cats", "lstm", "vae", 1, 0)
+    said: list[str] = []
+    work = bench(made, corpus, said)
+
+    def broken(cell: Cell) -> None:
+        raise ZeroDivisionError("no such thing") if cell == first else OSError("disk full")
+
+    monkeypatch.setattr(work, "train", broken)
+    with pytest.raises(OSError, match="disk full"):
+        work.work([first, second], "valid")
+    failure = made.failure(first)
+    assert failure is not None and failure["kind"] == "ZeroDivisionError"
+    assert "Traceback" in made.beside(first, "log").read_text("utf-8")
+    assert made.left([first, second], "valid") == [second]
+    assert "1 of 2 done" in said[-1] and "left for this process" in said[-1]
+    assert not made.beside(second, "lock").exists(), "another process may take it"
+
+
+# --- what is chosen and told ---------------------------------------------------------------------
+
+
+def test_winners_are_chosen_on_validation_and_stand_once_tested(
+    swept: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    made = replace(records(swept, corpus))
+    block = choose(made)["cats/lstm"]
+    nlls = {model["entry"]: model["nll"] for model in block["language_models"]}
+    assert block["nll"] == min(nlls.values()) == nlls[block["line"]]
+    assert {one["entry"] for one in block["remedies"]} == {"vae", "delta"}
+    delta = next(one for one in block["remedies"] if one["entry"] == "delta")
+    assert delta["place"] == 0 and delta["rate"] >= 3 - 1e-3
+    assert delta["cost"] > 0 and delta["share"] <= 1
+    cells = finals(made.study, {"cats/lstm": {**block, "remedies": [{**delta, "share": 0.5}]}})
+    assert [(c.entry, c.seed, c.share) for c in cells][-4:] == [
+        ("delta", 1, 1.0),
+        ("delta", 2, 1.0),
+        ("delta", 1, 0.5),
+        ("delta", 2, 0.5),
+    ]
+    assert made.study.place(cells[-1]).name == "seed2-equal-compute"
+    with pytest.raises(Refused, match="cells of the sweep are not done"):
+        choose(replace(made, folder=tmp_path))
+
+
+def test_what_a_sweep_began_one_command_carries_to_the_table(
+    swept: Path, corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = swept / "out"
+    words = (swept / "tiny.toml", out, "--corpus", f"cats={corpus.folder}")
+    run(*words)
+    page = (out / "study.md").read_text("utf-8")
+    numbers = json.loads((out / "study.json").read_bytes())
+    assert "test split, equal updates" in page and "collapse_study.py" in page
+    assert "`cats/lstm/delta/-1.0/seed0`: Refused: nats = -1" in page
+    assert (out / "rate_distortion.png").stat().st_size > 1000
+    block = numbers["blocks"]["cats/lstm"]
+    assert set(block["finals"]) >= {"lm", "lm-same", "vae", "delta"}
+    delta = block["finals"]["delta"]
+    assert set(delta["seeds"]) == {"1", "2"}
+    for value, low, high in (delta["repayment"], delta["iw_nll_less_lm"]):
+        assert low <= value <= high
+    line, rate = block["finals"][block["line"]]["mean"], delta["mean"]["kl"]
+    gained = line["reconstruction"] - delta["mean"]["reconstruction"]
+    assert delta["repayment"][0] == pytest.approx(gained / rate, rel=1e-4)
+    assert numbers["about"]["version"] and numbers["about"]["corpora"]["cats"]
+    looks = list((out / "cells").rglob("test_ledger.jsonl"))
+    assert {path.parent.name.split("-")[0] for path in looks} == {"seed1", "seed2"}
+    capsys.readouterr()
+    run(*words)  # once more: nothing is done again, nothing looked at twice
+    assert capsys.readouterr().out.startswith("written:")
+    assert all(len(path.read_text("utf-8").splitlines()) == 1 for path in looks)
+    made = records(swept, corpus)
+    (out / "cells/cats/lstm/vae/0.1/seed0/valid.json").unlink()
+    made.fail(Cell("cats", "lstm", "vae", 0, 0), Refused("gone"))
+    with pytest.raises(Refused, match="the test split was looked at"):
+        choose(made)
+
+
+def test_a_text_is_prepared_once_and_a_corpus_that_nobody_named_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = runpy.run_path(str(SCRIPT))["open_corpora"]
+    study, data, out = tiny(tmp_path), tmp_path / "data", tmp_path / "out"
+    data.mkdir()
+    lines = write_text(tmp_path / "all.txt", 200).read_text("utf-8").splitlines()
+    for name, part in (("train", lines[:120]), ("valid", lines[120:160]), ("test", lines[160:])):
+        (data / f"{name}.txt").write_text("\n".join(part), "utf-8")
+    (data / "train.labels.tsv").write_text("a\n", "utf-8")
+    found = opened(study, [f"cats={data}"], out)["cats"]
+    assert [len(found.split(n)) for n in ("train", "valid", "test")] == [120, 40, 40]
+    assert "finished" in capsys.readouterr().out
+    assert opened(study, [f"cats={data}"], out)["cats"].checksum == found.checksum
+    assert capsys.readouterr().out == "", "not prepared again"
+    with pytest.raises(Refused, match="write NAME=PATH, NAME one of cats"):
+        opened(study, ["dogs=x"], out)
+    with pytest.raises(Refused, match="say where it is"):
+        opened(study, [], out)
