@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,18 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes, each on one thread")
     parser.add_argument("--shard", default="0/1", help="i/n: only every n-th cell, from the i-th")
     parser.add_argument("--only", action="append", default=[], help="only these entries")
+    parser.add_argument("--decoder", action="append", default=[], help="only these decoders")
     parser.add_argument("--retry", action="store_true", help="try again what has failed")
     parser.add_argument("--device", default="cpu")
     return parser.parse_args(arguments)
+
+
+def with_decoders(study: Study, wanted: Sequence[str]) -> Study:
+    """The study of these decoders, of all where none is named."""
+    if unknown := sorted(set(wanted) - set(study.decoders)):
+        raise Refused(f"--decoder {unknown[0]}: name one of {', '.join(study.decoders)}.")
+    kept = {name: kind for name, kind in study.decoders.items() if name in wanted or not wanted}
+    return replace(study, decoders=kept)
 
 
 def open_corpora(study: Study, given: Sequence[str], out: Path) -> dict[str, Corpus]:
@@ -136,6 +146,7 @@ def in_processes(phase: str, given: argparse.Namespace) -> None:
     words += ["--shard", given.shard, "--device", given.device]
     words += [word for each in given.corpus for word in ("--corpus", each)]
     words += [word for each in given.only for word in ("--only", each)]
+    words += [word for each in given.decoder for word in ("--decoder", each)]
     own = {**os.environ, "OMP_NUM_THREADS": "1"}
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     workers = [subprocess.Popen(words, env=own) for _ in range(given.jobs)]
@@ -186,7 +197,7 @@ def write_page(records: Records, corpora: Mapping[str, Corpus]) -> list[Path]:
 
 def main() -> None:
     given = parse()
-    study = read_study(given.study)
+    study = with_decoders(read_study(given.study), given.decoder)
     corpora = open_corpora(study, given.corpus, given.out)
     records = Records(study, sized(study, corpora), given.out)
     for phase in PHASES if given.phase == "all" else (given.phase,):
