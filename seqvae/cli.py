@@ -120,6 +120,9 @@ def train(
     ] = None,
     settings: Settings = None,
     seed: RecipeSeed = None,
+    nats: Annotated[
+        float | None, typer.Option(help="The rate of the code, held by a controller: TargetRate.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run at --out.")] = False,
     device: Device = "auto",
     tensorboard: Annotated[
@@ -141,8 +144,9 @@ def train(
 
     named, corpus = _sort_out(what or [])
     recipe = _begun(named, corpus, out) if resume else recipes.read(named or _fitting(corpus))
-    changes = _changes(settings, seed)
-    recipe = recipes.override(recipe, changes)
+    recipe = recipes.override(recipe, _changes(settings, seed))
+    if nats is not None:
+        recipe = _held(recipe, nats)
     if print_recipe:
         from .build import complete
 
@@ -172,6 +176,20 @@ def _baseline(run: str | None) -> Path | None:
 def _changes(settings: list[str] | None, seed: int | None) -> list[str]:
     """What `--set` and `--seed` change in a recipe."""
     return [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
+
+
+def _held(recipe: "Recipe", nats: float) -> "Recipe":
+    """The recipe with a rate of so many nats, whatever held its KL before."""
+    from .recipe import override
+
+    if recipe["latent"] == 0 or "stage" in recipe:
+        what = "has no code" if recipe["latent"] == 0 else "says in stages what holds its KL"
+        raise Refused(
+            f"--nats {nats:g}: the recipe {recipe['name']!r} {what}, so its rate cannot be asked "
+            "for. Name another recipe, such as text."
+        )
+    penalty = f'{{kind = "TargetRate", nats = {nats}}}'
+    return override(recipe, ["objective.kind=Elbo", f"objective.terms.kl={penalty}"])
 
 
 def _sort_out(what: list[str]) -> tuple[str | None, str | None]:

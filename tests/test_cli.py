@@ -12,14 +12,15 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
+from console import Command, Result
 from tiny import NURSERY, in_child, prepared, sentences, settings, write_text
 
 import seqvae as package
@@ -33,48 +34,6 @@ from seqvae.vae import Pass
 A, B = "the old cat sees the dog", "the happy child finds the fish now"
 NEAR = ["neighbours", "tatoeba", A]
 SECONDS = 60  # in which any process of these tests must have ended
-
-
-class Result(NamedTuple):
-    """What a command left behind."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def line(self) -> str:
-        """The one line that says what was wrong, which is the last."""
-        assert "Traceback" not in self.err
-        found = [line for line in self.err.splitlines() if line.startswith("seqvae: ")]
-        assert self.err.splitlines()[-1:] == found
-        return found[0].removeprefix("seqvae: ")
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        assert self.status == 0, self.err
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    @property
-    def lines(self) -> list[str]:
-        assert self.status == 0, self.err
-        return self.out.splitlines()
-
-
-Command = Callable[..., Result]
-
-
-@pytest.fixture
-def seqvae(capfd: pytest.CaptureFixture[str]) -> Command:
-    """`seqvae("sample", run)` runs the command in this process."""
-
-    def command(*arguments: object) -> Result:
-        capfd.readouterr()
-        status = main([str(argument) for argument in arguments])
-        sys.stdout.flush()
-        return Result(status, *capfd.readouterr())
-
-    return command
 
 
 def shell(*arguments: object) -> Result:
@@ -155,6 +114,17 @@ def test_a_seed_of_training_is_a_setting(seqvae: Command) -> None:
     short = seqvae("train", "--print-recipe", "--seed", 5).out
     assert tomllib.loads(short)["seed"] == 5
     assert short == seqvae("train", "--print-recipe", "--set", "seed=5").out
+
+
+def test_a_rate_is_asked_for_in_nats(seqvae: Command) -> None:
+    for name in ("text", "grammar"):  # whatever weight and penalty it has of its own
+        printed = tomllib.loads(seqvae("train", name, "--print-recipe", "--nats", 12).out)
+        penalty = printed["objective"]["terms"]["kl"]
+        assert (penalty["kind"], penalty["nats"]) == ("TargetRate", 12.0)
+        assert "weight" not in penalty
+    for name in ("text-lm", "text-pretrained"):
+        refused = seqvae("train", name, "--nats", 12)
+        assert refused.status == 2 and "Name another recipe" in refused.err
 
 
 def test_a_flag_has_no_opposite_in_the_help(seqvae: Command) -> None:

@@ -3,22 +3,20 @@
 import json
 import re
 import shutil
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from console import Command
 from small import SENTENCES, same, vae
-from test_cli import Command, Result
 from tiny import prepared, recipe, train, windows
 from torch import Tensor
 
 import seqvae as package
 from seqvae import density as kept
 from seqvae import runs, shelf
-from seqvae.__main__ import main
 from seqvae.codecs import MelodyCodec
 from seqvae.data import InMemory, in_order
 from seqvae.densities import Density, Mixture, RectifiedFlow, kinds
@@ -235,17 +233,6 @@ def test_a_file_that_is_none_or_damaged_is_refused(
 
 
 # --- the commands --------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def seqvae(capfd: pytest.CaptureFixture[str]) -> Command:
-    def command(*arguments: object) -> Result:
-        capfd.readouterr()
-        status = main([str(argument) for argument in arguments])
-        sys.stdout.flush()
-        return Result(status, *capfd.readouterr())
-
-    return command
 
 
 @pytest.fixture(scope="module")

@@ -3,18 +3,17 @@
 import json
 import re
 import shutil
-import sys
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cli import Command, Result, sets, tree
+from console import Command
+from test_cli import sets, tree
 from tiny import prepared, recipe, train, windows
 
 from data_prep.composer import compose, write_songs
-from seqvae.__main__ import main
 from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec
 from seqvae.corpus import Corpus
 from seqvae.midi import Song, read, to_bytes, write
@@ -23,17 +22,6 @@ from seqvae.runs import is_run, read_recipe
 
 RUNS: dict[str, MusicCodec] = {"melody": MelodyCodec(bars=1), "drums": DrumsCodec(bars=1)}
 BRIEF = ("--steps", 3, "--bars", 1, "--device", "cpu")
-
-
-@pytest.fixture
-def seqvae(capfd: pytest.CaptureFixture[str]) -> Command:
-    def command(*arguments: object) -> Result:
-        capfd.readouterr()
-        status = main([str(argument) for argument in arguments])
-        sys.stdout.flush()
-        return Result(status, *capfd.readouterr())
-
-    return command
 
 
 @pytest.fixture(scope="module")
