@@ -66,6 +66,7 @@ class Order:
         lengths: tokens of every row (N,).
         size: sentences a batch, or with by="tokens" padded tokens a batch.
         seed: of the shuffle.
+        mixed: no sorting, so that a batch is a sample of all rows, at the cost of padding.
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class Order:
         *,
         by: By = "sentences",
         seed: int = 0,
+        mixed: bool = False,
     ) -> None:
         if size < 1:
             raise Refused(f"a batch of {size} {by}: set training.batch to 1 or more.")
         if len(lengths) == 0:
             raise Refused("this split of the corpus has no items: there is nothing to train on.")
         self.lengths, self.size, self.by, self.seed = lengths, size, by, seed
+        self.mixed = mixed
 
     def epoch(self, epoch: int) -> Iterator[Rows]:
         """All batches of an epoch, each an array of rows."""
@@ -124,14 +127,17 @@ class Order:
         size = max(BATCHES_A_POOL * self.size // max(int(self.lengths[:10_000].mean()), 1), 1)
         for start in range(0, len(order), size):
             rows = self._sorted(order[start : start + size])
-            cuts, first = [], 0
-            for row, longest in enumerate(self.lengths[rows].tolist()):  # sorted: each the longest
+            cuts, first, longest = [], 0, 0
+            for row, length in enumerate(self.lengths[rows].tolist()):
+                longest = max(longest, length)
                 if row > first and (row + 1 - first) * longest > self.size:
                     cuts.append(row)
-                    first = row
+                    first, longest = row, length
             yield np.split(rows, cuts)
 
     def _sorted(self, rows: NDArray[np.int32]) -> Rows:
+        if self.mixed:
+            return rows.astype(np.int64)
         return rows[np.argsort(self.lengths[rows], kind="stable")].astype(np.int64)
 
 

@@ -96,6 +96,7 @@ def fit(
     plan = make_plan(complete(recipe), corpus, folder, device)
     for number in reversed(range(len(plan.stages))):  # each is tried now, the first one stays
         built, stepper = set_up(plan, number, plan.stages[number - 1].stop if number else 0)
+        plan.order.mixed |= of_aggregate(built)
     watch = Watch(plan, baseline=baseline, on_collapse=on_collapse)
     if resume:
         trainer, built, stepper = _restore(plan, built, stepper, say)
@@ -136,6 +137,18 @@ def set_up(plan: Plan, number: int, start: int) -> tuple[Built, Stepper]:
     return built, build_stepper(stage.recipe, built, steps=steps)
 
 
+def of_aggregate(built: Built) -> bool:
+    """Whether a penalty takes a batch for a sample of all codes."""
+    return any(getattr(part, "of_aggregate", False) for part in built.objective.modules())
+
+
+def information_of(figures: Mapping[str, Any]) -> float:
+    """Mutual information, nats: its lower bound, or near what that can tell at most its upper."""
+    low = figures.get("mutual_information_low", 0.0)
+    near = low > figures.get("mutual_information_cap", math.inf) - 1
+    return float(figures["mutual_information_high"] if near else low)
+
+
 def _check_learning(stage: Stage, built: Built) -> None:
     if not any(weight.requires_grad for weight in built.vae.parameters()):
         raise Refused(
@@ -147,6 +160,12 @@ def _check_learning(stage: Stage, built: Built) -> None:
         raise Refused(
             f"lagging = {stage.lagging}: steps of the encoder alone, which has no weights to "
             "move here. Set it to 0."
+        )
+    own = {id(weight) for weight in built.vae.encoder.parameters()}
+    if not any(w.requires_grad for w in built.vae.parameters() if id(w) not in own):
+        raise Refused(
+            f"lagging = {stage.lagging}: the encoder runs ahead of a decoder that learns, and all "
+            "but the encoder is frozen here. Set it to 0."
         )
     if not has_rate(built):
         raise Refused(
@@ -346,7 +365,7 @@ class _Fitting:
         trainer.faults = self.watch.faults
         if warning is not None:
             self.say(f"step {step}: {warning}")
-        self._follow(figures.get("mutual_information_low", 0.0))
+        self._follow(information_of(figures))
         return final and self._choose(figures, since)
 
     def _follow(self, information: float) -> None:

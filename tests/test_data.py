@@ -69,6 +69,21 @@ def test_batches_of_tokens_keep_their_bound(lengths: list[int], size: int, epoch
         assert padded <= size or len(rows) == 1  # a sentence longer than the bound comes alone
 
 
+@pytest.mark.parametrize("by", BYS)
+def test_mixed_batches_are_samples_of_all_lengths(by: By) -> None:
+    lengths = some_lengths(4000)
+    size = 50 if by == "sentences" else 1500
+    spread = {}
+    for mixed in (False, True):
+        cut = Order(np.array(lengths, dtype=np.int32), size, by=by, mixed=mixed)
+        epoch = list(cut.epoch(0))
+        assert sorted(row for rows in epoch for row in rows.tolist()) == list(range(4000))
+        if by == "tokens":
+            assert all(len(r) * max(lengths[i] for i in r) <= size for r in epoch)
+        spread[mixed] = np.mean([np.std([lengths[row] for row in rows]) for rows in epoch])
+    assert spread[True] > 0.9 * np.std(lengths) > 5 * spread[False]
+
+
 def test_hardly_anything_is_padding() -> None:
     lengths = some_lengths(4000)
     for by, size in zip(BYS, (32, 500), strict=True):

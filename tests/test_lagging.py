@@ -17,6 +17,7 @@ from seqvae import runs, training
 from seqvae.data import InMemory, Order, drawn_anew
 from seqvae.decoders import LSTMDecoder
 from seqvae.errors import Diverged, Refused
+from seqvae.fit import information_of
 from seqvae.objectives import Elbo
 from seqvae.recipe import Recipe, override
 from seqvae.regularizers import KL
@@ -314,3 +315,16 @@ def test_what_cannot_lag_is_refused(
     with pytest.raises(Refused, match=message):
         train(override(lagging(), settings), corpus, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_cannot_lag_behind_what_stands_still(corpus: Path, tmp_path: Path) -> None:
+    only = {**lagging(), "stage": [{"freeze": ["decoder"]}]}
+    with pytest.raises(Refused, match="all but the encoder is frozen"):
+        train(only, corpus, tmp_path / "run")
+
+
+def test_where_the_lower_bound_can_tell_no_more_the_upper_one_is_followed() -> None:
+    cap = {"mutual_information_cap": 7.6, "mutual_information_high": 22.0}
+    assert information_of({"mutual_information_low": 5.0, **cap}) == 5.0
+    assert information_of({"mutual_information_low": 7.55, **cap}) == 22.0
+    assert information_of({}) == 0.0

@@ -15,7 +15,7 @@ from seqvae.errors import Refused
 from seqvae.objectives import Elbo, InfoVAE
 from seqvae.objectives.objective import Objective, Report
 from seqvae.posteriors import DeltaPosterior
-from seqvae.regularizers import KL, MMD, FreeBits
+from seqvae.regularizers import KL, MMD, Adversarial, FreeBits
 from seqvae.schedules import constant, linear
 from seqvae.vae import VAE
 
@@ -173,3 +173,13 @@ def test_an_update_reaches_every_penalty() -> None:
     objective = Elbo({"a": (Listening(), constant), "b": (Listening(), constant)})
     objective.update({"kl": torch.tensor(1.0)})
     assert len(heard) == 2
+
+
+def test_what_a_critic_says_is_reported_and_no_figure_to_choose_by() -> None:
+    objective = Elbo({"critic": (Adversarial(LATENT, hidden=8), partial(constant, value=5.0))})
+    model = vae()
+    for training, counted in ((True, 1.0), (False, 0.0)):
+        objective.train(training)
+        _, report = objective(model, batch())
+        expected = report["reconstruction"] + counted * 5 * report["penalty/critic"]
+        same(report["loss"], expected)

@@ -210,8 +210,10 @@ def test_the_buffer_holds_the_newest_codes_of_whole_steps() -> None:
     penalty = MMD(2, buffer=5)
 
     def step(number: int, *values: float) -> None:
-        for value in values:  # micro-batches
-            penalty(trip(PRIOR, torch.full((2, 2), value), step=number))
+        for value in values:  # micro-batches, of items of their own
+            out = trip(PRIOR, torch.full((2, 2), value), step=number)
+            items = out.batch._replace(item=out.batch.item + int(10 * value))
+            penalty(out._replace(batch=items))
 
     def held() -> list[float]:
         return penalty.past[5 - int(penalty.filled) :, 0].tolist()
@@ -233,6 +235,14 @@ def test_the_buffer_holds_the_newest_codes_of_whole_steps() -> None:
     step(3, 6.0, 7.0, 8.0)
     penalty.update({})
     assert held() == [6, 7, 7, 8, 8]
+
+
+def test_of_several_passes_over_the_same_items_the_buffer_holds_the_last() -> None:
+    penalty = MMD(2, buffer=5)
+    for value in (1.0, 2.0, 3.0):  # as where posteriors are refined
+        penalty(trip(PRIOR, torch.full((2, 2), value)))
+    penalty.update({})
+    assert penalty.past[5 - int(penalty.filled) :, 0].tolist() == [3, 3]
 
 
 def test_a_buffer_resumes_to_the_same_bits() -> None:

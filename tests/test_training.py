@@ -17,7 +17,7 @@ from seqvae.encoders import LSTMEncoder
 from seqvae.errors import Diverged, Refused
 from seqvae.objectives import Elbo
 from seqvae.objectives.objective import Objective, Report
-from seqvae.posteriors import DeltaPosterior
+from seqvae.posteriors import BatchNormPosterior, DeltaPosterior
 from seqvae.randomness import seed_step
 from seqvae.regularizers import KL
 from seqvae.schedules import constant, linear
@@ -177,6 +177,17 @@ def test_gradients_are_clipped_to_the_norm_asked_for() -> None:
     assert report["gradient_norm"] > 0.1  # as it was before
     moved = [(a - b).square().sum() for a, b in zip(weights(trained), before, strict=True)]
     assert torch.stack(moved).sum().sqrt().item() == pytest.approx(0.1, rel=1e-3)
+
+
+def test_a_network_that_is_frozen_stays_to_the_last_buffer() -> None:
+    frozen = make(LSTMEncoder, posterior=BatchNormPosterior(3)).requires_grad_(False)
+    before = {name: value.clone() for name, value in frozen.state_dict().items()}
+    trained = vae(encoder=frozen)
+    stepper = AdamW([w for w in trained.parameters() if w.requires_grad])
+    for _ in islice(train(trained, Elbo({}), stepper, stream()), 3):
+        assert trained.decoder.training and not frozen.training
+    for name, value in frozen.state_dict().items():  # running averages among them
+        assert torch.equal(value, before[name])
 
 
 def test_an_objective_is_told_of_every_step_once() -> None:

@@ -27,7 +27,8 @@ class Elbo(Objective):
 
     The report holds `loss`, `reconstruction`, every penalty under its own name with its weight,
     and `kl`, the true one, wherever it is defined: a floor or another penalty never hides it. What
-    a penalty's own weights descend (a critic's loss) is descended too, and reported apart.
+    a penalty's own weights descend (a critic's loss) is descended too, and reported apart; in
+    evaluation such a penalty is reported, and left out of the loss.
 
     Raises `Refused` for a negative weight.
 
@@ -59,7 +60,9 @@ class Elbo(Objective):
         for name, penalty in self._named():
             weight = self.schedules[name](out.batch.step)
             value = penalty(out).mean()
-            loss = loss + weight * value
+            # A critic is another at every look, so what it says compares no two validations.
+            if self.training or not penalty.learns_apart():
+                loss = loss + weight * value
             report[f"penalty/{name}"] = value.detach()
             report[f"weight/{name}"] = loss.new_tensor(weight)
             own = penalty.own_loss(out)

@@ -58,7 +58,7 @@ class Capacity(Regularizer):
             raise Refused(f"strength = {strength}: what holds the rate is above 0; try 1.")
         self.strength = strength
         self.per = per
-        self.of_batch = per == "batch"
+        self.of_batch = self.of_aggregate = per == "batch"
 
     def forward(self, out: Pass) -> Tensor:
         rates = kl(out.q, out.p, out.z)

@@ -54,7 +54,7 @@ class MMD(Regularizer):
     torch.Size([256, 2])
     """
 
-    of_batch = True
+    of_batch = of_aggregate = True
     past: Tensor
     filled: Tensor
 
@@ -75,7 +75,7 @@ class MMD(Regularizer):
         self.buffer = buffer
         self.sigma = sigma
         self.scales = scales
-        self.newest: list[Tensor] = []  # codes of this step, until its end
+        self.newest: dict[int, Tensor] = {}  # codes of this step by their first item
         self.step = -1  # the one they are of
         if buffer:
             self.register_buffer("past", torch.zeros(buffer, latent or 0))  # the newest last
@@ -92,7 +92,7 @@ class MMD(Regularizer):
     def update(self, report: Mapping[str, Tensor]) -> None:
         if not self.newest:
             return
-        kept = torch.cat([self.past, *self.newest])
+        kept = torch.cat([self.past, *self.newest.values()])
         self.filled.add_(len(kept) - self.buffer).clamp_(max=self.buffer)
         self.past.copy_(kept[-self.buffer :])
         self.newest.clear()
@@ -106,7 +106,8 @@ class MMD(Regularizer):
         if out.batch.step != self.step:  # passes no update followed, as a trial's, are forgotten
             self.newest.clear()
         self.step = out.batch.step
-        self.newest.append(out.z.detach().float())
+        # Of several passes over the same items, as where posteriors are refined, the last.
+        self.newest[int(out.batch.item[0])] = out.z.detach().float()
 
 
 def mmd(

@@ -12,13 +12,15 @@ class Regularizer(nn.Module, ABC):
     """Pass -> a penalty per item (B,), or one number for the whole batch.
 
     `of_batch` says that it looks at all items of a batch together, so that more of them at once
-    are another penalty: under accumulation it sees the parts.
+    are another penalty: under accumulation it sees the parts. `of_aggregate` says that it takes
+    them for a sample of all codes: batches are then not made of items of one length.
 
     A penalty may learn and may hold buffers; it changes them only in `update`. `pace` is by how
     much its own weights move faster than the networks', where it has an `own_loss`.
     """
 
     of_batch: bool = False
+    of_aggregate: bool = False
     pace: float = 1.0
 
     @abstractmethod

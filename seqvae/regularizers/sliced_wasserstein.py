@@ -27,7 +27,7 @@ class SlicedWasserstein(Regularizer):
     Raises `Refused` where that is under 1.
     """
 
-    of_batch = True
+    of_batch = of_aggregate = True
 
     def __init__(self, *, projections: int = 50) -> None:
         super().__init__()

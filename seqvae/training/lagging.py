@@ -17,7 +17,8 @@ def run_ahead(take: Take, batches: Iterable[Batch], *, every: int = EVERY) -> in
     """Steps on these batches until the loss no longer falls; how many were taken.
 
     The inner loop of He et al. (2019), algorithm 1. As there the loss is that of a token, nats,
-    averaged over `every` steps and held against the `every` steps before.
+    averaged over `every` steps and held against the `every` steps before: of fewer than twice
+    `every` batches all are taken. A critic stands still meanwhile.
 
     >>> from itertools import repeat
     >>> import torch

@@ -54,7 +54,7 @@ def train(
         return float(steps.take(batch, encoder, count)["loss"])
 
     for batch in batches:
-        vae.train()
+        _set_training(vae)
         objective.train()
         rate = stepper.set_rate(batch.step - first)
         taken = 0 if ahead is None else run_ahead(take, ahead(batch.step))
@@ -65,6 +65,14 @@ def train(
         if ahead is not None:
             report["encoder_steps"] = torch.tensor(taken)
         yield batch.step + 1, report
+
+
+def _set_training(vae: VAE) -> None:
+    """Networks as they learn; one that is frozen as it is read."""
+    vae.train()
+    for network in (vae.encoder, vae.prior, vae.decoder):
+        weights = list(network.parameters())
+        network.train(not weights or any(weight.requires_grad for weight in weights))
 
 
 @dataclass
