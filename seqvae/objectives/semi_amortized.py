@@ -46,8 +46,9 @@ class SemiAmortized(Objective):
     momentum; they move mu in widths of the encoder's posterior and sigma by factors, where the
     paper moves mu and log sigma^2 themselves, so that a rate well under 1 is stable near the
     best q whatever its widths; a gradient is one item's own, not a share of the batch's mean, and
-    so is its clip; 5 steps stand for 20. A width that the encoder does not learn is not refined. The
-    floor of a BoundedPosterior or a BatchNormPosterior is the encoder's: refined posteriors leave it.
+    so is its clip; 5 steps stand for 20. A width that the encoder does not learn is not refined.
+    The floor of a BoundedPosterior or a BatchNormPosterior is the encoder's alone: refined
+    posteriors leave it.
 
     The report is that of `Elbo` at the last q, and in training also `gain`, the nats by which
     refining lowered the loss (of separate samples), and `moved`, KL(q_encoder || q_last).
