@@ -100,7 +100,7 @@ def measure(
     if bound is not None and codes.tokens is not None:
         task.measured.add(pricing.prices(bound, items, codec))
     if codec is not None and written:
-        task.write_back(codec, written)
+        task.write_back(codec, written, train)
         task.sample(codec, written, train, baseline if _has_no_code(baseline) else None)
     return task.judge()
 
@@ -272,7 +272,7 @@ class _Task:
             total=len(rows),
         )
 
-    def write_back(self, codec: Codec, count: int) -> None:
+    def write_back(self, codec: Codec, count: int, train: Items | None) -> None:
         """What comes back from the codes; of music also from none, where its figures begin."""
         if not (self.codes.latent or isinstance(codec, MusicCodec)):
             return
@@ -280,6 +280,8 @@ class _Task:
         back = writing.write_back(self.vae, codec, self.items, rows)
         if self.codes.latent:
             self.measured.add(writing.agreement(codec, back))
+            if train is not None:
+                self.measured.add(writing.nearest(self.vae, codec, self.items, rows, train))
         if isinstance(codec, MusicCodec):
             self.measured.add(music(self.vae, codec, self.codes, back, seed=self.seed))
 

@@ -276,6 +276,16 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
         Row("token accuracy", written("{token_accuracy:.1%}"), remark("{accuracy_at}")),
         Row("BLEU", value("bleu", 1), remark("{bleu_signature}")),
         Row(
+            "looked up, token accuracy",
+            written("{nearest_token_accuracy:.1%}"),
+            remark("of the training item with the nearest code, among {nearest_among:,}"),
+        ),
+        Row(
+            "looked up, BLEU",
+            value("nearest_bleu", 1),
+            remark("a reconstruction should be well above"),
+        ),
+        Row(
             "same label nearest",
             written("{retrieval_at_1:.1%}"),
             remark(

@@ -18,7 +18,7 @@ from seqvae.distributions import Delta
 from seqvae.encoders import EmptyEncoder, LSTMEncoder
 from seqvae.errors import Refused
 from seqvae.measures import writing
-from seqvae.measures.writing import Written, distinct, neural_nll, reconstruction, samples
+from seqvae.measures.writing import Written, distinct, nearest, neural_nll, reconstruction, samples
 from seqvae.ngram import NGram
 from seqvae.priors import StandardNormal
 from seqvae.schedules import FAR
@@ -148,6 +148,16 @@ def test_a_deaf_decoder_gives_back_one_sentence() -> None:
 def test_a_random_network_gives_back_little() -> None:
     found = reconstruction(vae(decoder=loud(make(LSTMDecoder))), CODEC, ITEMS, ALL)
     assert found["exact_match"] < 0.1 and found["token_accuracy"] < 0.5 and found["bleu"] < 50
+
+
+def test_what_is_looked_up_is_the_training_item_of_the_nearest_code() -> None:
+    found = nearest(player(), CODEC, ITEMS, ALL, ITEMS, size=7)  # itself is among them
+    assert found["nearest_token_accuracy"] == 1.0 and found["nearest_among"] == len(ITEMS)
+    assert found["nearest_bleu"] == pytest.approx(100.0)
+    # A code is the ids themselves, padded with 0: next to 4 8 6 EOS lies what differs by one.
+    train = InMemory([[8, 4, 4, EOS], [4, 8, 7, EOS], [4, 4, 8, EOS]])
+    found = nearest(player(), CODEC, InMemory([[4, 8, 6, EOS]]), spread(1), train)
+    assert found["nearest_token_accuracy"] == 3 / 4
 
 
 def test_reconstructions_say_how_they_were_made() -> None:

@@ -75,6 +75,36 @@ def agreement(codec: Codec, back: Back) -> dict[str, Any]:
     }
 
 
+@torch.no_grad()
+def nearest(
+    vae: VAE, codec: Codec, items: Items, rows: Rows, train: Items, *, size: int = 64
+) -> dict[str, Any]:
+    """How much the training item whose code lies nearest has in common with each of these items.
+
+    What looking up, instead of writing, would bring back: a reconstruction should be well above.
+    """
+    lessons = spread(len(train), COUNTED)
+    z, originals = _coded(vae, items, rows, size)
+    known, texts = _coded(vae, train, lessons, size)
+    found = torch.cat([torch.cdist(part, known).argmin(1) for part in z.split(size)]).tolist()
+    looked_up = [texts[place] for place in found]
+    figures = {**_agreement(originals, looked_up), **_bleu(codec, originals, looked_up)}
+    wanted = ("token_accuracy", "bleu")
+    named = {f"nearest_{name}": figures[name] for name in wanted if name in figures}
+    return {**named, "nearest_among": len(lessons)}
+
+
+def _coded(vae: VAE, items: Items, rows: Rows, size: int) -> tuple[Tensor, list[list[int]]]:
+    """Codes (N, D) of items, the shortest first, and their ids."""
+    vae.eval()
+    codes: list[Tensor] = []
+    ids: list[list[int]] = []
+    for batch in in_batches(items, rows, size):
+        codes.append(vae.encoder(batch.to(device_of(vae))).mode.cpu())
+        ids += _trimmed(batch.x)
+    return torch.cat(codes), ids
+
+
 def _agreement(originals: Sequence[list[int]], written: Sequence[list[int]]) -> dict[str, Any]:
     pairs = list(zip(originals, written, strict=True))
     agreed = sum(x == y for a, b in pairs for x, y in zip(a, b, strict=False))
