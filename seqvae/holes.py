@@ -27,7 +27,7 @@ from .randomness import seeded
 from .recipe import unknown
 from .report import check_codec
 from .runs import Opened, Warn, find_device, open_run
-from .shelf import is_shipped
+from .shelf import copied, is_shipped
 from .vae import VAE, Prior
 
 HELD_OUT = 2000  # codes that neither the density nor, mostly, the prior has met
@@ -173,10 +173,8 @@ def _fitting(kind: str, components: int | None) -> Callable[..., Density]:
 
 def _check_own(folder: Path) -> None:
     if is_shipped(folder):
-        name = folder.name
         raise Refused(
-            f"{name} comes with the package and is never written to. Copy it and name a corpus: "
-            f"seqvae export {name} runs/{name}; seqvae density runs/{name} --corpus FOLDER"
+            f"{folder.name} comes with the package and is never written to. {copied(folder.name)}"
         )
 
 

@@ -43,6 +43,14 @@ def is_shipped(folder: Path) -> bool:
     return folder.parent == shipped_folder()
 
 
+def copied(name: str) -> str:
+    """How a density is fitted for a run that comes with the package: on a copy of it."""
+    return (
+        f"Copy it and name a corpus: seqvae export {name} runs/{name}; "
+        f"seqvae density runs/{name} --corpus FOLDER"
+    )
+
+
 def shipped_folder() -> Path:
     """Where the package keeps the runs that come with it."""
     return Path(str(resources.files("seqvae") / "shipped"))

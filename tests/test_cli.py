@@ -127,6 +127,14 @@ def test_a_rate_is_asked_for_in_nats(seqvae: Command) -> None:
         assert refused.status == 2 and "Name another recipe" in refused.err
 
 
+@pytest.mark.parametrize("nats", ["-3", "nan", "inf"])
+def test_no_rate_below_nothing_is_asked_for(seqvae: Command, nats: str) -> None:
+    for more in ((), ("--print-recipe",)):
+        refused = seqvae("train", "--nats", nats, *more)
+        assert refused.status == 2 and not refused.out
+        assert f"--nats {nats}: a rate is 0 or more" in refused.line
+
+
 def test_a_flag_has_no_opposite_in_the_help(seqvae: Command) -> None:
     for command in ("train", "encode", "sample", "prepare text"):
         assert "--no-" not in seqvae(*command.split(), "--help").out
@@ -538,8 +546,14 @@ WRONG = {
     "resume of no run": Wrong("train --resume --out {tmp}", "is no run: it has no recipe.toml"),
     "resume with its text": Wrong(
         "train {tmp}/s.txt --resume --out {run}",
-        "is a text.*leave it out, seqvae train --resume --out",
+        "is no prepared corpus.*leave it out, seqvae train --resume --out",
         {"s.txt": b"one two\n"},
+    ),
+    "resume with an archive": Wrong(
+        "train {tmp}/z.zip --resume --out {run}", "z.zip is no prepared.*leave it", {"z.zip": b""}
+    ),
+    "resume with what is made here": Wrong(
+        "train docstrings --resume --out {run}", "docstrings is no prepared.*leave it out"
     ),
     "a value no recipe can miss": Wrong(
         "train {home}/corpus --out {tmp}/new --set training.clip=none", "cannot do without it"
@@ -695,7 +709,7 @@ def test_falling_back_is_said_and_works(seqvae: Command, run: Path, tmp_path: Pa
 
 def test_a_bug_of_ours_is_not_hidden(seqvae: Command, run: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyError):
-        patch.setattr("seqvae.cli._decoding", lambda **options: dict[str, str]()["bug"])
+        patch.setattr("seqvae.cli.options.decoding", lambda **options: dict[str, str]()["bug"])
         seqvae("sample", run)
 
 
@@ -704,7 +718,7 @@ def test_running_out_of_memory_is_one_line(seqvae: Command, run: Path) -> None:
         raise MemoryError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqvae.cli._decoding", full)
+        patch.setattr("seqvae.cli.options.decoding", full)
         done = seqvae("sample", run)
     assert done.status == 1
     assert "out of memory. Try" in done.line

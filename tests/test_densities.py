@@ -370,6 +370,8 @@ def test_what_cannot_be_done_is_refused(
     monkeypatch.setattr("seqvae.shelf.shipped_folder", lambda: home)
     done = seqvae("density", "run")
     assert done.status == 2 and "never written to" in done.line
+    done = seqvae("sample", "run", "--from", "density")
+    assert done.status == 2 and "seqvae export run runs/run; seqvae density runs/run" in done.line
     assert not (home / "run" / kept.FILE).exists()
 
 

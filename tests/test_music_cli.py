@@ -194,7 +194,7 @@ def test_a_folder_of_songs_is_trained_on_measured_and_exported(
 def test_songs_are_composed_to_train_on_by_a_name_of_their_own(
     seqvae: Command, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seqvae.cli.SONGS", 30)
+    monkeypatch.setattr("seqvae.cli.corpora.SONGS", 30)
     small = sets(training_steps=1, data_codec="melody")
     done = seqvae("train", "composed", "--out", "run", *small, "--device", "cpu")
     assert done.status == 0

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..codecs.codec import Codec
 from ..data import InMemory, collate
 from ..decoders.sequence import SequenceDecoder
-from ..density import Kept
+from ..density import FILE, Kept
 from ..density import load as load_density
 from ..distributions import on_sphere
 from ..errors import Refused
@@ -22,7 +22,7 @@ from ..latent import PATHS, path
 from ..randomness import seeded
 from ..recipe import Recipe, unknown
 from ..runs import Warn, open_run
-from ..shelf import find
+from ..shelf import copied, find, is_shipped
 from ..vae import VAE, Batch
 from .decoding import AT_ONCE, GREEDY, LONGEST, Decoding
 
@@ -143,7 +143,13 @@ class Explorer:
         self._check_code()
         if "folder" not in self.facts:
             raise Refused("this model was not opened from a run's folder, where densities are.")
-        return load_density(Path(self.facts["folder"]), self.vae)
+        folder = Path(self.facts["folder"])
+        if is_shipped(folder) and not (folder / FILE).is_file():
+            raise Refused(
+                f"{folder.name} comes with the package, a density of its codes does not. "
+                f"{copied(folder.name)}"
+            )
+        return load_density(folder, self.vae)
 
     def reconstruct(self, items: Iterable[Any], decoding: Decoding = GREEDY) -> list[Any]:
         """Items -> what the decoder makes of their codes."""

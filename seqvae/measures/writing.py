@@ -86,7 +86,9 @@ def nearest(
     lessons = spread(len(train), COUNTED)
     z, originals = _coded(vae, items, rows, size)
     known, texts = _coded(vae, train, lessons, size)
-    found = torch.cat([torch.cdist(part, known).argmin(1) for part in z.split(size)]).tolist()
+    found = torch.cat(
+        [torch.cdist(part, known).argmin(1) for part in torch.split(z, size)]
+    ).tolist()
     looked_up = [texts[place] for place in found]
     figures = {**_agreement(originals, looked_up), **_bleu(codec, originals, looked_up)}
     wanted = ("token_accuracy", "bleu")

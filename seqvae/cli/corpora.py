@@ -1,0 +1,206 @@
+"""What a corpus is on the command line: prepared, made here, or a text or MIDI to prepare."""
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Refused
+from .music import MELODY, is_midi
+
+if TYPE_CHECKING:
+    from ..corpus import Corpus
+    from ..recipe import Recipe
+
+SMALL, LENGTH = 300, 32  # ids and tokens, as good as any numbers to try a recipe with
+EMBEDDED = ("docstrings", "composed")  # corpora that are made where they are used
+SONGS = 300  # as many as the corpus "composed" has
+TABLE = """--set 'objective.terms.kl.weight={kind = "linear", share = 0.3}'"""
+
+
+def sort_out(what: list[str]) -> tuple[str | None, str | None]:
+    """Which argument is the recipe, and which the corpus."""
+    from ..recipe import shipped
+
+    recipe = [w for w in what if w in shipped() or w.endswith(".toml")]
+    corpus = [w for w in what if w not in recipe]
+    for word in corpus:
+        _check_corpus(word)
+    if len(recipe) > 1 or len(corpus) > 1:
+        raise Refused(
+            f"{' '.join(what)}: name at most one recipe ({', '.join(shipped())}, or a .toml file) "
+            "and one corpus. Several texts make one by: seqvae prepare text FILES --out FOLDER, "
+            "and folders of MIDI by: seqvae prepare midi FOLDERS --out FOLDER"
+        )
+    return next(iter(recipe), None), next(iter(corpus), None)
+
+
+def _check_corpus(word: str) -> None:
+    """Refuse a mistyped recipe, and a setting without its --set, for what they are."""
+    from ..recipe import SECTIONS, TOP, shipped
+
+    if Path(word).exists() or ".zip/" in word or word in EMBEDDED:
+        return
+    key, sign, _ = word.partition("=")
+    if sign and key.split(".")[0] in (*TOP, *SECTIONS):
+        raise Refused(
+            f"{word}: each setting needs a --set before it, and quotes where the shell would take "
+            f"it apart: {TABLE}"
+        )
+    near = difflib.get_close_matches(word, shipped(), n=1)
+    if near and "/" not in word and not Path(word).suffix:
+        raise Refused(
+            f"{word!r} is no recipe and no file. Did you mean the recipe {near[0]!r}? "
+            f"There are: {', '.join(shipped())}."
+        )
+
+
+def fitting_recipe(corpus: str | None) -> str:
+    """The recipe for a corpus where none is named: melodies for music, else the default."""
+    from ..recipe import DEFAULT
+
+    if corpus is None:
+        return DEFAULT
+    manifest = Path(corpus) / "manifest.json"
+    if manifest.is_file():
+        from ..codecs import MusicCodec, load_codec
+
+        return MELODY if isinstance(load_codec(Path(corpus) / "codec"), MusicCodec) else DEFAULT
+    return MELODY if corpus == "composed" or _holds_midi(Path(corpus)) else DEFAULT
+
+
+def _holds_midi(path: Path) -> bool:
+    """Whether a corpus yet to prepare is music: a MIDI file, an archive, a folder of such."""
+    from data_prep.songs import archive_of
+
+    from ..midi import ENDINGS
+
+    if path.is_dir():
+        return any(file.suffix.lower() in ENDINGS for file in path.rglob("*"))
+    return archive_of(path) is not None or is_midi(str(path))
+
+
+def resumed_corpus(named: str | None, folder: Path) -> "Corpus":
+    """The corpus to go on with: the run's own, unless one is named."""
+    from ..corpus import open_corpus
+    from ..fit import find_corpus
+
+    if named is not None and not Path(named).is_dir():
+        raise Refused(
+            f"{named} is no prepared corpus, and a run goes on with the one it began with: leave "
+            f"it out, seqvae train --resume --out {folder}"
+        )
+    return find_corpus(folder) if named is None else open_corpus(Path(named))
+
+
+def make_corpus(named: str | None, recipe: "Recipe", folder: Path, device: str) -> "Corpus":
+    """The corpus to begin with; what cannot be done with it is said before it is prepared."""
+    from .. import runs
+    from ..build import build
+
+    runs.check_new(folder)
+    runs.find_device(device)
+    build(recipe, SMALL, length=LENGTH if _of_music(recipe) else None)
+    return _corpus(named, recipe, folder)
+
+
+def _corpus(named: str | None, recipe: "Recipe", folder: Path) -> "Corpus":
+    """The prepared corpus of that name, or one made of that text inside the run."""
+    from ..corpus import open_corpus
+    from ..runs import is_run
+
+    source = named or recipe["data"].get("source")
+    if source is None:
+        raise Refused(
+            "no corpus named: seqvae train corpus.txt --out runs/NAME, or a folder of MIDI files. "
+            "To try without one: seqvae train demo --out runs/demo"
+        )
+    place = Path(source)
+    if any((place / name).is_file() for name in ("manifest.json", "plan.json")):
+        return open_corpus(place)  # which refuses one that is not prepared to its end
+    if is_run(place):
+        raise _no_corpus(place)
+    options = _preparation(recipe)
+    if source in EMBEDDED and not place.exists():
+        source, own = _write_embedded(source, folder)
+        options |= own
+    prepared = folder / "corpus"
+    music = _of_music(recipe)
+    if not music:
+        _check_text(source, recipe["name"])
+    (prepare_of_midi if music else prepare_of_text)([source], prepared, **options)
+    return open_corpus(prepared)
+
+
+def _check_text(source: str, recipe: str) -> None:
+    """Refuse MIDI files for sentences; an archive is refused by whoever reads it."""
+    from data_prep.songs import archive_of
+
+    if archive_of(Path(source)) is None and _holds_midi(Path(source)):
+        raise Refused(
+            f"{source} holds MIDI files, and the recipe {recipe!r} reads sentences. Name one for "
+            f"music: seqvae train melody {source}"
+        )
+
+
+def _no_corpus(run: Path) -> Refused:
+    from ..fit import find_corpus
+
+    try:
+        anew = (
+            f"; begin another on its corpus: seqvae train {find_corpus(run).folder} --out FOLDER"
+        )
+    except Refused:
+        anew = ""
+    return Refused(
+        f"{run} is a run, not a corpus. Go on with it: seqvae train --resume --out {run}{anew}"
+    )
+
+
+def _write_embedded(name: str, folder: Path) -> tuple[str, dict[str, Any]]:
+    """Make an embedded corpus inside a run: where it is, and how it is to be prepared."""
+    from data_prep.toy import write_docstrings, write_songs
+
+    songs = name == "composed"
+    path = folder / ("songs" if songs else "docstrings.txt")
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        if songs:
+            write_songs(path, SONGS, seed=0)
+        else:
+            write_docstrings(path)
+    return str(path), {"splits": str(path / "index.tsv")} if songs else {}
+
+
+def _of_music(recipe: "Recipe") -> bool:
+    """Whether a recipe's codec reads MIDI."""
+    from ..recipe import MUSIC
+
+    return recipe["data"].get("codec") in MUSIC
+
+
+def _preparation(recipe: "Recipe") -> dict[str, Any]:
+    """Of a recipe's [data], what the preparation of its modality takes."""
+    from ..recipe import OF_MUSIC, OF_TEXT
+
+    wanted = OF_MUSIC if _of_music(recipe) else OF_TEXT
+    return {key: value for key, value in recipe["data"].items() if key in wanted}
+
+
+def prepare_of_text(sources: list[str], out: Path, **options: Any) -> None:
+    from data_prep.text import prepare_text
+
+    from ..progress import Progress
+
+    with Progress() as progress:
+        report = prepare_text(sources, out, progress=progress.count, **options)
+    print(report)
+
+
+def prepare_of_midi(sources: list[str], out: Path, **options: Any) -> None:
+    from data_prep.midi import prepare_midi
+
+    from ..progress import Progress
+
+    with Progress() as progress:
+        report = prepare_midi(sources, out, progress=progress.count, **options)
+    print(report)

@@ -1,0 +1,226 @@
+"""`seqvae interpolate`, from one sentence or MIDI file to another, and `seqvae tracks`."""
+
+import inspect
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import Refused
+from .music import MELODY, check_files, is_midi, knows_music
+from .options import AsJson, Device, load, warn, writes
+from .sentences import write_rows
+
+if TYPE_CHECKING:
+    from ..explore import Decoding, Explorer
+
+PLAYING = "Of MIDI files"
+
+
+@writes
+def interpolate(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[RUN] A B",
+            help="Two sentences or two MIDI files; a run first, or one that ships.",
+        ),
+    ],
+    steps: Annotated[
+        int | None,
+        typer.Option(min=2, help="On the way, both ends included; 7 sentences, 9 phrases."),
+    ] = None,
+    path: Annotated[str, typer.Option(help="lerp (straight) or slerp (great circle).")] = "lerp",
+    as_json: AsJson = False,
+    device: Device = "auto",
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for the files.", rich_help_panel=PLAYING)
+    ] = None,
+    bars: Annotated[
+        int, typer.Option(min=1, max=64, help="Of the phrase.", rich_help_panel=PLAYING)
+    ] = 4,
+    from_a: Annotated[
+        int | None,
+        typer.Option(min=1, help="Its first bar in A; else by itself.", rich_help_panel=PLAYING),
+    ] = None,
+    from_b: Annotated[
+        int | None, typer.Option(min=1, help="Its first bar in B.", rich_help_panel=PLAYING)
+    ] = None,
+    track_a: Annotated[
+        str | None,
+        typer.Option(help="NAME, #2 or program:0-31; else the best.", rich_help_panel=PLAYING),
+    ] = None,
+    track_b: Annotated[
+        str | None, typer.Option(help="Likewise, in B.", rich_help_panel=PLAYING)
+    ] = None,
+    key: Annotated[
+        str, typer.Option(help="Move all to a's key, to b's, or keep.", rich_help_panel=PLAYING)
+    ] = "a",
+    metre: Annotated[
+        str,
+        typer.Option(
+            help="Where metres differ: count beats on, or stretch bars.", rich_help_panel=PLAYING
+        ),
+    ] = "beats",
+    band: Annotated[
+        str,
+        typer.Option(help="The other tracks: crossfade, a's or b's.", rich_help_panel=PLAYING),
+    ] = "crossfade",
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine/--no-refine",
+            help="Fit the ends' codes so that they come back.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = True,
+    audio: Annotated[
+        bool, typer.Option("--audio", help="Also write a WAV file.", rich_help_panel=PLAYING)
+    ] = False,
+    *,
+    decoding: "Decoding",
+) -> None:
+    """Walk from one sentence, or one MIDI file, to another through the space of codes."""
+    run, a, b = _two_ends(arguments)
+    midi = _are_midi(a, b)
+    playing: dict[str, Any] = {  # Taste refuses what it does not know
+        "bars": bars,
+        "from_a": from_a,
+        "from_b": from_b,
+        "track_a": track_a,
+        "track_b": track_b,
+        "key": key,
+        "metre": metre,
+        "band": band,
+        "refine": refine,
+    }
+    model = load(run or (_run_for(a, b) if midi else None), device)
+    if knows_music(model) or midi:
+        from dataclasses import replace
+
+        from ..morph import Taste
+
+        decoding = replace(decoding, together=True)
+        taste = Taste(**playing, steps=steps or 9, kind=path, decoding=decoding)
+        _morph(model, a, b, taste, out, audio, as_json)
+    else:
+        _check_unused({**playing, "out": out, "audio": audio})
+        count = steps or 7
+        written = model.interpolate(a, b, steps=count, kind=path, decoding=decoding)
+        rows = [{"mix": round(i / (count - 1), 4), "text": t} for i, t in enumerate(written)]
+        write_rows(rows, as_json, "{mix:4.2f}  {text}")
+
+
+def _two_ends(arguments: list[str]) -> tuple[str | None, str, str]:
+    """The run, if one is named, and the two sentences or files."""
+    from ..shelf import shipped
+
+    first = arguments[0]
+    if len(arguments) == 2 and (first in shipped() or Path(first).is_dir()):
+        raise Refused(
+            f"{first} is a run or a folder, so a sentence or file is missing: "
+            f'seqvae interpolate {first} "A" "B"'
+        )
+    if len(arguments) not in (2, 3):
+        raise Refused(
+            f'{len(arguments)} arguments: give two sentences, as in seqvae interpolate "A" "B", '
+            "or two MIDI files, as in seqvae interpolate a.mid b.mid, or a run and two of them, "
+            'as in seqvae interpolate runs/x "A" "B".'
+        )
+    return (None if len(arguments) == 2 else first), arguments[-2], arguments[-1]
+
+
+def _are_midi(a: str, b: str) -> bool:
+    """Whether both ends are MIDI files. Refuses one file and one sentence."""
+    midi = [name for name in (a, b) if is_midi(name)]
+    if len(midi) == 1:
+        other = b if midi == [a] else a
+        raise Refused(
+            f"{midi[0]} is a MIDI file and {other!r} is none: a way has two ends of one kind."
+        )
+    return bool(midi)
+
+
+def _run_for(a: str, b: str) -> str:
+    """The run that ships for two MIDI files; what holds drums only is read by that of drums."""
+    from ..shelf import shipped
+    from ..studio import fitting
+
+    run = fitting(a, b)
+    if run not in shipped():
+        return MELODY
+    if run != MELODY:
+        warn(f"both files hold drums only: they are read by the run {run!r}")
+    return run
+
+
+def _check_unused(playing: Mapping[str, Any]) -> None:
+    """Refuse options of MIDI files that are given for sentences."""
+    usual = inspect.signature(interpolate).parameters
+    given = [name for name, value in playing.items() if value != usual[name].default]
+    if given:
+        flags = (("no-" if playing[name] is False else "") + name for name in given)
+        options = ", ".join(f"--{flag.replace('_', '-')}" for flag in flags)
+        raise Refused(f"{options}: only of MIDI files, and these are sentences. Leave it out.")
+
+
+def _morph(
+    model: "Explorer", a: str, b: str, taste: Any, out: Path | None, audio: bool, as_json: bool
+) -> None:
+    import torch
+
+    from ..album import folder_name, free_folder, save
+    from ..morph import morph, music_codec
+
+    torch.set_num_threads(1)  # on a handful of windows threads would only wait for each other
+    music_codec(model)  # which refuses a run of sentences
+    check_files(model, (a, b))
+    folder = free_folder(out, folder_name(a, b))
+    files, sound, said = save(morph(model, a, b, taste), folder, model, audio=audio)
+    if as_json:
+        report = json.loads((folder / "report.json").read_bytes())
+        write_rows([{"folder": str(folder), **report}], True)
+        return
+    print(*said, sep="\n")
+    if sound is not None:
+        print(f"sound: {sound}")
+    print(f"written to {folder}: {', '.join(path.name for path in files)}")
+
+
+def tracks(
+    file: Annotated[str, typer.Argument(help="A MIDI file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what tracks a MIDI file has, and how well each would do as melody, bass and drums."""
+    from ..midi import read
+    from ..parts import PARTS, scores
+    from ..progress import table
+
+    song = read(file)
+    if not song.tracks:
+        raise Refused(f"{file} has no notes, and so no tracks. Name another file.")
+    rows = [
+        {
+            "part": part,
+            "track": score.track + 1,
+            "name": song.tracks[score.track].name,
+            "program": song.tracks[score.track].program,
+            "notes": len(song.tracks[score.track].notes),
+            "score": round(score.score, 3),
+            "why": score.why,
+        }
+        for part in PARTS
+        for score in scores(song, part)
+    ]
+    if as_json:
+        write_rows(rows, True)
+        return
+    print(
+        f"{file}: {len(song.tracks)} tracks, {len(song.bars)} bars from {song.bars.metre[0]} at "
+        f"{song.qpm_at(0):.0f} bpm, {song.seconds:.0f} seconds"
+    )
+    print(*song.repairs, sep="\n", end="\n" if song.repairs else "")
+    header = ("part", "track", "name", "program", "notes", "score", "why")
+    print(table([header, *(tuple(str(value) for value in row.values()) for row in rows)]))
