@@ -12,7 +12,9 @@ values of it as any other. The phases follow each other, and what is done is not
     test     each of these once on the test split, noted in its ledger
     table    study.md, study.json and the rate-distortion figure
 
-Started again it goes on. Started on several machines that share OUT, each takes what is free.
+Before that every cell is built once, so that what cannot be is refused at once. Started again it
+goes on. Started on several machines that share OUT, each takes what is free. The status is 1 where
+cells failed: all that there is was written nevertheless.
 """
 
 import argparse
@@ -24,24 +26,30 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from data_prep.plan import unchanged
+from data_prep.sources import Request, find_sources
 from data_prep.text import prepare_text
 from seqvae import Refused, __version__
 from seqvae.claims import claim
-from seqvae.corpus import Corpus, open_corpus, write_json
+from seqvae.corpus import SPLITS, Corpus, open_corpus, write_json
 from seqvae.errors import Stopped
 from seqvae.plots import frontiers, save
+from seqvae.recipe import unknown
 from seqvae.rows import nats
+from seqvae.runs import find_device
 from seqvae.study import Study, read_study
 from seqvae.study.choosing import choose
 from seqvae.study.design import Cell, Wanted, sized
 from seqvae.study.records import Records, chosen, finals
 from seqvae.study.running import Bench, plain
 from seqvae.study.tables import page
+from seqvae.study.trying import try_cells
 
 PHASES = ("sweep", "choose", "final", "test", "table")
 WORK = {"sweep": "valid", "final": "valid", "test": "test"}  # the split each is measured on
@@ -61,7 +69,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", action="append", default=[], help="only these entries")
     parser.add_argument("--decoder", action="append", default=[], help="only these decoders")
     parser.add_argument("--retry", action="store_true", help="try again what has failed")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …, or auto")
+    # One of several, started by a process that has checked everything and will tell the failures.
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
 
 
@@ -73,37 +83,108 @@ def with_decoders(study: Study, wanted: Sequence[str]) -> Study:
     return replace(study, decoders=kept)
 
 
-def open_corpora(study: Study, given: Sequence[str], out: Path) -> dict[str, Corpus]:
-    """The corpora of a study, prepared inside of `out` where they are text."""
+def shard_of(text: str) -> tuple[int, int]:
+    """i and n of "i/n"."""
+    first, _, every = text.partition("/")
+    if not (first.isdecimal() and every.isdecimal() and int(first) < int(every)):
+        raise Refused(f"--shard {text}: write i/n with i from 0 to n-1, such as 0/4.")
+    return int(first), int(every)
+
+
+def check_given(given: argparse.Namespace, study: Study) -> None:
+    """Refuse options that would do nothing, or fail in every cell."""
+    shard_of(given.shard)
+    find_device(given.device)
+    if given.jobs < 1:
+        raise Refused(f"--jobs {given.jobs}: it takes one process or more.")
+    for name in given.only:
+        if name not in study.entries:
+            raise Refused(unknown(name, study.entries, "--only: the study", "entry"))
+
+
+def find_corpora(study: Study, given: Sequence[str]) -> dict[str, Path]:
+    """Where the corpora of a study are, prepared or not."""
     named = dict(each.split("=", 1) for each in given if "=" in each)
-    unknown = sorted(set(named) - set(study.corpora))
-    if unknown or len(named) < len(given):
-        raise Refused(
-            f"--corpus {given}: write NAME=PATH, NAME one of {', '.join(study.corpora)}."
-        )
-    return {
-        name: open_one(wanted, named.get(name, wanted.path), out / "corpora" / name)
-        for name, wanted in study.corpora.items()
+    if set(named) - set(study.corpora) or len(named) < len(given):
+        names = ", ".join(study.corpora)
+        raise Refused(f"--corpus {given}: write NAME=PATH, NAME one of {names}, each once.")
+    places = {name: named.get(name, wanted.path) for name, wanted in study.corpora.items()}
+    for name, path in places.items():
+        if path is None:
+            raise Refused(f"the study is on {name}: say where it is, --corpus {name}=…")
+    return {name: Path(path) for name, path in places.items() if path is not None}
+
+
+def is_prepared(place: Path) -> bool:
+    return (place / "manifest.json").is_file()
+
+
+def length_of(place: Path) -> int | None:
+    """That of a corpus of windows; text has none."""
+    return open_corpus(place).codec.length if is_prepared(place) else None
+
+
+def open_corpora(study: Study, places: Mapping[str, Path], out: Path) -> dict[str, Corpus]:
+    """The corpora of a study, prepared inside of `out` where they are text, with every split."""
+    corpora = {
+        name: open_one(study.corpora[name], place, out / "corpora" / name)
+        for name, place in places.items()
     }
+    for corpus in corpora.values():
+        for split in SPLITS:
+            corpus.split(split)  # refused now, where one is missing
+    return corpora
 
 
-def open_one(wanted: Wanted, path: str | None, prepared: Path) -> Corpus:
+def open_one(wanted: Wanted, place: Path, prepared: Path) -> Corpus:
     """A prepared corpus, or one of a text or a folder of train, valid and test."""
-    if path is None:
-        raise Refused(f"the study is on {wanted.name}: say where it is, --corpus {wanted.name}=…")
-    place = Path(path)
-    if (place / "manifest.json").is_file():
+    if is_prepared(place):
         return open_corpus(place)
+    files = {"train": place, **splits(place)}
     prepared.parent.mkdir(parents=True, exist_ok=True)
-    while not (prepared / "manifest.json").is_file():
+    while not is_prepared(prepared):
         with claim(prepared.with_suffix(".lock")) as number:
             if number:
-                files = splits(place)
                 options: dict[str, Any] = {**wanted.options, **files}
-                print(prepare_text([options.pop("train", place)], prepared, **options))
+                print(prepare_text([options.pop("train")], prepared, **options))
             else:
                 time.sleep(1)
-    return open_corpus(prepared)
+    corpus = open_corpus(prepared)
+    check_prepared(corpus, wanted, files)
+    return corpus
+
+
+def check_prepared(corpus: Corpus, wanted: Wanted, files: Mapping[str, Path]) -> None:
+    """Refuse a corpus that was prepared from other text than is given now, or otherwise."""
+    where = f"--corpus {wanted.name}={corpus.folder}"
+    cure = f"Go on in another folder, or name what was prepared: {where}"
+    options = corpus.manifest["options"]
+    usual = {name: each.default for name, each in signature(prepare_text).parameters.items()}
+    for key, value in options.items():
+        asked = wanted.options.get(key, usual[key])
+        if value != asked:
+            raise Refused(
+                f"{corpus.folder} was prepared with {key} = {value!r}, and the study says "
+                f"{asked!r}. {cure}"
+            )
+    before = corpus.manifest["sources"]
+    if not same_text(files, before, Request(options["column"], options["label"])):
+        names = ", ".join(source["name"] for source in before)
+        now = ", ".join(map(str, files.values()))
+        raise Refused(
+            f"{corpus.folder} was prepared from {names}, and these are not what {now} holds now. "
+            f"{cure}"
+        )
+
+
+def same_text(
+    files: Mapping[str, Path], before: Sequence[dict[str, Any]], request: Request
+) -> bool:
+    """Whether files by split hold what was read before, wherever they lie."""
+    found = [(split, each) for split in files for each in find_sources([files[split]], request)]
+    return [split for split, _ in found] == [source["split"] for source in before] and all(
+        unchanged(each, source) for (_, each), source in zip(found, before, strict=True)
+    )
 
 
 def splits(place: Path) -> dict[str, Path]:
@@ -121,29 +202,44 @@ def cells_of(phase: str, records: Records, given: argparse.Namespace) -> list[Ce
     """What there is to do in a phase, as far as it was asked for."""
     study = records.study
     cells = study.sweep() if phase == "sweep" else finals(study, chosen(records.folder))
-    first, every = map(int, given.shard.split("/"))
+    first, every = shard_of(given.shard)
     wanted = [cell for cell in cells if not given.only or cell.entry in given.only]
     return wanted[first::every]
 
 
 def work(
     phase: str, records: Records, corpora: Mapping[str, Corpus], given: argparse.Namespace
-) -> None:
-    """Do a phase, in this process or in several."""
+) -> bool:
+    """Do a phase, in this process or in several; whether every cell of it could be."""
     cells = cells_of(phase, records, given)
     if given.retry:
         records.forget_failures(cells)
     if given.jobs > 1 and records.left(cells, WORK[phase]):
         in_processes(phase, given)
-        return
-    torch.set_num_threads(1)
-    Bench(records, corpora, device=given.device).work(cells, WORK[phase])
+    else:
+        torch.set_num_threads(1)
+        Bench(records, corpora, device=given.device).work(cells, WORK[phase])
+    return given.worker or not tell_failures(phase, records, cells)
+
+
+def tell_failures(phase: str, records: Records, cells: Sequence[Cell]) -> int:
+    """Say which cells could not be, and why; how many."""
+    found = {cell: failure for cell in cells if (failure := records.failure(cell)) is not None}
+    if found:
+        print(f"{phase}: {len(found)} of {len(cells)} cells failed:", file=sys.stderr)
+    for cell, failure in found.items():
+        reason = " ".join(failure["reason"].split())
+        where = records.study.place(cell).relative_to("cells")
+        print(f"  {where}: {failure['kind']}: {reason:.300}", file=sys.stderr)
+    if found:
+        print("once the cause is mended: --retry", file=sys.stderr)
+    return len(found)
 
 
 def in_processes(phase: str, given: argparse.Namespace) -> None:
     """The same command `jobs` times; one that is killed is followed by another."""
     words = [sys.executable, __file__, str(given.study), str(given.out), "--phase", phase]
-    words += ["--shard", given.shard, "--device", given.device]
+    words += ["--worker", "--shard", given.shard, "--device", given.device]
     words += [word for each in given.corpus for word in ("--corpus", each)]
     words += [word for each in given.only for word in ("--only", each)]
     words += [word for each in given.decoder for word in ("--decoder", each)]
@@ -195,23 +291,32 @@ def write_page(records: Records, corpora: Mapping[str, Corpus]) -> list[Path]:
     return [md, numbers, save(figure, records.folder / "rate_distortion.png")]
 
 
-def main() -> None:
+def main() -> bool:
+    """Whether every cell could be."""
     given = parse()
     study = with_decoders(read_study(given.study), given.decoder)
-    corpora = open_corpora(study, given.corpus, given.out)
+    check_given(given, study)
+    places = find_corpora(study, given.corpus)
+    if not given.worker:
+        try_cells(study, {name: length_of(place) for name, place in places.items()})
+    corpora = open_corpora(study, places, given.out)
     records = Records(study, sized(study, corpora), given.out)
+    records.check_corpora({name: corpus.checksum for name, corpus in corpora.items()})
+    whole = True
     for phase in PHASES if given.phase == "all" else (given.phase,):
         if phase in WORK:
-            work(phase, records, corpora, given)
+            whole &= work(phase, records, corpora, given)
         elif phase == "choose":
             choose(records)
         else:
             print("written:", *write_page(records, corpora))
+    return whole
 
 
 if __name__ == "__main__":
     try:
-        main()
+        if not main():
+            sys.exit(1)
     except Refused as refusal:
         sys.exit(str(refusal))
     except Stopped as stop:

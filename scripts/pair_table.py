@@ -8,6 +8,7 @@ built and taken through one batch, the other parts being the plain ones.
 
 import argparse
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +36,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("page", type=Path, help="a page with the two marks")
     page = parser.parse_args().page
-    page.write_text(filled(page.read_text("utf-8")), "utf-8")
+    try:
+        text = page.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"{page} cannot be read: {error}. Name docs/remedies.md.") from error
+    page.write_text(filled(text), "utf-8")
 
 
 def filled(page: str) -> str:
-    """The page with its tables made anew."""
+    """The page with its tables made anew.
+
+    Raises `Refused` where it does not hold each mark once, in their order.
+    """
+    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(END) < page.index(BEGIN):
+        raise Refused(
+            f"the page holds {page.count(BEGIN)} times {BEGIN} and {page.count(END)} times {END}: "
+            "put each on a line of its own, once and in this order, where the tables belong. "
+            "Nothing was written."
+        )
     before, _, after = page.partition(BEGIN)
     _, _, after = after.partition(END)
     return f"{before}{BEGIN}\n\n{tables()}\n\n{END}{after}"
@@ -106,4 +120,7 @@ def recipe(chosen: dict[str, str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Refused as error:
+        sys.exit(str(error))

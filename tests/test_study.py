@@ -4,6 +4,8 @@ import json
 import os
 import random
 import runpy
+import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -12,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import pytest
@@ -31,11 +33,12 @@ from seqvae.matched import at_rate, best, hull, ranked, regret, stand
 from seqvae.metrics import bootstrap, hierarchical_bootstrap
 from seqvae.plan import plan_stages
 from seqvae.recipe import merge
-from seqvae.study import Cell, Study, read_study, running
+from seqvae.study import Cell, Study, read_study, running, trying
 from seqvae.study.choosing import choose
 from seqvae.study.design import Sizes, shortened, sized
 from seqvae.study.records import Records, finals
 from seqvae.study.running import Bench
+from seqvae.study.trying import try_cells
 
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "scripts" / "studies").glob("*.toml"))
@@ -73,10 +76,11 @@ knob = "objective.terms.kl.weight"
 values = [0.1, 1.0]
 [[remedy]]
 name = "delta"
-set = ["posterior.kind=BoundedPosterior"]
-knob = "posterior.nats"
-values = [3.0, -1.0]
+set = ["posterior.kind=BoundedPosterior", "posterior.nats=3.0"]
+knob = "optimizer.rate"
+values = [0.01, 1e38]
 """
+FAILS = Path("cats/lstm/delta/1e+38/seed0")  # it diverges, which only running it tells
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +189,7 @@ def test_a_study_says_all_its_cells(tmp_path: Path, corpus: Corpus) -> None:
     assert len(study.sweep()) == 4 * 2
     assert [entry.name for entry in study.language_models] == ["lm", "lm-same"]
     cell = Cell("cats", "lstm", "delta", 0, 0)
-    assert study.place(cell) == Path("cells/cats/lstm/delta/3.0/seed0")
+    assert study.place(cell) == Path("cells/cats/lstm/delta/0.01/seed0")
     recipe = made.sizes.recipe(cell)
     assert recipe["posterior"] == {"kind": "BoundedPosterior", "nats": 3.0}
     assert made.sizes.recipe(cell._replace(entry="lm"))["latent"] == 0
@@ -227,8 +231,23 @@ def test_a_study_that_extends_another_changes_what_it_names(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("values = [3.0, -1.0]", "values = [3.0]", "tries 1 values and lm 2"),
-        ("values = [3.0, -1.0]", "values = [3.0, 3.0]", "tries a value twice"),
+        ("values = [0.01, 1e38]", "values = [3.0]", "tries 1 values and lm 2"),
+        ("values = [0.01, 1e38]", "values = [3.0, 3.0]", "tries a value twice"),
+        ("values = [0.01, 1e38]", "values = 0.5", r"delta values = 0.5: write a list, such as"),
+        ("[0.01, 0.02]", "[]", "lm tries no value"),
+        ('set = ["posterior.kind=', 'set = "posterior.kind=BoundedPosterior" #', "write a list"),
+        ('set = ["posterior.kind=', 'set = [3] # ["', r"delta set = \[3\]: write a list"),
+        ("[measure]", "[[measure]]", r"write \[measure\] with keys below"),
+        ("[[decoder]]", "[decoder]", r"write \[\[decoder\]\] with keys below, once for each"),
+        ("final_seeds = [1, 2]", "final_seeds = []", "name one or more, each once"),
+        ("final_seeds = [1, 2]", "final_seeds = [1, 1]", "name one or more, each once"),
+        ("final_seeds = [1, 2]", 'final_seeds = ["a"]', "write a list, such as final_seeds = "),
+        ("final_seeds = [1, 2]", "final_seeds = [-1]", "seed -1: a seed is a whole number"),
+        ("rates = [0.5, 1.0]", 'rates = ["a"]', "write a list, such as rates = "),
+        ("rates = [0.5, 1.0]", "rates = [0.5, inf]", "rising rates"),
+        ("samples = 3", "samples = -5", r"\[measure\] samples = -5: write a whole number, 0 or"),
+        ("sample_items = 10", "sample_items = 0", "sample_items = 0: write a whole number, 1 or"),
+        ("samples = 3", "samples = 0.5", "samples = 0.5: write a whole number"),
         ("final_seeds = [1, 2]", "final_seeds = [0, 1]", "seed 0 chooses the winners"),
         ("rates = [0.5, 1.0]", "rates = [1.0, 0.5]", "rising rates"),
         ("samples = 3", "sample = 3", 'did you mean "samples"'),
@@ -236,10 +255,10 @@ def test_a_study_that_extends_another_changes_what_it_names(tmp_path: Path) -> N
         ('name = "delta"', 'name = "lm"', "a remedy and a language model"),
         ('name = "delta"', 'name = "../delta"', "names a folder"),
         ('reference = "vae"', 'reference = "vea"', 'did you mean "vae"'),
-        ('knob = "posterior.nats"', 'knob = "posteror.nats"', 'did you mean "posterior"'),
-        ('knob = "posterior.nats"', "", "does not say its knob"),
+        ('knob = "optimizer.rate"', 'knob = "optimzer.rate"', 'did you mean "optimizer"'),
+        ('knob = "optimizer.rate"', "", "lm does not say its knob"),
         ('name = "tiny"', 'nme = "tiny"', 'did you mean "name"'),
-        ('name = "tiny"', "name = 3", "it is of type int|is of type int"),
+        ('name = "tiny"', "name = 3", "name = 3: write a string, such as"),
         ("rates = [0.5, 1.0]", "", "does not say: rates"),
         ('name = "tiny"', "name = ", "is no study"),
         ('name = "tiny"', 'name = "tiny"\nwithout = ["bta"]', "has no remedy 'bta'"),
@@ -251,6 +270,56 @@ def test_a_study_that_cannot_be_is_refused_before_it_costs_hours(
     assert old in TINY
     with pytest.raises(Refused, match=says):
         tiny(tmp_path, TINY.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("kl.weight", "kl.wight", "^vae, objective.terms.kl.wight = 0.1, decoder lstm, on cats: "),
+        (
+            "posterior.nats=3.0",
+            "posterior.nats=-1.0",
+            "^delta, optimizer.rate = 0.01, .*nats = -1",
+        ),
+        ("1e38", "-1.0", "^delta, optimizer.rate = -1.0, .*rate"),
+        (
+            'name = "delta"',
+            'name = "delta"\nstage = [{share = 0.5}, {objective = {kind = "Elb"}}]',
+            'did you mean "Elbo"',
+        ),
+        ("kl.weight", "kl.weight.steps", "^vae, objective.terms.kl.weight.steps = 0.1, "),
+        (
+            "grow = true",
+            'grow = true\nset = ["decoder.kind=TransformerDecoder"]',
+            "^lm-same, optimizer.rate = 0.01, .*hidden",
+        ),
+    ],
+)
+def test_a_cell_that_cannot_be_built_is_refused_by_its_entry_knob_and_value(
+    tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    assert old in TINY
+    study = tiny(tmp_path, TINY.replace(old, new, 1))
+    with pytest.raises(Refused, match=says):
+        try_cells(study, {"cats": None})
+
+
+def test_cells_are_tried_with_the_length_of_their_corpus_and_each_recipe_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+
+    def count(*arguments: Any, **named: Any) -> Any:
+        built.append(named["length"])
+        return build(*arguments, **named)
+
+    monkeypatch.setattr(trying, "build", count)
+    text = f'{TINY}[[corpus]]\nname = "dogs"\n'
+    try_cells(tiny(tmp_path, text), {"cats": None, "dogs": None})
+    assert built == 8 * [None], "what is the same on two corpora is built once"
+    del built[:]
+    try_cells(tiny(tmp_path, text), {"cats": None, "dogs": 32})
+    assert built == 8 * [None] + 8 * [32]
 
 
 # --- what is shipped -----------------------------------------------------------------------------
@@ -353,7 +422,9 @@ def swept(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("swept")
     tiny(folder)
     words = (folder / "tiny.toml", folder / "out", "--corpus", f"cats={corpus.folder}")
-    run(*words, "--phase", "sweep")
+    with pytest.raises(SystemExit) as end:
+        run(*words, "--phase", "sweep")
+    assert end.value.code == 1, "a cell failed"
     return folder
 
 
@@ -385,14 +456,12 @@ def test_workers_share_a_sweep_and_no_cell_is_done_twice(
     assert not list(made.folder.rglob("*.lock*"))
 
 
-def test_a_cell_that_is_refused_is_written_down_by_name_and_reason(
-    swept: Path, corpus: Corpus
-) -> None:
+def test_a_cell_that_fails_is_written_down_by_name_and_reason(swept: Path, corpus: Corpus) -> None:
     made = records(swept, corpus)
     cell = Cell("cats", "lstm", "delta", 1, 0)
     failure = made.failure(cell)
-    assert failure is not None and failure["kind"] == "Refused"
-    assert "nats = -1" in failure["reason"] and failure["entry"] == "delta"
+    assert failure is not None and failure["kind"] == "Diverged"
+    assert "loss nan" in failure["reason"] and failure["entry"] == "delta"
     assert made.figures(cell, "valid") is None
     assert sum(made.failure(cell) is not None for cell in made.study.sweep()) == 1
 
@@ -507,11 +576,16 @@ def test_what_a_sweep_began_one_command_carries_to_the_table(
 ) -> None:
     out = swept / "out"
     words = (swept / "tiny.toml", out, "--corpus", f"cats={corpus.folder}")
-    run(*words)
+    with pytest.raises(SystemExit) as end:
+        run(*words)
+    assert end.value.code == 1, "a cell failed, and everything is written nevertheless"
+    told = capsys.readouterr().err
+    assert "sweep: 1 of 8 cells failed:" in told and f"{FAILS}: Diverged: " in told
+    assert "final:" not in told and "--retry" in told
     page = (out / "study.md").read_text("utf-8")
     numbers = json.loads((out / "study.json").read_bytes())
     assert "test split, equal updates" in page and "collapse_study.py" in page
-    assert "`cats/lstm/delta/-1.0/seed0`: Refused: nats = -1" in page
+    assert f"`{FAILS}`: Diverged: " in page
     assert (out / "rate_distortion.png").stat().st_size > 1000
     block = numbers["blocks"]["cats/lstm"]
     assert set(block["finals"]) >= {"lm", "lm-same", "vae", "delta"}
@@ -526,7 +600,8 @@ def test_what_a_sweep_began_one_command_carries_to_the_table(
     looks = list((out / "cells").rglob("test_ledger.jsonl"))
     assert {path.parent.name.split("-")[0] for path in looks} == {"seed1", "seed2"}
     capsys.readouterr()
-    run(*words)  # once more: nothing is done again, nothing looked at twice
+    with pytest.raises(SystemExit):
+        run(*words)  # once more: nothing is done again, nothing looked at twice
     assert capsys.readouterr().out.startswith("written:")
     assert all(len(path.read_text("utf-8").splitlines()) == 1 for path in looks)
     made = records(swept, corpus)
@@ -536,15 +611,28 @@ def test_what_a_sweep_began_one_command_carries_to_the_table(
         choose(made)
 
 
+def split_text(folder: Path, **parts: tuple[int, int]) -> Path:
+    """A folder with a file of each split, from the one line to the other."""
+    folder.mkdir()
+    lines = write_text(folder.with_suffix(".all")).read_text("utf-8").splitlines()
+    for name, (start, stop) in parts.items():
+        (folder / f"{name}.txt").write_text("\n".join(lines[start:stop]), "utf-8")
+    return folder
+
+
+SPLIT = {"train": (0, 120), "valid": (120, 160), "test": (160, 200)}
+
+
+def opened(study: Study, given: list[str], out: Path) -> dict[str, Corpus]:
+    script = runpy.run_path(str(SCRIPT))
+    return script["open_corpora"](study, script["find_corpora"](study, given), out)
+
+
 def test_a_text_is_prepared_once_and_a_corpus_that_nobody_named_is_asked_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    opened = runpy.run_path(str(SCRIPT))["open_corpora"]
-    study, data, out = tiny(tmp_path), tmp_path / "data", tmp_path / "out"
-    data.mkdir()
-    lines = write_text(tmp_path / "all.txt", 200).read_text("utf-8").splitlines()
-    for name, part in (("train", lines[:120]), ("valid", lines[120:160]), ("test", lines[160:])):
-        (data / f"{name}.txt").write_text("\n".join(part), "utf-8")
+    study, out = tiny(tmp_path), tmp_path / "out"
+    data = split_text(tmp_path / "data", **SPLIT)
     (data / "train.labels.tsv").write_text("a\n", "utf-8")
     found = opened(study, [f"cats={data}"], out)["cats"]
     assert [len(found.split(n)) for n in ("train", "valid", "test")] == [120, 40, 40]
@@ -555,3 +643,100 @@ def test_a_text_is_prepared_once_and_a_corpus_that_nobody_named_is_asked_for(
         opened(study, ["dogs=x"], out)
     with pytest.raises(Refused, match="say where it is"):
         opened(study, [], out)
+
+
+def test_a_text_other_than_what_was_prepared_is_refused_and_a_copy_is_not(tmp_path: Path) -> None:
+    study, out = tiny(tmp_path), tmp_path / "out"
+    data = split_text(tmp_path / "data", **SPLIT)
+    found = opened(study, [f"cats={data}"], out)["cats"]
+    copy = Path(shutil.copytree(data, tmp_path / "copy", copy_function=shutil.copyfile))
+    assert opened(study, [f"cats={copy}"], out)["cats"].checksum == found.checksum
+    other = split_text(tmp_path / "other", train=(0, 121), valid=(121, 160), test=(160, 200))
+    with pytest.raises(Refused, match=r"was prepared from .*/data/train.txt.*, and these are not"):
+        opened(study, [f"cats={other}"], out)
+    (copy / "test.txt").unlink()
+    with pytest.raises(Refused, match=f"--corpus cats={out}/corpora/cats"):
+        opened(study, [f"cats={copy}"], out)
+    assert opened(study, [f"cats={out}/corpora/cats"], out)["cats"].checksum == found.checksum
+    for old, new in (('codec = "word"', 'codec = "char"'), ('"word"', '"word"\nvocab = 5')):
+        changed = tiny(tmp_path, TINY.replace(old, new, 1))
+        with pytest.raises(Refused, match=r"was prepared with .*, and the study says"):
+            opened(changed, [f"cats={data}"], out)
+
+
+def test_a_corpus_without_a_test_split_is_refused_before_the_sweep(tmp_path: Path) -> None:
+    study = tiny(tmp_path)
+    data = split_text(tmp_path / "data", train=(0, 120), valid=(120, 160))
+    with pytest.raises(Refused, match="has no split 'test'"):
+        opened(study, [f"cats={data}"], tmp_path / "out")
+
+
+def test_cells_of_another_corpus_are_refused(tmp_path: Path, corpus: Corpus) -> None:
+    made = records(tmp_path, corpus)
+    begun, measured = Cell("cats", "lstm", "vae", 0, 0), Cell("cats", "lstm", "vae", 1, 0)
+    made.check_corpora({"cats": "new"})
+    made.note(begun)
+    note = made.place(begun) / "corpus.json"
+    note.write_text(json.dumps({"path": "x", "checksum": corpus.checksum}), "utf-8")
+    made.keep(measured, "valid", {"corpus": corpus.checksum}, {})
+    made.check_corpora({"cats": corpus.checksum, "dogs": "other"})
+    with pytest.raises(Refused, match=r"/0.1/seed0 was made with another corpus cats than is"):
+        made.check_corpora({"cats": "new"})
+    note.unlink()
+    with pytest.raises(Refused, match=r"/1.0/seed0 was made with another corpus cats than is"):
+        made.check_corpora({"cats": "new"})
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--shard", "x"), "--shard x: write i/n"),
+        (("--shard", "1/0"), "--shard 1/0: write i/n"),
+        (("--shard", "3/2"), "--shard 3/2: write i/n"),
+        (("--only", "vea"), 'did you mean "vae"'),
+        (("--device", "foo"), "device 'foo' cannot be used here"),
+        (("--jobs", "0"), "one process or more"),
+        (("--decoder", "gru"), "name one of lstm"),
+        (("--corpus", "cats=x"), "no such file: x"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_one_line_and_status_1(
+    tmp_path: Path, words: tuple[str, ...], says: str
+) -> None:
+    tiny(tmp_path)
+    place = () if "--corpus" in words else ("--corpus", f"cats={tmp_path}")
+    with pytest.raises(SystemExit) as end:
+        run(tmp_path / "tiny.toml", tmp_path / "out", *place, *words)
+    assert isinstance(end.value.code, str) and says in end.value.code
+    assert "\n" not in end.value.code and not (tmp_path / "out" / "cells").exists()
+
+
+class AtOnce:
+    """A worker that is done when it is started, in this process."""
+
+    started: ClassVar[list[str]] = []
+
+    def __init__(self, words: list[str], env: dict[str, str]) -> None:
+        self.started.append(" ".join(words))
+        try:
+            run(*words[2:])
+            self.returncode = 0
+        except SystemExit as end:
+            self.returncode = int(bool(end.code))
+
+    def poll(self) -> int:
+        return self.returncode
+
+
+def test_a_failed_cell_ends_no_worker_and_is_told_once(
+    tmp_path: Path, corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny(tmp_path)
+    words = (tmp_path / "tiny.toml", tmp_path / "out", "--corpus", f"cats={corpus.folder}")
+    before = signal.getsignal(signal.SIGTERM)
+    with patch("subprocess.Popen", AtOnce), pytest.raises(SystemExit) as end:
+        run(*words, "--phase", "sweep", "--only", "delta", "--jobs", 2)
+    signal.signal(signal.SIGTERM, before)
+    told = capsys.readouterr().err
+    assert end.value.code == 1 and told.count("cells failed") == 1 and f"{FAILS}:" in told
+    assert len(AtOnce.started) == 2 and all("--worker" in words for words in AtOnce.started)

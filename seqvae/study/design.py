@@ -119,6 +119,11 @@ class Study:
             check(made)
         return made if cell.share == 1 else shortened(made, cell.share)
 
+    def told(self, cell: Cell) -> str:
+        """A cell by its entry, the knob and its value."""
+        entry = self.entries[cell.entry]
+        return f"{entry.name}, {entry.knob} = {written(entry.values[cell.place])}"
+
     def place(self, cell: Cell) -> Path:
         """Where a cell's run lies in the folder of a study."""
         entry = self.entries[cell.entry]

@@ -15,6 +15,7 @@ its place; `only` and `without` name remedies. A block is a corpus and a decoder
 is compared inside of it.
 """
 
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Refused
-from ..recipe import Recipe, check_type, override, read, shipped, unknown
-from .design import MEASURE, Entry, Kind, Study, Wanted, slug
+from ..recipe import MOST, Recipe, override, read, shipped, unknown
+from .design import MEASURE, Entry, Kind, Study, Wanted, slug, written
 
+SET = ["latent=16"]
+# Every key with an example of its type, and of that of its items.
 EXAMPLES: dict[str, Any] = {
     "name": "snips",
     "about": "…",
@@ -32,37 +35,60 @@ EXAMPLES: dict[str, Any] = {
     "extends": "snips.toml",
     "only": ["beta"],
     "without": ["beta"],
-    "set": ["latent=16"],
+    "set": SET,
     "reference": "vae",
     "sweep_seed": 0,
     "final_seeds": [1, 2, 3],
     "rates": [2.0, 4.0, 8.0],
     "measure": {},
     "test": {},
-    "corpus": [],
-    "decoder": [],
-    "language_model": [],
-    "remedy": [],
+    "corpus": [{}],
+    "decoder": [{}],
+    "language_model": [{}],
+    "remedy": [{}],
 }
 OPTIONAL = {"extends", "only", "without", "about", "set", "sweep_seed", "measure", "test"}
-KEYS = {
-    "corpus": ("name", "path", "codec", "vocab", "max_tokens", "column", "keep_duplicates"),
-    "decoder": ("name", "set", "grow"),
-    "language_model": ("name", "about", "set", "knob", "values", "grow"),
-    "remedy": ("name", "about", "set", "knob", "values", "stage"),
+ENTRY = {
+    "name": "beta",
+    "about": "…",
+    "set": SET,
+    "knob": "objective.terms.kl.weight",
+    "values": [0.1, 0.2, 0.4, 0.7],
 }
+PARTS: dict[str, dict[str, Any]] = {
+    "corpus": {
+        "name": "snips",
+        "path": "data/snips",
+        "codec": "bpe",
+        "vocab": 2000,
+        "max_tokens": 256,
+        "column": "text",
+        "keep_duplicates": True,
+    },
+    "decoder": {"name": "lstm", "set": SET, "grow": "decoder.hidden"},
+    "language_model": {**ENTRY, "grow": True},
+    "remedy": {**ENTRY, "stage": [{}]},
+}
+NOUNS = {
+    bool: "true or false",
+    float: "a number",
+    int: "a whole number",
+    list: "a list",
+    str: "a string",
+}
+LEAST = {"sample_items": 1, "mixture_items": 1}  # of what is measured; of all else 0
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+_-]*")
 
 
 def read_study(path: Path) -> Study:
     """A study from its TOML, whole and checked.
 
-    Raises `Refused` for a file that is missing or is no TOML, for unknown or missing keys, names
-    that come twice, entries that do not all try the same number of values, and settings that no
-    recipe has.
+    Raises `Refused` for a file that is missing or is no TOML, for keys that are unknown, missing
+    or of the wrong type, names that come twice, entries that do not all try the same number of
+    values, and settings that no recipe has. Whether its cells can be built `try_cells` says.
     """
     said = _parse(path)
-    _check(said, path)
+    _check_whole(said, path)
     entries = [_entry(each, True) for each in said["language_model"]]
     entries += [_entry(each, False) for each in said["remedy"]]
     _check_trials(entries)
@@ -93,9 +119,10 @@ def _parse(path: Path) -> dict[str, Any]:
         said = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Refused(f"{path} is no study: {error}. See scripts/studies for some.") from error
+    _check(said, path)
     if "extends" in said:
-        below = _parse(path.parent / str(said.pop("extends")))
-        if "remedy" in said:
+        below = _parse(path.parent / said.pop("extends"))
+        if "remedy" in said and "remedy" in below:
             own = {**_by_name(below, "remedy"), **_by_name(said, "remedy")}
             said["remedy"] = list(own.values())
         said = {**below, **said}
@@ -104,11 +131,11 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _picked(said: dict[str, Any]) -> dict[str, Any]:
     """Only those remedies that were asked for."""
-    names = [str(each.get("name")) for each in said.get("remedy", [])]
+    names = [each["name"] for each in said.get("remedy", [])]
     only, without = said.pop("only", names), said.pop("without", [])
     for name in (*only, *without):
         if name not in names:
-            raise Refused(unknown(str(name), names, "the study", "remedy"))
+            raise Refused(unknown(name, names, "the study", "remedy"))
     kept = [n for n in names if n in only and n not in without]
     return {**said, "remedy": [each for each in said.get("remedy", []) if each["name"] in kept]}
 
@@ -138,41 +165,74 @@ def _parent(name: str, path: Path) -> str:
 
 def _options(section: str, said: Mapping[str, Any]) -> dict[str, int]:
     given = said.get(section, {})
-    for key in given:
+    for key, value in given.items():
         if key not in MEASURE:
             raise Refused(unknown(key, MEASURE, f"[{section}]", "key"))
+        if type(value) is not int or value < LEAST.get(key, 0):
+            least = f"a whole number, {LEAST.get(key, 0)} or more"
+            raise Refused(f"[{section}] {key} = {value!r}: write {least}.")
     return {**MEASURE, **given}
 
 
 def _check(said: Mapping[str, Any], path: Path) -> None:
-    """Refuse keys that are unknown, missing or of the wrong type."""
+    """Refuse keys that are unknown or of the wrong type."""
     for key, value in said.items():
         if key not in EXAMPLES:
             raise Refused(unknown(key, EXAMPLES, str(path), "key"))
-        if type(value) is not type(EXAMPLES[key]):
-            check_type(key, value, EXAMPLES[key])
-    missing = [key for key in EXAMPLES if key not in said and key not in OPTIONAL]
-    if missing:
-        raise Refused(f"{path} does not say: {', '.join(missing)}. See scripts/studies for some.")
-    for section, keys in KEYS.items():
-        for each in said[section]:
-            _check_part(section, each, keys)
-        _by_name(said, section)
+        _check_type(key, value, EXAMPLES[key])
+    for section, examples in PARTS.items():
+        for each in said.get(section, []):
+            _check_part(section, each, examples)
 
 
-def _check_part(section: str, said: Mapping[str, Any], keys: Sequence[str]) -> None:
-    for key in said:
-        if key not in keys:
-            raise Refused(unknown(key, keys, f"[[{section}]]", "key"))
-    needed = ("name", "knob", "values") if "knob" in keys else ("name",)
-    for key in needed:
-        if key not in said:
-            raise Refused(f"a [[{section}]] does not say its {key}.")
+def _check_part(section: str, said: Mapping[str, Any], examples: Mapping[str, Any]) -> None:
+    where = f"[[{section}]] {said.get('name', '')}".rstrip()
+    for key, value in said.items():
+        if key not in examples:
+            raise Refused(unknown(key, examples, where, "key"))
+        _check_type(key, value, examples[key], where)
+    for key in ("name", "knob", "values"):
+        if key in examples and key not in said:
+            raise Refused(f"{where} does not say its {key}.")
     if not NAME.fullmatch(said["name"]):
         raise Refused(
             f"[[{section}]] name = {said['name']!r} names a folder: letters, digits and . + _ - "
             "do, a letter or digit first."
         )
+
+
+def _check_type(key: str, value: Any, example: Any, where: str = "") -> None:
+    if not _alike(value, [] if key == "values" else example):  # a knob may want anything
+        raise Refused(f"{where} {key} = {value!r:.60}: write {_way(key, example)}.".lstrip())
+
+
+def _way(key: str, example: Any) -> str:
+    """How a key is written.
+
+    >>> _way("set", ["latent=16"]), _way("remedy", [{}])
+    ('a list, such as set = ["latent=16"]', '[[remedy]] with keys below, once for each')
+    """
+    if example == {}:
+        return f"[{key}] with keys below"
+    if example == [{}]:
+        return f"[[{key}]] with keys below, once for each"
+    return f"{NOUNS[type(example)]}, such as {key} = {written(example)}"
+
+
+def _alike(value: Any, example: Any) -> bool:
+    """Whether value and example are of one type, and so their items; an int may be a float."""
+    if isinstance(value, list) and isinstance(example, list) and example:
+        return all(_alike(item, example[0]) for item in value)
+    return type(value) is type(example) or (type(value), type(example)) == (int, float)
+
+
+def _check_whole(said: Mapping[str, Any], path: Path) -> None:
+    """Refuse a study that lacks something, or says it twice."""
+    missing = [key for key in EXAMPLES if key not in said and key not in OPTIONAL]
+    if missing:
+        raise Refused(f"{path} does not say: {', '.join(missing)}. See scripts/studies for some.")
+    for section in PARTS:
+        _by_name(said, section)
 
 
 def _by_name(said: Mapping[str, Any], section: str) -> dict[str, Mapping[str, Any]]:
@@ -190,6 +250,8 @@ def _check_trials(entries: Sequence[Entry]) -> None:
     """Refuse a study in which one method is tried more often than another."""
     first = entries[0]
     for entry in entries:
+        if not entry.values:
+            raise Refused(f"{entry.name} tries no value: name some, values = [0.1, 0.2].")
         if len(entry.values) != len(first.values):
             raise Refused(
                 f"{entry.name} tries {len(entry.values)} values and {first.name} "
@@ -208,15 +270,28 @@ def _check_study(study: Study) -> None:
     if study.reference not in [entry.name for entry in study.remedies]:
         names = [entry.name for entry in study.remedies]
         raise Refused(unknown(study.reference, names, "reference: the study", "remedy"))
-    if study.sweep_seed in study.final_seeds:
+    _check_seeds(study)
+    rising = list(study.rates) == sorted(set(study.rates))
+    if not rising or not study.rates or not all(0 < rate < math.inf for rate in study.rates):
+        raise Refused(f"rates = {list(study.rates)}: name rising rates above 0, nats an item.")
+    for _ in _recipes(study):  # every setting is one that a recipe has
+        pass
+
+
+def _check_seeds(study: Study) -> None:
+    finals = study.final_seeds
+    if not finals or len(set(finals)) < len(finals):
+        raise Refused(
+            f"final_seeds = {list(finals)}: name one or more, each once, such as [1, 2, 3]."
+        )
+    for seed in (study.sweep_seed, *finals):
+        if not 0 <= seed <= MOST:
+            raise Refused(f"seed {seed}: a seed is a whole number from 0 to {MOST}.")
+    if study.sweep_seed in finals:
         raise Refused(
             f"seed {study.sweep_seed} chooses the winners, so it cannot judge them: take it out "
             "of final_seeds."
         )
-    if list(study.rates) != sorted(set(study.rates)) or not study.rates or study.rates[0] <= 0:
-        raise Refused(f"rates = {list(study.rates)}: name rising rates above 0, nats an item.")
-    for _ in _recipes(study):  # every setting is one that a recipe has
-        pass
 
 
 def _recipes(study: Study) -> Iterator[Recipe]:
@@ -224,4 +299,4 @@ def _recipes(study: Study) -> Iterator[Recipe]:
         try:
             yield study.recipe(cell)
         except Refused as error:
-            raise Refused(f"{cell.entry}: {error}") from error
+            raise Refused(f"{study.told(cell)}: {error}") from error

@@ -8,7 +8,7 @@ OUT/cells/CORPUS/DECODER/ENTRY/VALUE/seed0/     a run, with what was measured of
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,29 @@ class Records:
                 f"{self.place(cell)} was made with another recipe than the study has now. Go on "
                 "in another folder, or remove what has changed."
             )
+
+    def check_corpora(self, checksums: Mapping[str, str]) -> None:
+        """Refuse other corpora than those, by name, that the cells which lie here are of."""
+        for name, checksum in checksums.items():
+            for path, said in self._corpora(name):
+                if said != checksum:
+                    raise Refused(
+                        f"{path.parent} was made with another corpus {name} than is given now "
+                        f"(checksum {said[:12]}, now {checksum[:12]}): name that one, --corpus "
+                        f"{name}=…, or go on in another folder."
+                    )
+
+    def _corpora(self, name: str) -> Iterator[tuple[Path, str]]:
+        """The checksums that cells of a corpus have noted: when begun, and when measured."""
+        for file, key in (
+            ("corpus.json", "checksum"),
+            ("valid.json", "corpus"),
+            ("test.json", "corpus"),
+        ):
+            for path in sorted((self.folder / "cells" / name).glob(f"*/*/*/*/{file}")):
+                said = json.loads(path.read_bytes())
+                if key in said:
+                    yield path, str(said[key])
 
     def digest(self, cell: Cell) -> str:
         return digest(self.sizes.recipe(cell))
