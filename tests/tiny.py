@@ -28,6 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "encoder.hidden": 8,
         "decoder.embed": 8,
         "decoder.hidden": 8,
+        "decoder.word_dropout": 0.3,
     },
     "Transformer": {
         "latent": 2,
@@ -41,6 +42,8 @@ SMALL: dict[str, dict[str, Any]] = {
         },
     },
 }
+# A code that is in use after a dozen steps.
+FLOOR = 'objective.terms.kl={kind = "FreeBits", nats = 0.5, per = "batch_dimension"}'
 TRAINING = {
     "data.codec": "word",
     "optimizer.rate": 0.01,
@@ -109,7 +112,7 @@ def settings(network: str = "LSTM", **other: Any) -> list[str]:
     changes = {**flat(SMALL[network]), **TRAINING, **named}
     # A section's kind goes first: naming another one empties the section.
     ordered = sorted(changes.items(), key=lambda change: not change[0].endswith(".kind"))
-    return [f"{key}={json.dumps(value)}" for key, value in ordered]
+    return [FLOOR, *(f"{key}={json.dumps(value)}" for key, value in ordered)]
 
 
 def flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
