@@ -41,6 +41,7 @@ NETWORKS = {
 }
 # By `build`, not by a recipe.
 GIVEN = ("vocab", "latent", "length", "posterior", "encoder", "parameters", "steps")
+SHARED = ("steps", "middle")  # of a schedule: may be said as a share of the run
 
 
 class Built(NamedTuple):
@@ -180,7 +181,8 @@ def construct(
             "are; sentences have none. Name another kind."
         )
     if missing:
-        raise Refused(f"[{section}] {maker.__name__} also needs: {', '.join(missing)}.")
+        needed = ", ".join(_as_written(name, package) for name in missing)
+        raise Refused(f"[{section}] {maker.__name__} also needs: {needed}.")
     if not isinstance(maker, type):
         return partial(maker, **arguments)
     try:
@@ -189,6 +191,14 @@ def construct(
         raise
     except (ValueError, RuntimeError) as error:  # of torch: a size or number it cannot take
         raise Refused(f"[{section}] {maker.__name__}: {str(error).splitlines()[0]}.") from error
+
+
+def _as_written(name: str, package: ModuleType) -> str:
+    """An argument as a recipe says it."""
+    if name == "lambda_":
+        return "lambda"
+    by_share = package is schedules and name in SHARED
+    return f"{name}, or share of the run" if by_share else name
 
 
 def _parameters(maker: Any) -> dict[str, inspect.Parameter]:
@@ -282,11 +292,28 @@ def _schedule(where: str, weight: Any, steps: int) -> Schedule:
     if not isinstance(weight, Mapping):
         return partial(schedules.constant, value=coerce(where, weight, float))
     section = dict(weight)
+    for name in ("steps", "cycles"):
+        if type(section.get(name)) is int and section[name] < 1:
+            raise Refused(f"{where}.{name} = {section[name]}: a schedule takes 1 or more.")
     if "share" in section:  # of the run, for recipes that do not know how long it will be
-        share = coerce(f"{where}.share", section.pop("share"), float)
-        name = "middle" if section.get("kind") == "sigmoid" else "steps"
-        section[name] = max(round(share * steps), 1)
+        section |= _shared(where, section, steps)
+        del section["share"]
     return construct({where: section}, where, schedules)
+
+
+def _shared(where: str, section: Mapping[str, Any], steps: int) -> dict[str, int]:
+    """How many steps of a run the share is that a schedule names, under the name it has there."""
+    share = coerce(f"{where}.share", section["share"], float)
+    if not 0 < share <= 1:
+        raise Refused(f"{where}.share = {share:g}: a share of the run lies above 0, at most at 1.")
+    for name in SHARED:
+        if name in section:
+            raise Refused(
+                f"{where} says {name} = {section[name]!r} and share = {share:g}, which both say "
+                "how long it takes: leave one out."
+            )
+    name = "middle" if section.get("kind") == "sigmoid" else "steps"
+    return {name: max(round(share * steps), 1)}
 
 
 def _section(where: str, value: Any) -> dict[str, Any]:

@@ -85,6 +85,12 @@ class Order:
         self.lengths, self.size, self.by, self.seed = lengths, size, by, seed
         self.mixed = mixed
 
+    @property
+    def alone(self) -> bool:
+        """Whether no two items ever meet in a batch."""
+        shortest = 1 if self.by == "sentences" else int(self.lengths.min())
+        return self.size < 2 * shortest or len(self.lengths) == 1
+
     def epoch(self, epoch: int) -> Iterator[Rows]:
         """All batches of an epoch, each an array of rows."""
         random = np.random.default_rng([self.seed, epoch])
@@ -186,17 +192,20 @@ def drawn_anew(
 ) -> Iterator[Batch]:
     """About `count` batches besides those of the order, as large, and a function of (seed, step).
 
-    Rows are drawn with replacement and then sorted and cut as an epoch is; all belong to `step`.
+    Rows are drawn with replacement, for a pool of batches at a time, and cut as those of an epoch
+    are; all belong to `step`.
     """
     random = np.random.default_rng([order.seed, step, 0, 1])  # not those of an epoch or a key
     size = order.size
     if order.by == "tokens":
         size = max(size // max(int(order.lengths[:10_000].mean()), 1), 1)
-    rows = random.integers(len(order.lengths), size=count * size)
-    cut = Order(order.lengths[rows], order.size, by=order.by, seed=order.seed)
-    loaded = _Loaded(items, tables, int(random.integers(2**63)))
-    for number, places in enumerate(cut.epoch(step)):
-        yield loaded[number, rows[places]]._replace(step=step)
+    for first in range(0, count, BATCHES_A_POOL):
+        rows = random.integers(len(order.lengths), size=min(BATCHES_A_POOL, count - first) * size)
+        lengths = order.lengths[rows]
+        cut = Order(lengths, order.size, by=order.by, seed=order.seed, mixed=order.mixed)
+        loaded = _Loaded(items, tables, int(random.integers(2**63)))
+        for number, places in enumerate(cut.epoch(step + first)):
+            yield loaded[number, rows[places]]._replace(step=step)
 
 
 def in_order(items: Items, size: int, limit: int | None = None) -> Iterator[Batch]:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from . import __version__, runs
-from .build import Built, build, build_stepper, check_selection, complete, has_rate
+from .build import Built, complete
 from .card import card
 from .corpus import Corpus, open_corpus
 from .data import batches, drawn_anew, spread
@@ -28,8 +28,10 @@ from .log import Log, read_log
 from .objectives.objective import Report
 from .plan import Plan, Stage, describe_stage, make_plan
 from .plots import curves, save
+from .posteriors import BatchNormPosterior
 from .progress import duration
-from .recipe import NETS, Recipe, staged, to_toml
+from .recipe import NETS, Recipe, to_toml
+from .resume import TrainerState, judged_by, restore, set_up
 from .rows import nats
 from .runs import Checkpoint, checkpoint_name, save_checkpoint
 from .training import train
@@ -41,29 +43,6 @@ from .watch import Watch, describe
 
 LOG_EVERY = 50  # steps between two lines of metrics.jsonl
 SHOWN = 8  # items in a file of samples
-
-
-@dataclass
-class TrainerState:
-    """Where a run stands: with the weights and the optimiser, all that a resume needs."""
-
-    step: int = 0
-    best: float | None = None
-    best_step: int = 0
-    stalled: int = 0  # validations since the best one
-    decays: int = 0
-    faults: int = 0  # validations in a row that found the code empty or unread
-    finished: bool = False
-    starts: list[int] = field(default_factory=lambda: [0])  # of the stages so far
-    caught_up: bool = False  # in this stage, the encoder that lagged
-    information: float | None = None  # at most so far in this stage: I(x; z), nats, while it lags
-    encoder_steps: int = 0  # of the encoder alone
-    tokens: int = 0
-    seconds: float = 0.0
-    figures: dict[str, Any] = field(default_factory=dict)
-    # Of the steps since the last line of the log, so that a resumed run writes the same lines.
-    sums: dict[str, float] = field(default_factory=dict)
-    counted: int = 0
 
 
 Say = Callable[[str], None]
@@ -99,9 +78,9 @@ def fit(
         plan.order.mixed |= of_aggregate(built)
     watch = Watch(plan, baseline=baseline, on_collapse=on_collapse)
     if resume:
-        trainer, built, stepper = _restore(plan, built, stepper, say)
+        trainer, built, stepper, anew = restore(plan, built, stepper, say)
     else:
-        trainer = _begin(plan)
+        trainer, anew = _begin(plan), False
     stood_still = trainer.finished and _out_of_patience(trainer, stepper)
     if stood_still or trainer.step >= plan.steps:
         say(f"{folder} is finished: {trainer.step} steps. {_go_on(plan, trainer, stood_still)}")
@@ -109,32 +88,19 @@ def fit(
             finish(plan, built, trainer, say)
         return trainer
     runs.write_text(folder / "recipe.toml", to_toml(plan.recipe))
+    log = Log(folder, step=trainer.step, tensorboard=tensorboard)
+    watch.faults = trainer.faults
+    fitting = _Fitting(plan, built, stepper, trainer, watch, log, say, tick)
+    if anew:
+        say("another loss or figure to choose by: the best weights so far are let go")
+        fitting.save()
     for caution in cautions(plan, built, len(trainer.starts) - 1):
         say(caution)
     say(estimate(plan, built, trainer.step))
-    log = Log(folder, step=trainer.step, tensorboard=tensorboard)
-    watch.faults = trainer.faults
-    _Fitting(plan, built, stepper, trainer, watch, log, say, tick).run()
-    finish(plan, built, trainer, say)
+    fitting.run()
+    finish(plan, fitting.built, trainer, say)
     watch.check(trainer.step)
     return trainer
-
-
-def set_up(plan: Plan, number: int, start: int) -> tuple[Built, Stepper]:
-    """What a stage, counted from 0, that begins at a step trains, and with what; all of it anew.
-
-    Raises `Refused` for what cannot be trained.
-    """
-    stage, codec = plan.stages[number], plan.corpus.codec
-    steps = max(stage.stop - start, 1)
-    built = build(stage.recipe, codec.vocab, length=codec.length, steps=steps)
-    check_selection(stage.recipe, built)
-    for name in stage.freeze:
-        getattr(built.vae, name).requires_grad_(False)
-    _check_learning(stage, built)
-    built.vae.to(plan.device)
-    built.objective.to(plan.device)
-    return built, build_stepper(stage.recipe, built, steps=steps)
 
 
 def of_aggregate(built: Built) -> bool:
@@ -149,31 +115,6 @@ def information_of(figures: Mapping[str, Any]) -> float:
     return float(figures["mutual_information_high"] if near else low)
 
 
-def _check_learning(stage: Stage, built: Built) -> None:
-    if not any(weight.requires_grad for weight in built.vae.parameters()):
-        raise Refused(
-            f"freeze = {list(stage.freeze)} leaves nothing to learn in a stage: leave one out."
-        )
-    if not stage.lagging:
-        return
-    if not any(weight.requires_grad for weight in built.vae.encoder.parameters()):
-        raise Refused(
-            f"lagging = {stage.lagging}: steps of the encoder alone, which has no weights to "
-            "move here. Set it to 0."
-        )
-    own = {id(weight) for weight in built.vae.encoder.parameters()}
-    if not any(w.requires_grad for w in built.vae.parameters() if id(w) not in own):
-        raise Refused(
-            f"lagging = {stage.lagging}: the encoder runs ahead of a decoder that learns, and all "
-            "but the encoder is frozen here. Set it to 0."
-        )
-    if not has_rate(built):
-        raise Refused(
-            f"lagging = {stage.lagging} lasts while mutual information climbs, which is unknown "
-            "of a posterior or prior without a density. Set it to 0."
-        )
-
-
 def cautions(plan: Plan, built: Built, number: int = 0) -> list[str]:
     """What somebody should know of a recipe, or of one of its stages, before it is trained."""
     found = [describe_stage(plan.stages, number)] if len(plan.stages) > 1 else []
@@ -183,18 +124,26 @@ def cautions(plan: Plan, built: Built, number: int = 0) -> list[str]:
             f"lagging: while I(x; z) climbs from validation to validation, up to {most} steps of "
             "the encoder alone come before each: as much longer it may take"
         ]
-    parts = plan.recipe["training"]["accumulate"]
-    terms = [
-        name
-        for name, penalty in getattr(built.objective, "penalties", {}).items()
-        if getattr(penalty, "of_batch", False)
-    ]
+    parts, terms = plan.recipe["training"]["accumulate"], _of_batch(built)
+    normal = any(isinstance(part, BatchNormPosterior) for part in built.vae.encoder.modules())
+    together = [*terms, *(["BatchNormPosterior"] if normal else [])]
+    if together and plan.order.alone:
+        found += [
+            f"{', '.join(together)}: made for many items at once, and every batch holds one, so "
+            "that it has no effect or another: raise training.batch, to 64 say"
+        ]
     if parts > 1 and terms:
         found += [
             f"{', '.join(terms)}: a penalty on the batch as a whole, which sees each of its "
             f"{parts} parts alone: another penalty than on all of it at once"
         ]
     return found
+
+
+def _of_batch(built: Built) -> list[str]:
+    """Names of the penalties that look at all items of a batch together."""
+    penalties = getattr(built.objective, "penalties", {})
+    return [name for name, one in penalties.items() if getattr(one, "of_batch", False)]
 
 
 class _Fitting:
@@ -228,6 +177,7 @@ class _Fitting:
 
     def run(self) -> None:
         self.stepper.decays = self.trainer.decays
+        self.began = time.monotonic()
         with stop_requests() as asked:
             try:
                 while not self._train_stage(asked):
@@ -359,7 +309,8 @@ class _Fitting:
         drawn = curves(read_log(self.plan.folder), nats(noun))
         save(drawn, self.plan.folder / "figures" / "curves.png")
         self._write_samples()
-        self.say(f"step {step}, validation: {describe(figures, each, noun)}")
+        line = describe(figures, each, noun, unmet=self.watch.unmet)
+        self.say(f"step {step}, validation: {line}")
         final = self.stage is self.plan.stages[-1]  # stages before it only lead there
         warning = self.watch.heed(figures, step) if final else None
         trainer.faults = self.watch.faults
@@ -384,7 +335,8 @@ class _Fitting:
         """Keep what is best, decay the rate; true when the run should end here."""
         step, trainer = self.trainer.step, self.trainer
         select = self.plan.recipe["training"]["select"]
-        if select == "last" or not self.built.objective.settled(since):
+        objective = self.built.objective
+        if select == "last" or not objective.settled(since) or objective.unmet():
             return False
         if figures[select] < (math.inf if trainer.best is None else trainer.best):
             trainer.best, trainer.best_step, trainer.stalled = figures[select], step, 0
@@ -436,7 +388,8 @@ class _Fitting:
         keep = self.plan.recipe["training"]["keep"]
         save_checkpoint(self.plan.folder / "checkpoints", name, checkpoint, keep=keep)
         # Only now does a checkpoint know of the newest best, so that no resume needs the older.
-        runs.prune(self.plan.folder / "best", keep=1)
+        chosen = self.trainer.best is not None
+        runs.prune(self.plan.folder / "best", keep=1 if chosen else 0)
 
     def _save_best(self) -> None:
         name = checkpoint_name(self.trainer.step)
@@ -451,6 +404,7 @@ class _Fitting:
             "device": str(self.plan.device),
             "precision": "bfloat16" if self.plan.bf16 else "float32",
             "corpus": self.plan.corpus.checksum,
+            "judged_by": judged_by(self.plan, len(self.trainer.starts) - 1),
         }
 
 
@@ -514,10 +468,26 @@ def _go_on(plan: Plan, trainer: TrainerState, stood_still: bool) -> str:
 def finish(plan: Plan, built: Built, trainer: TrainerState, say: Say) -> None:
     """What a finished run leaves beside its weights: the curves and a card."""
     runs.write_text(plan.folder / "card.md", card(plan, count_weights(built), asdict(trainer)))
-    by_figure = plan.recipe["training"]["select"] != "last"
-    if by_figure and not runs.checkpoints(plan.folder / "best"):
-        say("no validation fell at full weight, so nothing was chosen: the last weights stand")
+    if not runs.checkpoints(plan.folder / "best"):
+        for line in _unchosen(plan, built):
+            say(line)
     say(f"done in {duration(trainer.seconds)}: {plan.folder}")
+
+
+def _unchosen(plan: Plan, built: Built) -> Iterator[str]:
+    """Why the last weights stand, where nobody has asked for them."""
+    unmet = built.objective.unmet()
+    for name, words in unmet.items():
+        yield (
+            f"{name}: {words}. It has not landed, so nothing was chosen: the last weights stand. "
+            "To try: more steps; a rate nearer to this one (the term's nats); a decoder that "
+            "needs its code more (decoder.word_dropout)."
+        )
+    if not unmet and plan.recipe["training"]["select"] != "last":
+        yield (
+            "no validation fell where weights and rates were what was asked for, so nothing was "
+            "chosen: the last weights stand"
+        )
 
 
 def _begin(plan: Plan) -> TrainerState:
@@ -530,106 +500,6 @@ def _begin(plan: Plan) -> TrainerState:
     runs.write_text(plan.folder / "corpus.json", json.dumps(note) + "\n")
     runs.create(plan.folder, plan.recipe, plan.corpus.codec)
     return TrainerState()
-
-
-def _restore(
-    plan: Plan, built: Built, stepper: Stepper, say: Say
-) -> tuple[TrainerState, Built, Stepper]:
-    """Where the run stands, and what it trains there; given is the first stage, as it begins."""
-    runs.sweep(plan.folder / "checkpoints")
-    if not runs.checkpoints(plan.folder / "checkpoints"):
-        if not (plan.folder / "corpus.json").is_file():  # what `seqvae export` leaves out
-            raise Refused(
-                f"{plan.folder} holds weights only, as an export does: training cannot go on from "
-                "them. Begin a new run: seqvae train CORPUS --out OTHER"
-            )
-        say("there is no checkpoint yet: beginning at the first step")
-        return TrainerState(), built, stepper
-    place = runs.newest(plan.folder / "checkpoints", warn=say)
-    checkpoint = runs.load_checkpoint(place, device=plan.device)
-    trainer = _trainer_state(checkpoint.trainer, place)
-    if checkpoint.trainer.get("corpus") != plan.corpus.checksum:
-        raise Refused(
-            f"{plan.corpus.folder} is not the corpus that {plan.folder} began with; leave it out "
-            "to use that one, or begin a new run."
-        )
-    _check_same(plan)
-    stage = _stage_of(trainer, plan, place)
-    if stage:
-        built, stepper = set_up(plan, stage, trainer.starts[-1])
-    runs.load_state(built, checkpoint.weights, place)
-    _restore_optimizer(plan, stage, stepper.optimizer, checkpoint.optimizer, place)
-    runs.forget_after(plan.folder / "best", place.name)
-    say(f"going on from step {trainer.step}")
-    return trainer, built, stepper
-
-
-def _stage_of(trainer: TrainerState, plan: Plan, place: Path) -> int:
-    """The stage, from 0, that a checkpoint is of. Raises `Refused` where there is none such."""
-    starts = trainer.starts
-    rising = all(type(start) is int for start in starts) and starts == sorted(starts)
-    if not (rising and starts[:1] == [0] and len(starts) <= len(plan.stages)):
-        raise Refused(f"{place}: starts = {starts!r:.40} in {runs.TRAINER} cannot be.")
-    return len(starts) - 1
-
-
-def _check_same(plan: Plan) -> None:
-    """Refuse a resume with other networks, or a seed or stages that begin another course."""
-    before = complete(runs.read_recipe(plan.folder))
-    for key in ("latent", "seed", "encoder", "posterior", "prior", "decoder", "stage"):
-        was = before.get(key, [])
-        if plan.recipe.get(key, []) != was:
-            raise Refused(
-                f"--set changed {key}, which {plan.folder} was begun with: {was!r}. Leave "
-                "it, or begin a new run with another --out."
-            )
-
-
-def _trainer_state(saved: Mapping[str, Any], place: Path) -> TrainerState:
-    """The trainer's plain numbers, each of the type it should have."""
-    trainer = TrainerState()
-    for name, value in vars(trainer).items():
-        found = saved.get(name, value)
-        if not (
-            isinstance(found, float | None)
-            if name in ("best", "information")
-            else type(found) is type(value)
-        ):
-            raise Refused(f"{place}: {name} = {found!r:.40} in {runs.TRAINER} cannot be.")
-        setattr(trainer, name, found)
-    return trainer
-
-
-def _restore_optimizer(
-    plan: Plan,
-    stage: int,
-    optimizer: torch.optim.Optimizer,
-    saved: dict[str, Any] | None,
-    place: Path,
-) -> None:
-    """Take up the state of every weight; rates and decays are the recipe's, which may be new."""
-    if saved is None:
-        raise Refused(f"{place} holds no optimiser state, so training cannot resume from it.")
-    kind, before = (
-        staged(recipe, stage)["optimizer"]["kind"]
-        for recipe in (plan.recipe, runs.read_recipe(plan.folder))
-    )
-    own = optimizer.state_dict()
-    try:
-        optimizer.load_state_dict({**own, "state": saved["state"]})
-        fits = kind == before and all(
-            value.shape in (weight.shape, ())
-            for weight, state in optimizer.state.items()
-            for value in state.values()
-            if isinstance(value, torch.Tensor)
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError):
-        fits = False
-    if not fits:
-        raise Refused(
-            f"{place / runs.OPTIMIZER} does not fit these weights or {kind} (the run began with "
-            f"{before}). Resume with the recipe it had, or begin a new run."
-        )
 
 
 def _out_of_patience(trainer: TrainerState, stepper: Stepper) -> bool:

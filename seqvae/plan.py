@@ -82,9 +82,15 @@ def plan_stages(recipe: Recipe, steps: int, epoch: int) -> tuple[Stage, ...]:
 
     The weights that a stage draws anew are a function of (seed, stage).
 
-    Raises `Refused` where one of them is left without a step.
+    Raises `Refused` where one of them is left without a step, and where the first draws anew what
+    nobody has learned yet.
     """
     stages = recipe.get("stage") or [{}]
+    if stages[0].get("reset"):
+        raise Refused(
+            f"[[stage]] 1: reset = {list(stages[0]['reset'])}: a run begins with weights drawn "
+            "anew, so the first stage has nothing to draw again. Leave it out."
+        )
     found: list[Stage] = []
     start = 0
     for number, said in enumerate(stages):

@@ -118,7 +118,8 @@ def forget_after(folder: Path, name: str) -> None:
 
 def prune(folder: Path, *, keep: int) -> None:
     """Remove all but the newest `keep` checkpoints."""
-    for old in checkpoints(folder)[:-keep]:
+    found = checkpoints(folder)
+    for old in found[: max(len(found) - keep, 0)]:
         shutil.rmtree(old)
 
 

@@ -97,7 +97,10 @@ def _collapsed(figures: Mapping[str, Any]) -> Verdict | None:
     if held >= LEAST_INFORMATION:
         return None
     return Verdict(
-        "collapsed", f"The code holds at most {held:.2f} nats about its {_noun(figures)}.", cure
+        "collapsed",
+        # An estimate of next to nothing may lie below it.
+        f"The code holds at most {max(held, 0.0):.2f} nats about its {_noun(figures)}.",
+        cure,
     )
 
 

@@ -2,11 +2,11 @@
 
 At every validation it measures what `seqvae evaluate` measures, less the bound on log p(x) and
 what is written. A verdict is given once all schedules stand at full weight: before, an empty or
-an unread code is no fault.
+an unread code is no fault. A rate that was asked for and has not landed is said beside it.
 """
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,10 @@ IN_A_ROW = 2  # validations that find a fault: at one alone a model may not have
 MIXTURE = 2000  # items whose codes are held against each other: the cost grows with their square
 # What is advised:
 FLOOR = 0.5  # nats a dimension
-PRODUCTS = ("GaussianPosterior", "BatchNormPosterior")  # over dimensions
-FLOOR_IN_ALL = 4.0  # nats, for other posteriors
+# Over dimensions, with a KL of each in closed form:
+PRODUCTS = (("GaussianPosterior", "StandardNormal"), ("BatchNormPosterior", "StandardNormal"))
+FLOOR_IN_ALL = 4.0  # nats, for other posteriors and priors
+ASKED = ("TargetRate", "RateConstraint", "Capacity")  # whose nats are a rate, and no floor
 LEAST_DROPPED, MOST_DROPPED = 0.3, 0.8  # of the words that the decoder reads
 
 
@@ -63,6 +65,7 @@ class Watch:
         self.baseline = None if baseline is None else _price(baseline, plan)
         self.told = ""  # the fault that was spoken of
         self.end = ""  # what to say of the end of the run
+        self.unmet: list[str] = []  # what penalties were asked for and have not reached
         self.standing: dict[str, str] = {}  # how things stand, in a word or two, once known
 
     def look(self, built: Built, items: Items, step: int) -> Measured:
@@ -70,12 +73,14 @@ class Watch:
         found = validate(self.plan, built, items, self.baseline)
         if not built.objective.settled(step):
             found.figures.pop("verdict", None)
+        self.unmet = [f"{name}: {words}" for name, words in built.objective.unmet().items()]
         self.standing = {"standing": standing(found.figures)}
         return found
 
     def heed(self, figures: Mapping[str, Any], step: int) -> str | None:
         """What is to be said of a fault that these figures show after `step` steps, if any."""
-        found = verdict(figures) if "verdict" in figures else None
+        noun = self.plan.corpus.codec.noun
+        found = verdict({**figures, "noun": noun}) if "verdict" in figures else None
         if found is None or found.name not in FAULTS:
             self.faults, self.told = 0, ""
             return None
@@ -84,7 +89,8 @@ class Watch:
         if not certain or found.name == self.told:
             return None
         self.told = found.name
-        said = f"{found.name}. {found.reason} {advice(self.plan.recipe, found)}"
+        reasons = " ".join([found.reason, *(f"{words}." for words in self.unmet)])
+        said = f"{found.name}. {reasons} {advice(self.plan.recipe, found)}"
         if self.stops:
             self.end, self.faults = said, 0  # a run that is resumed has as much time again
             return None
@@ -145,13 +151,24 @@ def _price(baseline: Path, plan: Plan) -> Codes:
 # --- what is said -------------------------------------------------------------------------------
 
 
-def describe(figures: Mapping[str, Any], each: list[float], noun: str = "sentence") -> str:
+def describe(
+    figures: Mapping[str, Any],
+    each: list[float],
+    noun: str = "sentence",
+    *,
+    unmet: Sequence[str] = (),
+) -> str:
     """The figures of a validation as one line; `each` is the KL of every dimension.
+
+    `unmet` is what penalties were asked for and have not reached.
 
     >>> describe({"reconstruction": 20.0, "kl": 3.0, "negative_elbo": 23.0}, [1.0, 2.0])
     'reconstruction 20.00, KL 3.00 (1.00 to 2.00 a dimension), -ELBO 23.00 nats a sentence'
     """
-    return ", ".join(_parts(figures, each, noun))
+    parts = [*_parts(figures, each, noun), *unmet]
+    if "latent" in figures:
+        parts.append(str(figures.get("verdict", "no verdict while schedules move")))
+    return ", ".join(parts)
 
 
 def _parts(figures: Mapping[str, Any], each: list[float], noun: str) -> Iterator[str]:
@@ -172,8 +189,6 @@ def _parts(figures: Mapping[str, Any], each: list[float], noun: str) -> Iterator
     if "repayment" in figures:
         low, high = figures["repayment_low"], figures["repayment_high"]
         yield f"η {figures['repayment']:.2f} [{low:.2f}, {high:.2f}]"
-    if "latent" in figures:
-        yield str(figures.get("verdict", "no verdict while schedules move"))
 
 
 def standing(figures: Mapping[str, Any]) -> str:
@@ -206,7 +221,8 @@ def advice(recipe: Recipe, found: Verdict) -> str:
     # The losses of stages are lists in a recipe, which no setting reaches.
     of_loss = found.name == "collapsed" and not recipe.get("stage")
     now = list(_losses(recipe)) if of_loss else []
-    anew = [*_decoders(recipe, found.name), *(_annealed(recipe) if of_loss else ())]
+    anew = [*_decoders(recipe, found.name), *_posteriors(recipe, found.name)]
+    anew += _annealed(recipe) if of_loss else []
     ways = [f"--resume with {' or '.join(map(_set, now))}"] if now else []
     ways += [f"a new run with {' or '.join(map(_set, anew))}"] if anew else []
     return f"To try: {'; or '.join(ways)}." if ways else found.cure
@@ -219,14 +235,18 @@ def _set(setting: str) -> str:
 def _losses(recipe: Recipe) -> Iterator[str]:
     """Settings of the objective under which a code costs less."""
     objective = recipe["objective"]
-    if recipe["posterior"]["kind"] == "VonMisesFisherPosterior":  # whose KL is a constant
+    if _on_sphere(recipe):
         return
     alpha = objective.get("alpha")
     if alpha is not None and alpha < 1:
         yield f"objective.alpha={(1 + alpha) / 2:g}"
     for name, term in objective.get("terms", {}).items():
         where = f"objective.terms.{name}"
-        if _number(term.get("nats")):
+        if term["kind"] in ASKED:
+            # Who does not keep the rate that is asked for will not keep a higher one.
+            if _number(term["nats"]) and term["nats"] < FLOOR_IN_ALL:
+                yield f"{where}.nats={FLOOR_IN_ALL:g}"
+        elif _number(term.get("nats")):
             yield f"{where}.nats={2 * term['nats'] or FLOOR:g}"
         elif term["kind"] == "KL" and _number(term.get("weight")) and term["weight"] > 1:
             yield f"{where}.weight=1"
@@ -235,16 +255,29 @@ def _losses(recipe: Recipe) -> Iterator[str]:
 
 
 def _floor(recipe: Recipe) -> str:
-    if recipe["posterior"]["kind"] in PRODUCTS:
+    if (recipe["posterior"]["kind"], recipe["prior"]["kind"]) in PRODUCTS:
         return f'kind = "FreeBits", nats = {FLOOR:g}, per = "batch_dimension"'
     return f'kind = "FreeBits", nats = {FLOOR_IN_ALL:g}, per = "sentence"'
 
 
 def _annealed(recipe: Recipe) -> Iterator[str]:
     """Where the weight of a KL never moves: to begin without it."""
+    if _on_sphere(recipe):
+        return
     for name, term in recipe["objective"].get("terms", {}).items():
         if term["kind"] == "KL" and "weight" not in term:
             yield f'objective.terms.{name}.weight={{kind = "linear", share = 0.3}}'
+
+
+def _posteriors(recipe: Recipe, fault: str) -> Iterator[str]:
+    """Settings under which a posterior holds more that no loss can take from it."""
+    if fault == "collapsed" and _on_sphere(recipe):
+        yield f"posterior.kappa={2 * recipe['posterior']['kappa']:g}"
+
+
+def _on_sphere(recipe: Recipe) -> bool:
+    """Whether the KL is a constant, which no loss moves."""
+    return bool(recipe["posterior"]["kind"] == "VonMisesFisherPosterior")
 
 
 def _decoders(recipe: Recipe, fault: str) -> Iterator[str]:

@@ -196,6 +196,16 @@ def test_without_latent_dimensions_it_is_a_language_model(decoder: dict[str, Any
     assert torch.equal(log_px, built.vae.log_weights(batch(), 1)[0])
 
 
+@pytest.mark.parametrize("kind", ["TargetRate", "RateConstraint"])
+def test_a_rate_asked_of_a_language_model_costs_it_nothing(kind: str) -> None:
+    asked = {"kind": "Elbo", "terms": {"kl": {"kind": kind, "nats": 50.0}}}
+    built = build(recipe(latent=0, objective=asked), VOCAB)
+    for mode in (True, False):
+        _, report = built.objective.train(mode)(built.vae, batch())
+        assert report["loss"] == report["reconstruction"]
+    assert built.objective.settled(0) and not built.objective.unmet()
+
+
 def test_weights_are_a_function_of_the_seed() -> None:
     def weights(seed: int) -> list[torch.Tensor]:
         torch.rand(3)
@@ -235,6 +245,7 @@ def test_the_optimiser_holds_all_that_learns(kind: Any) -> None:
         ({"objective": {"kind": "Elbo"}}, "also needs: terms"),
         ({"objective": {"kind": "InfoVAE", "alpha": 2, "lambda": 1}}, "choose alpha"),
         ({"objective": {"kind": "InfoVAE", "alpha": 0.5, "lamda": 1}}, "'lamda'"),
+        ({"objective": {"kind": "InfoVAE", "alpha": 0.5}}, r"also needs: lambda\.$"),
         ({"objective": {"kind": "InfoVAE", "terms": {}}}, "has its own terms"),
         ({"objective": {"kind": "Elbo", "terms": 3}}, r"write \[objective\.terms\]"),
         ({"objective": {"kind": "Elbo", "terms": {"kl": 3}}}, r"\[objective\.terms\.kl\]"),
@@ -301,7 +312,16 @@ def test_a_weight_is_a_number_or_a_schedule_in_steps_or_shares_of_the_run(
         (-1.0, "0 or more"),
         ({"kind": "linea", "steps": 1}, 'did you mean "linear"'),
         ({"kind": "settled"}, "no kind 'settled'"),
-        ({"kind": "linear"}, "also needs: steps"),
+        ({"kind": "linear"}, "also needs: steps, or share of the run"),
+        ({"kind": "sigmoid"}, "also needs: middle, or share of the run"),
+        ({"kind": "linear", "share": 0.0}, r"share = 0: .* above 0, at most at 1"),
+        ({"kind": "linear", "share": 1.5}, r"share = 1\.5: .* above 0, at most at 1"),
+        ({"kind": "linear", "share": -0.5}, r"share = -0\.5"),
+        ({"kind": "linear", "share": 0.5, "steps": 10}, "steps = 10 and share = 0.5.*leave one"),
+        ({"kind": "sigmoid", "share": 0.5, "middle": 9}, "middle = 9 and share = 0.5"),
+        ({"kind": "linear", "steps": 0}, r"weight\.steps = 0: .*1 or more"),
+        ({"kind": "cyclical", "share": 1.0, "cycles": 0}, r"weight\.cycles = 0"),
+        ({"kind": "cyclical", "share": 1.0, "cycles": -2}, r"weight\.cycles = -2"),
         ({"kind": "linear", "steps": 1, "step": 1}, "no argument 'step'"),
         ({"kind": "linear", "share": "half"}, "of type str"),
         ({"kind": "constant", "share": 0.5}, "no argument 'steps'"),

@@ -190,6 +190,24 @@ def test_its_batches_are_a_function_of_seed_and_step_and_as_large_as_others(by: 
     assert len({row for some in rows(3) for row in some}) > len(ITEMS) / 2
 
 
+def test_however_many_may_be_asked_for_only_what_is_read_is_drawn() -> None:
+    """Pools of 64 batches, each of other rows; the first is what it is of fewer."""
+    many = list(islice(drawn_anew(ITEMS, ORDER, 3, 10**12), 150))
+    few = list(drawn_anew(ITEMS, ORDER, 3, 64))
+    rows = [b.item.tolist() for b in many]
+    assert rows[:64] == [b.item.tolist() for b in few]
+    assert rows[:64] != rows[64:128] and len(many) == 150
+    assert [len(list(drawn_anew(ITEMS, ORDER, 3, count))) for count in (0, 1, 65)] == [0, 1, 65]
+
+
+def test_its_batches_are_mixed_where_those_of_training_are() -> None:
+    def padded(mixed: bool) -> int:
+        order = Order(ITEMS.lengths, 8, mixed=mixed)
+        return sum(int((b.length < b.x.shape[1]).sum()) for b in drawn_anew(ITEMS, order, 0, 64))
+
+    assert padded(True) > 5 * padded(False)
+
+
 def test_its_batches_are_rewritten_as_those_of_training_are() -> None:
     tables = torch.stack([torch.arange(9), torch.arange(9).flip(0)])
     found = list(

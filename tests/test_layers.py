@@ -20,7 +20,7 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
     "generate build",
     "runs log measures",
     "shelf plan evaluate",
-    "explore estimate card watch",
+    "explore estimate card watch resume",
     "fit morph",
     "report rating album",
     "compare holes studio study",
@@ -53,6 +53,7 @@ BASES = {
 }
 BASES |= {"sequence", "sources", "plan", "scan", "blocks", "docstrings", "grammar"}
 BASES |= {"songs", "windows", "workers", "songblocks", "gather", "composer", "music", "voices"}
+BASES |= {"options", "sentences", "corpora"}  # of the commands; and their own music
 
 Module = tuple[str, ...]  # ("seqvae", "decoders", "lstm")
 

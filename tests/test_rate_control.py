@@ -1,6 +1,7 @@
 """Penalties that hold the rate: they land, move only where told to, and resume where they were."""
 
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -82,7 +83,7 @@ def test_a_closed_loop_lands_within_five_per_cent(
     # A least rate that the plain ELBO exceeds is left to it.
     expected = max(nats, plant(1.0)) if kind is RateConstraint else nats
     assert sum(rates) / len(rates) == pytest.approx(expected, rel=0.05)
-    assert penalty.settled(2000)
+    assert not penalty.unmet()
 
 
 def test_a_rate_that_cannot_be_had_leaves_no_debt() -> None:
@@ -141,10 +142,10 @@ def test_a_constraint_that_the_elbo_meets_costs_nothing() -> None:
     penalty = RateConstraint(nats=1.0)
     for _ in range(3000):
         tell(penalty, 5.0)
-    assert weight(penalty) == pytest.approx(0.999) and penalty.settled(0)
+    assert weight(penalty) == pytest.approx(0.999) and not penalty.unmet()
     for _ in range(10_000):
         tell(penalty, 0.0)
-    assert weight(penalty) == 0.0 and not penalty.settled(0)
+    assert weight(penalty) == 0.0 and "rate 0.0 of the 1 nats" in penalty.unmet()
 
 
 @pytest.mark.parametrize("kind", CONTROLLED)
@@ -192,9 +193,22 @@ def test_weights_may_be_chosen_once_the_rate_has_landed() -> None:
     for rate in (9.0, 9.6, 10.4, 11.0):
         tell(exact, rate)
         tell(least, rate)
-        found.append((exact.settled(1), least.settled(1)))
-    assert found == [(False, False), (True, True), (True, True), (False, True)]
-    assert exact.settled(FAR)
+        found.append((exact.unmet(), least.unmet()))
+    below, above = (f"rate {rate} of the 10 nats asked for" for rate in ("9.0", "11.0"))
+    assert found == [(below, below), ("", ""), ("", ""), (above, "")]
+
+
+@pytest.mark.parametrize("kind", CONTROLLED)
+def test_no_schedule_waits_for_a_rate_to_land(kind: Any) -> None:
+    """It can be said of an empty code that it is empty, though it will never be chosen."""
+    penalty = kind(nats=100.0)
+    for _ in range(50):
+        tell(penalty, 0.1)
+    objective = Elbo({"kl": (penalty, partial(linear, steps=10))})
+    assert objective.settled(10) and not objective.settled(9)
+    assert objective.unmet().keys() == {"kl"}
+    assert re.fullmatch(r"rate 0\.[0-9] of the 100 nats asked for", objective.unmet()["kl"])
+    assert Elbo({"kl": (Capacity(nats=100.0), constant)}).unmet() == {}
 
 
 @pytest.mark.parametrize("kind", CONTROLLED)
@@ -231,6 +245,17 @@ def test_a_capacity_follows_its_schedule_and_is_settled_with_it() -> None:
     assert values == pytest.approx([1.3225, 0.3225, 0.6775, 0.6775])
     assert not penalty.settled(99) and penalty.settled(100)
     assert Capacity(nats=2.0).settled(0)
+
+
+@pytest.mark.parametrize("kind", CONTROLLED)
+def test_a_code_of_no_dimensions_is_asked_for_nothing(kind: Any) -> None:
+    """A language model costs what it reconstructs, and may be chosen at any step."""
+    penalty, nothing = kind(0, nats=100.0), at(torch.zeros(2, 0))
+    for _ in range(20):
+        assert penalty.train()(nothing).tolist() == [0.0, 0.0]
+        assert penalty.eval()(nothing).item() == 0.0
+        assert not penalty.unmet()
+        tell(penalty, 0.0)
 
 
 def test_a_code_of_no_dimensions_stands_still() -> None:

@@ -1,5 +1,7 @@
 """A run that was stopped in any way goes on as if nothing had happened, to the last bit."""
 
+import hashlib
+import json
 import os
 import random
 import re
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from small import batch
 from tiny import (
     NURSERY,
     die,
@@ -25,13 +28,18 @@ from tiny import (
 )
 
 from seqvae import runs
+from seqvae.build import Built, build, build_stepper
 from seqvae.corpus import Corpus
 from seqvae.data import Order
 from seqvae.errors import Diverged, Refused, Stopped
 from seqvae.fit import stop_requests
 from seqvae.objectives import Elbo
 from seqvae.objectives.objective import Report
-from seqvae.recipe import override
+from seqvae.recipe import Recipe, override
+from seqvae.regularizers import MMD, TargetRate
+from seqvae.resume import carry_over
+from seqvae.training import train as run
+from seqvae.training.optimizers import Stepper
 from seqvae.vae import Pass
 
 
@@ -114,7 +122,8 @@ def test_a_finished_run_says_so_and_stays_as_it_is(
 def test_a_finished_run_goes_on_where_its_limit_is_raised(corpus: Path, tmp_path: Path) -> None:
     for folder, limits in {"two": (6, 12), "one": (12,)}.items():
         for limit in limits:
-            experiment = recipe(training_steps=limit, training_select="last", optimizer_final=1.0)
+            options = {"training_steps": limit, "training_select": "last", "optimizer_final": 1.0}
+            experiment = with_loss(FLOOR, **options)  # without a share of the run
             train(experiment, corpus, tmp_path / folder, resume=(tmp_path / folder).exists())
     assert weights_sum(tmp_path / "two") == weights_sum(tmp_path / "one")
 
@@ -404,7 +413,7 @@ def test_a_run_says_all_that_it_was_made_of(whole: Mapping[str, Path]) -> None:
 
 def test_what_accumulation_changes_of_a_penalty_is_said(corpus: Path, tmp_path: Path) -> None:
     said: list[str] = []
-    parts = recipe(training_accumulate=2, training_steps=1)
+    parts = with_loss(FLOOR, training_accumulate=2, training_steps=1)
     train(parts, corpus, tmp_path / "run", say=said.append)
     assert any(line.startswith("kl: a penalty on the batch as a whole") for line in said)
 
@@ -417,3 +426,251 @@ def test_an_export_cannot_be_resumed_and_keeps_its_weights(
     with pytest.raises(Refused, match=r"holds weights only.*Begin a new run"):
         train(recipe(), corpus, tmp_path / "small", resume=True)
     assert weights_sum(tmp_path / "small", "best") == before
+
+
+# --- another loss -------------------------------------------------------------------------------
+
+KL, HELD = {"kind": "KL"}, {"kind": "TargetRate", "nats": 3.0}
+CRITIC, PAST = {"kind": "Adversarial", "hidden": 8}, {"kind": "MMD", "buffer": 32}
+LOSSES: list[dict[str, Any]] = [
+    {"kind": "Elbo", "terms": {"kl": HELD}},
+    {"kind": "Elbo", "terms": {"kl": KL, "critic": CRITIC, "past": PAST}},
+    {"kind": "InfoVAE", "alpha": 0.5, "lambda": 2.0, "divergence": "adversarial"},
+    {"kind": "IWAE"},
+    {"kind": "Elbo", "terms": {"kl": {"kind": "RateConstraint", "nats": 1.0}, "past": KL}},
+]
+
+FLOOR = {
+    "kind": "Elbo",
+    "terms": {"kl": {"kind": "FreeBits", "nats": 0.5, "per": "batch_dimension"}},
+}
+
+
+def with_loss(objective: dict[str, Any], **other: Any) -> Recipe:
+    return {**recipe(**other), "objective": objective}
+
+
+def weighing(weight: float, **other: Any) -> Recipe:
+    return with_loss({"kind": "Elbo", "terms": {"kl": {**KL, "weight": weight}}}, **other)
+
+
+def trainer_of(run: Path) -> dict[str, Any]:
+    return runs.load_checkpoint(runs.newest(run / "checkpoints")).trainer
+
+
+def names(folder: Path) -> list[str]:
+    return [place.name for place in runs.checkpoints(folder)]
+
+
+def test_any_loss_goes_on_from_where_another_is(corpus: Path, tmp_path: Path) -> None:
+    """Through losses with and without critics, buffers and controllers, and back."""
+    folder = tmp_path / "run"
+    for turn, loss in enumerate([*LOSSES, LOSSES[1], LOSSES[0]], start=1):
+        changed = with_loss(loss, training_steps=2 * turn, training_validate_every=2)
+        train(changed, corpus, folder, resume=turn > 1)
+        assert trainer_of(folder)["step"] == 2 * turn
+        runs.open_run(folder)
+
+
+def test_losses_with_a_state_resume_to_the_same_bits(corpus: Path, tmp_path: Path) -> None:
+    terms = {"kl": HELD, "critic": CRITIC, "past": PAST}
+    made = with_loss({"kind": "Elbo", "terms": terms})
+    train(made, corpus, tmp_path / "whole")
+    code = in_child(train_and_die, made, corpus, tmp_path / "run", 5, False)
+    assert code == -signal.SIGKILL
+    train(made, corpus, tmp_path / "run", resume=True)
+    assert weights_sum(tmp_path / "run") == weights_sum(tmp_path / "whole")
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
+def stepped(made: Recipe, steps: int) -> tuple[Built, Stepper]:
+    built = build({**made, "latent": 2}, 9)
+    stepper = build_stepper(made, built)
+    for _ in run(built.vae, built.objective, stepper, [batch(step=n) for n in range(steps)]):
+        pass
+    return built, stepper
+
+
+def test_what_two_losses_share_is_carried_over_and_all_else_begins() -> None:
+    terms: dict[str, Any] = {"kl": HELD, "same": CRITIC, "other": CRITIC, "past": PAST}
+    was, old = stepped(with_loss({"kind": "Elbo", "terms": terms}), 3)
+    terms = {"new": HELD, "past": {**PAST, "buffer": 16}, "other": KL, "kl": {**HELD, "nats": 9.0}}
+    now, new = stepped(with_loss({"kind": "Elbo", "terms": {**terms, "same": CRITIC}}), 0)
+    carry_over(was, old.optimizer, now, new.optimizer)
+    before, after = was.objective.penalties, now.objective.penalties
+    assert isinstance(before, torch.nn.ModuleDict) and isinstance(after, torch.nn.ModuleDict)
+    pairs = [(was.vae, now.vae), (before["same"], after["same"])]
+    for one, its in pairs:
+        for weight, now_its in zip(one.parameters(), its.parameters(), strict=True):
+            assert torch.equal(weight, now_its) and weight is not now_its
+            held, given = old.optimizer.state[weight], new.optimizer.state[now_its]
+            assert held and all(torch.equal(held[name], given[name]) for name in held)
+    gone = len(list(before["other"].parameters()))
+    assert len(new.optimizer.state) == len(old.optimizer.state) - gone
+    held_before, held_after, new_one = before["kl"], after["kl"], after["new"]
+    assert isinstance(held_before, TargetRate) and isinstance(held_after, TargetRate)
+    assert isinstance(new_one, TargetRate) and new_one.beta.item() == pytest.approx(0.01)
+    assert held_before.beta.item() == held_after.beta.item() != new_one.beta.item()
+    past, fresh = before["past"], after["past"]
+    assert isinstance(past, MMD) and isinstance(fresh, MMD)
+    assert fresh.filled.item() == 0 < past.filled.item()
+    next(run(now.vae, now.objective, new, [batch(step=3)]))
+
+
+def test_another_loss_chooses_among_its_own_weights_alone(corpus: Path, tmp_path: Path) -> None:
+    """However low the loss of before: of fifty times the weight none is as low."""
+    cheap, dear = weighing(0.0, training_steps=6), weighing(50.0, training_validate_every=3)
+    train(cheap, corpus, tmp_path / "run")
+    before = trainer_of(tmp_path / "run")
+    said: list[str] = []
+    seen: list[tuple[float | None, list[str]]] = []
+
+    def tick(step: int, steps: int, numbers: Mapping[str, float]) -> None:
+        if step == 7:
+            seen.append((trainer_of(tmp_path / "run")["best"], names(tmp_path / "run" / "best")))
+
+    train(dear, corpus, tmp_path / "run", resume=True, say=said.append, tick=tick)
+    after = trainer_of(tmp_path / "run")
+    assert before["best_step"] == 6 < after["best_step"]
+    assert before["best"] < after["best"]
+    assert seen == [(None, [])], "nothing is chosen before its first validation"
+    assert names(tmp_path / "run" / "best") == [runs.checkpoint_name(after["best_step"])]
+    assert sum("best weights so far are let go" in line for line in said) == 1
+    assert runs.open_run(tmp_path / "run").trainer["best"] == after["best"]
+
+
+def test_a_run_that_stood_still_moves_under_another_loss(corpus: Path, tmp_path: Path) -> None:
+    still = override(
+        weighing(0.0, training_validate_every=1, training_clip=1e6),
+        ['optimizer={kind="SGD", rate=30.0, patience=1, max_decays=1}'],
+    )
+    train(still, corpus, tmp_path / "run")
+    before = trainer_of(tmp_path / "run")
+    assert before["finished"] and before["step"] < 12 and before["decays"] == 1
+    said: list[str] = []
+    train(still, corpus, tmp_path / "run", resume=True, say=said.append)
+    assert "is finished" in said[-1]
+    moving = {**still, "objective": weighing(9.0)["objective"]}
+    train(moving, corpus, tmp_path / "run", resume=True, say=said.append)
+    assert trainer_of(tmp_path / "run")["best_step"] > before["step"]
+
+
+class Killed(Exception):
+    """As a kill would end it there."""
+
+
+@pytest.mark.parametrize("point", ["fit.save_checkpoint", "runs.prune"])
+def test_a_kill_while_another_loss_is_taken_up_changes_nothing(
+    point: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its recipe is written, then a checkpoint that knows of it, then the best is let go."""
+
+    def kill(*arguments: Any, **named: Any) -> None:
+        if named["keep"] == 0 or "fit" in point:
+            raise Killed
+
+    for folder in ("whole", "run"):
+        train(weighing(0.0, training_steps=6), corpus, tmp_path / folder)
+    changed = weighing(50.0, training_validate_every=3)
+    train(changed, corpus, tmp_path / "whole", resume=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(f"seqvae.{point}", kill)
+        with pytest.raises(Killed):
+            train(changed, corpus, tmp_path / "run", resume=True)
+    assert names(tmp_path / "run" / "best") == [runs.checkpoint_name(6)]
+    train(changed, corpus, tmp_path / "run", resume=True)
+    same_run(tmp_path / "run", tmp_path / "whole")
+    assert names(tmp_path / "run" / "best") == names(tmp_path / "whole" / "best")
+
+
+def test_weights_chosen_by_another_figure_are_let_go(
+    whole: Mapping[str, Path], corpus: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(whole["LSTM"], tmp_path / "run")
+    train(recipe(training_select="last", training_steps=13), corpus, folder, resume=True)
+    assert names(folder / "best") == [] and runs.open_run(folder).trainer["step"] == 13
+
+
+def rewrite(place: Path, **numbers: Any) -> None:
+    """Other numbers in a checkpoint, with the sum that they have; None takes one away."""
+    path = place / runs.TRAINER
+    was = path.read_bytes()
+    found = {**json.loads(was), **numbers}
+    path.write_text(json.dumps({k: v for k, v in found.items() if v is not None}), "utf-8")
+    sums = (place / runs.SUMS).read_text("utf-8")
+    old, new = (hashlib.sha256(data).hexdigest() for data in (was, path.read_bytes()))
+    (place / runs.SUMS).write_text(sums.replace(old, new), "utf-8")
+
+
+def test_a_checkpoint_that_does_not_say_its_loss_has_that_of_its_run(
+    stopped: Path, corpus: Path, whole: Mapping[str, Path], tmp_path: Path
+) -> None:
+    place = runs.newest(stopped / "checkpoints")
+    rewrite(place, judged_by=None)
+    other = shutil.copytree(stopped, tmp_path / "other")
+    train(recipe(), corpus, stopped, resume=True)
+    same_run(stopped, whole["LSTM"])
+    said: list[str] = []
+    train(with_loss(LOSSES[0]), corpus, other, resume=True, say=said.append)
+    assert any("let go" in line for line in said)
+
+
+@pytest.mark.parametrize("said", [3, {"objective": "KL"}, {"objective": {"kind": "Elbow"}}])
+def test_a_loss_that_cannot_be_is_refused(said: Any, stopped: Path, corpus: Path) -> None:
+    rewrite(runs.newest(stopped / "checkpoints"), judged_by=said)
+    with pytest.raises(Refused, match=r"judged_by = |Elbow"):
+        train(recipe(), corpus, stopped, resume=True)
+
+
+# --- what is said before, and at the end ---------------------------------------------------------
+
+
+def test_what_a_batch_of_one_makes_of_a_penalty_or_posterior_is_said(
+    corpus: Path, tmp_path: Path
+) -> None:
+    for made, named in (
+        (with_loss(FLOOR), "kl: made for many"),
+        (with_loss(FLOOR, posterior_kind="BatchNormPosterior"), "kl, BatchNormPosterior: made"),
+        (with_loss({"kind": "Elbo", "terms": {"a": {"kind": "MMD"}, "kl": KL}}), "a: made for"),
+        (with_loss({"kind": "Elbo", "terms": {"kl": KL}}), None),
+    ):
+        for size, by, alone in (
+            (1, "sentences", True),
+            (2, "sentences", False),
+            (9, "tokens", True),
+        ):
+            said: list[str] = []
+            few = {"batch": size, "by": by, "steps": 1, "validate_on": 2}
+            folder = tmp_path / str(len(list(tmp_path.iterdir())))
+            one = {**made, "training": {**made["training"], **few}}
+            train(one, corpus, folder, say=said.append)
+            lines = [line for line in said if "every batch holds one" in line]
+            assert [line.startswith(named or "") for line in lines] == [True] * (
+                alone and bool(named)
+            )
+
+
+@pytest.mark.parametrize("kind", ["TargetRate", "RateConstraint"])
+@pytest.mark.parametrize("select", ["objective", "last"])
+def test_a_run_whose_rate_never_lands_says_so_at_its_end(
+    select: str, kind: str, corpus: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    asked = {"kind": "Elbo", "terms": {"kl": {"kind": kind, "nats": 100.0}}}
+    train(with_loss(asked, training_select=select), corpus, tmp_path / "run", say=said.append)
+    [line] = [line for line in said if "last weights stand" in line]
+    assert re.match(r"kl: rate \d+\.\d of the 100 nats asked for\. It has not landed", line)
+    assert "nats" in line and "To try: more steps" in line
+    assert names(tmp_path / "run" / "best") == []
+
+
+def test_a_language_model_is_chosen_whatever_rate_is_asked_of_it(
+    corpus: Path, tmp_path: Path
+) -> None:
+    train(with_loss(LOSSES[0], latent=0), corpus, tmp_path / "run")
+    train(with_loss({"kind": "Elbo", "terms": {"kl": KL}}, latent=0), corpus, tmp_path / "plain")
+    found = [
+        [row["objective"] for row in metrics(tmp_path / name) if row["kind"] == "valid"]
+        for name in ("run", "plain")
+    ]
+    assert found[0] == found[1] and names(tmp_path / "run" / "best")

@@ -267,6 +267,14 @@ def test_stages_end_where_they_say_and_the_last_with_the_run(
     assert [stage.stop for stage in plan_stages(made, 100, 10)] == stops
 
 
+@pytest.mark.parametrize(
+    "stages", [[{"reset": ["decoder"]}], [{"steps": 9, "reset": ["prior"]}, {}]]
+)
+def test_a_first_stage_has_nothing_to_draw_again(stages: list[dict[str, Any]]) -> None:
+    with pytest.raises(Refused, match=r"\[\[stage\]\] 1: reset = .*Leave it out"):
+        plan_stages({**read("text"), "stage": stages}, 100, 10)
+
+
 @pytest.mark.parametrize("stages", [[{"steps": 100}, {}], [{"epochs": 9.0}, {"share": 0.5}, {}]])
 def test_stages_that_leave_no_step_are_refused(stages: list[dict[str, Any]]) -> None:
     with pytest.raises(Refused, match=r"stage.*train for longer"):

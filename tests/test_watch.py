@@ -40,6 +40,7 @@ IGNORED = {**HEALTHY, "shuffle_delta_nll": 0.0, "shuffle_standard_error": 0.0} |
 }
 # A KL so dear that nothing is left in the code.
 DEAR = {"kind": "KL", "weight": 20.0}
+FLOOR = {"kind": "FreeBits", "nats": 0.5, "per": "batch_dimension"}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     corpus = prepared(folder).folder
     train(recipe(latent=0), corpus, folder / "lm")
-    train(recipe(training_select="last"), corpus, folder / "vae")
+    train(with_term(FLOOR, training_select="last"), corpus, folder / "vae")
     text = folder / "other.txt"
     text.write_text("".join(f"{line} again\n" for line in sentences(60)), "utf-8")
     other = prepare_text([text], folder / "other", codec="word").folder
@@ -61,7 +62,7 @@ def validations(folder: Path) -> list[dict[str, Any]]:
 
 
 def with_term(term: Mapping[str, Any], **other: Any) -> Recipe:
-    experiment = recipe(**other)
+    experiment = recipe(**{"decoder_word_dropout": 0.3, **other})
     experiment["objective"]["terms"] = {"kl": dict(term)}
     return experiment
 
@@ -162,13 +163,49 @@ def test_there_is_no_verdict_while_a_schedule_moves(home: Path, tmp_path: Path) 
     assert seen[13].split()[0] == rows[3]["verdict"]
 
 
+@pytest.mark.parametrize("kind", ["TargetRate", "RateConstraint"])
+def test_an_empty_code_is_seen_though_the_rate_it_should_have_never_lands(
+    kind: str, home: Path, tmp_path: Path
+) -> None:
+    """No schedule moves: it is said that the code is empty, and what was asked of it."""
+    bounds = {"beta_max": 50.0, "beta": 50.0, "beta_min": 50.0}
+    held = {"multiplier": 1e-6, "least": 1e-6, "most": 1e-6}
+    term = {"kind": kind, "nats": 100.0, **(bounds if kind == "TargetRate" else held)}
+    said: list[str] = []
+    changed = {"training_steps": 40, "training_validate_every": 5, "training_save_every": 40}
+    # What is not punished as hard as it may be is punished as the plain KL would be.
+    experiment = with_term(term, optimizer_rate=0.05, latent=1, **changed)
+    experiment["objective"]["terms"] |= {} if kind == "TargetRate" else {"dear": dict(DEAR)}
+    with pytest.raises(Collapsed, match=r"kl: rate \d+\.\d of the 100 nats asked for\. To try"):
+        train(experiment, home / "corpus", tmp_path / "run", on_collapse="stop", say=said.append)
+    lines = [line for line in said if "validation: " in line]
+    assert re.search(r", kl: rate \d+\.\d of the 100 nats asked for, collapsed$", lines[-1])
+    assert not any("no verdict" in line for line in lines)
+    assert not (tmp_path / "run" / "best").exists(), "and it is not chosen"
+
+
+def test_the_loss_that_is_advised_chooses_its_own_weights(home: Path, tmp_path: Path) -> None:
+    """A floor costs more than an empty code did, and the empty code is not kept for it."""
+    experiment = with_term(DEAR, optimizer_rate=0.05, training_steps=40, training_validate_every=5)
+    with pytest.raises(Collapsed) as stopped:
+        train(experiment, home / "corpus", tmp_path / "run", on_collapse=OnCollapse.STOP)
+    assert "objective.terms.kl.weight=1" in settings_in(str(stopped.value))
+    empty = runs.load_checkpoint(runs.newest(tmp_path / "run" / "checkpoints")).trainer
+    assert empty["best_step"] > 0
+    floor = {"kind": "FreeBits", "nats": 30.0, "per": "sentence"}
+    after = {**experiment, "objective": {"kind": "Elbo", "terms": {"kl": floor}}}
+    train(after, home / "corpus", tmp_path / "run", resume=True)
+    chosen = runs.open_run(tmp_path / "run").trainer
+    assert chosen["best_step"] > empty["step"] and chosen["best"] > empty["best"]
+
+
 # --- beside a language model ---------------------------------------------------------------------
 
 
 def test_what_is_logged_is_what_evaluation_finds(home: Path, tmp_path: Path) -> None:
     """And no weight is another because somebody looked."""
     said: list[str] = []
-    experiment = recipe(training_select="last")
+    experiment = with_term(FLOOR, training_select="last")
     train(experiment, home / "corpus", tmp_path / "run", baseline=home / "lm", say=said.append)
     row = validations(tmp_path / "run")[-1]
     report, _ = evaluate_run(
@@ -286,6 +323,18 @@ def test_a_run_that_is_stopped_has_as_much_time_again_when_resumed(home: Path) -
         dog.check(20)
 
 
+def test_what_an_item_is_called_is_the_codecs_to_say(home: Path) -> None:
+    dog = watch(home)
+    with patch.object(type(dog.plan.corpus.codec), "noun", "window"):
+        line = dog.heed(COLLAPSED, 50)
+    assert line is not None and "0.10 nats about its window." in line
+
+
+def test_information_estimated_below_nothing_is_nothing(home: Path) -> None:
+    line = watch(home).heed({**COLLAPSED, "mutual_information_high": -0.014}, 50)
+    assert line is not None and "at most 0.00 nats" in line
+
+
 def test_a_validation_is_one_line_of_all_that_was_found() -> None:
     figures = {
         **HEALTHY,
@@ -302,6 +351,8 @@ def test_a_validation_is_one_line_of_all_that_was_found() -> None:
         "4 of 4 units active, effective dimension 3.5, I(x; z) 5.00 to 6.00, "
         "z-shuffle ΔNLL 9.00 ± 0.50, η 0.87 [0.85, 0.89], healthy"
     )
+    unmet = ["kl: rate 8.0 of the 12 nats asked for"]
+    assert describe(figures, [], unmet=unmet).endswith(f", {unmet[0]}, healthy")
     language_model = {"reconstruction": 20.0, "kl": 0.0, "negative_elbo": 20.0}
     assert describe(language_model, [], "window").endswith("-ELBO 20.00 nats a window")
     assert standing(language_model) == ""
@@ -335,6 +386,53 @@ def test_what_is_advised_of_a_loss_resumes_the_run_and_costs_the_code_less(
         build(complete(override(before, [setting])), 30, steps=10)
     assert "decoder.word_dropout=0.6" in anew
     assert any("share" in setting for setting in anew) == (term == {"kind": "KL"})
+
+
+SPHERE = {"posterior": {"kind": "VonMisesFisherPosterior"}, "prior": {"kind": "UniformSphere"}}
+PRIORS: list[dict[str, Any]] = [
+    {"kind": "StandardNormal"},
+    {"kind": "Product", "family": "StudentT", "parameters": {"df": 5.0}},
+    {"kind": "Product", "family": "Laplace", "parameters": {"loc": 0.0, "scale": 1.0}},
+    {"kind": "GaussianMixture"},
+    {"kind": "VampPrior"},
+]
+
+
+@pytest.mark.parametrize("posterior", ["Gaussian", "Bounded", "BatchNorm"])
+@pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: prior.get("family", prior["kind"]))
+def test_a_floor_is_advised_that_posterior_and_prior_have(
+    prior: dict[str, Any], posterior: str
+) -> None:
+    if (prior["kind"], posterior) == ("VampPrior", "BatchNorm"):
+        return  # which cannot be
+    whole = {**with_term({"kind": "KL"}), "prior": prior}
+    before = complete({**whole, "posterior": {"kind": f"{posterior}Posterior"}})
+    now, *anew = settings_in(advice(before, Verdict("collapsed", "")))
+    assert "FreeBits" in now
+    for setting in (now, *anew):
+        build(complete(override(before, [setting])), 30, steps=10)
+
+
+def test_on_a_sphere_more_is_had_by_its_concentration_alone() -> None:
+    before = complete({**with_term({"kind": "KL"}), **SPHERE})
+    line = advice(before, Verdict("collapsed", ""))
+    assert "--resume" not in line
+    settings = settings_in(line)
+    assert "posterior.kappa=26" in settings and not any("objective" in s for s in settings)
+    build(complete(override(before, ["posterior.kappa=26"])), 30, steps=10)
+    assert "kappa" not in advice(before, Verdict("ignored", ""))
+
+
+@pytest.mark.parametrize("kind", ["TargetRate", "RateConstraint", "Capacity"])
+def test_who_does_not_keep_a_rate_is_not_asked_for_twice_as_much(kind: str) -> None:
+    found = [
+        settings_in(
+            advice(complete(with_term({"kind": kind, "nats": n})), Verdict("collapsed", ""))
+        )
+        for n in (0.5, 100.0)
+    ]
+    assert "objective.terms.kl.nats=4" in found[0]
+    assert not any("nats" in setting for setting in found[1]) and found[1]
 
 
 def test_what_cannot_be_advised_of_a_recipe_is_said_in_general() -> None:

@@ -76,6 +76,10 @@ class Elbo(Objective):
         arrived = all(settled(schedule, step) for schedule in self.schedules.values())
         return arrived and all(penalty.settled(step) for _, penalty in self._named())
 
+    def unmet(self) -> dict[str, str]:
+        said = {name: penalty.unmet() for name, penalty in self._named()}
+        return {name: words for name, words in said.items() if words}
+
     def update(self, report: Mapping[str, Tensor]) -> None:
         for _, penalty in self._named():
             penalty.update(report)

@@ -23,7 +23,11 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def settled(self, step: int) -> bool:
-        """Whether every schedule is at full weight, so that a model may be chosen."""
+        """Whether every schedule is at full weight, so that a model may be judged."""
+
+    def unmet(self) -> dict[str, str]:
+        """By penalty, what it was asked for and has not reached: until then none is chosen."""
+        return {}
 
     def update(self, report: Mapping[str, Tensor]) -> None:
         """Called once an optimiser step, with the global batch's report."""

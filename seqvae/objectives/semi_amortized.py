@@ -139,6 +139,9 @@ class SemiAmortized(Objective):
     def settled(self, step: int) -> bool:
         return self.elbo.settled(step)
 
+    def unmet(self) -> dict[str, str]:
+        return self.elbo.unmet()
+
     def update(self, report: Mapping[str, Tensor]) -> None:
         self.elbo.update(report)
 

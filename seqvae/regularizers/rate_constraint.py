@@ -1,19 +1,14 @@
 """A least rate, held by a Lagrange multiplier."""
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from ..distributions import kl
-from ..errors import Refused
-from ..schedules import FAR
-from ..vae import Pass
-from .regularizer import Regularizer
+from .regularizer import HeldRate, check_between
 
 
-class RateConstraint(Regularizer):
+class RateConstraint(HeldRate):
     r"""KL + u (nats - KL) (B,): the Lagrangian of the ELBO under the constraint mean KL >= nats.
 
     The minimum desired rate (Pelsmaeker and Aziz, 2020): networks descend
@@ -34,9 +29,11 @@ class RateConstraint(Regularizer):
 
     In eval mode the penalty is max(mean KL, nats), one number, which does not float with u:
     validation then measures the constrained problem itself, the negative ELBO plus what the rate
-    is short of. `settled` is whether the averaged rate is at least `nats`, within `tolerance`.
+    is short of. Weights may be chosen where the averaged rate is at least `nats`, within
+    `tolerance`.
 
     Arguments:
+        latent: D; a recipe gives it. A code of no dimensions is asked for no nats.
         nats: the least rate, a sentence.
         ascent: what a relative error of 1 moves log u every step.
         memory: share of the past in the average of the constraint.
@@ -58,6 +55,7 @@ class RateConstraint(Regularizer):
 
     def __init__(
         self,
+        latent: int | None = None,
         *,
         nats: float,
         ascent: float = 0.003,
@@ -67,38 +65,25 @@ class RateConstraint(Regularizer):
         most: float = 1.0,
         tolerance: float = 0.05,
     ) -> None:
-        super().__init__()
-        for name, number in {"nats": nats, "ascent": ascent, "tolerance": tolerance}.items():
-            if not 0 <= number < math.inf:
-                raise Refused(f"{name} = {number}: set it to 0 or more.")
-        if not 0 <= memory < 1:
-            raise Refused(f"memory = {memory}: the share of the past is 0 or more and under 1.")
-        if not 0 < least <= multiplier <= most < math.inf:
-            raise Refused(
-                f"multiplier = {multiplier:g} with bounds {least:g} and {most:g}: choose "
-                "0 < least <= multiplier <= most."
-            )
-        self.nats = nats
+        super().__init__(latent, nats, memory, tolerance, ascent=ascent)
+        check_between(least=least, multiplier=multiplier, most=most)
         self.ascent = ascent
-        self.memory = memory
         self.bounds = least, most
-        self.tolerance = tolerance
         self.register_buffer("multiplier", torch.tensor(multiplier))
         self.register_buffer("shortfall", torch.tensor(0.0))
 
-    def forward(self, out: Pass) -> Tensor:
-        rates = kl(out.q, out.p, out.z)
-        if self.training:
-            return rates + self.multiplier * (self.nats - rates)
-        return rates.mean().clamp_min(self.nats)
+    def weighed(self, rates: Tensor) -> Tensor:
+        return rates + self.multiplier * (self.nats - rates)
 
-    def settled(self, step: int) -> bool:
-        return step >= FAR or bool(self.shortfall <= self.tolerance)
+    def landed(self) -> bool:
+        return bool(self.shortfall <= self.tolerance)
+
+    def averaged(self) -> float:
+        return self.nats - self.shortfall.item() * self.scale
 
     def update(self, report: Mapping[str, Tensor]) -> None:
         if "kl" not in report:
             return
-        # Of a rate under 1 nat the shortfall is in nats: a constraint of 0 has no relative one.
-        short = (self.nats - report["kl"].float()) / max(self.nats, 1.0)
+        short = (self.nats - report["kl"].float()) / self.scale
         self.shortfall.lerp_(short.clamp(-1, 1), 1 - self.memory)
         self.multiplier.mul_((self.ascent * self.shortfall).exp()).clamp_(*self.bounds)

@@ -1,10 +1,13 @@
-"""What every penalty is."""
+"""What every penalty is, and what those are that hold a rate."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from ..distributions import kl
+from ..errors import Refused
 from ..vae import Pass
 
 
@@ -42,5 +45,81 @@ class Regularizer(nn.Module, ABC):
         """Whether whatever moves with the step inside of it has arrived."""
         return True
 
+    def unmet(self) -> str:
+        """What it was asked for and has not reached by now, in a few words; "" where nothing is.
+
+        Weights are not chosen meanwhile.
+        """
+        return ""
+
     def update(self, report: Mapping[str, Tensor]) -> None:
         """Called once an optimiser step, with the global batch's report."""
+
+
+class HeldRate(Regularizer):
+    """The KL under a weight that moves in `update` until the mean rate is what was asked for.
+
+    In eval mode the penalty is max(mean KL, nats), one number, which does not float with the
+    weight: the negative ELBO where the rate is high enough, and no reward for less. So objectives
+    of different steps compare.
+
+    A code of no dimensions (a language model) has the rate 0 whatever was asked for, so it is
+    asked for 0 nats.
+
+    Arguments:
+        latent: D; a recipe gives it.
+        nats: the rate, a sentence.
+        memory: share of the past in the average that is held.
+        tolerance: relative error within which the rate has landed.
+        gains: whatever else is 0 or more, by name.
+
+    Raises `Refused` for a rate, tolerance or gain that is negative or infinite, and for a share
+    that is none.
+    """
+
+    def __init__(
+        self, latent: int | None, nats: float, memory: float, tolerance: float, **gains: float
+    ) -> None:
+        super().__init__()
+        for name, number in {"nats": nats, "tolerance": tolerance, **gains}.items():
+            if not 0 <= number < math.inf:
+                raise Refused(f"{name} = {number}: set it to 0 or more.")
+        if not 0 <= memory < 1:
+            raise Refused(f"memory = {memory}: the share of the past is 0 or more and under 1.")
+        self.nats = 0.0 if latent == 0 else nats
+        self.memory = memory
+        self.tolerance = tolerance
+
+    @abstractmethod
+    def weighed(self, rates: Tensor) -> Tensor:
+        """What rates (B,), nats, cost in training: (B,)."""
+
+    @abstractmethod
+    def landed(self) -> bool:
+        """Whether the averaged rate is what was asked for, within the tolerance."""
+
+    @abstractmethod
+    def averaged(self) -> float:
+        """The rate by now, nats, a moving average."""
+
+    @property
+    def scale(self) -> float:
+        """What errors are relative to: under 1 nat they are in nats, as 0 has no relative one."""
+        return max(self.nats, 1.0)
+
+    def forward(self, out: Pass) -> Tensor:
+        rates = kl(out.q, out.p, out.z)
+        return self.weighed(rates) if self.training else rates.mean().clamp_min(self.nats)
+
+    def unmet(self) -> str:
+        if self.landed():
+            return ""
+        return f"rate {self.averaged():.1f} of the {self.nats:g} nats asked for"
+
+
+def check_between(**numbers: float) -> None:
+    """Raise `Refused` unless the second of three numbers lies between the others, all above 0."""
+    least, value, most = numbers.values()
+    if not 0 < least <= value <= most < math.inf:
+        said = ", ".join(f"{name} = {number:g}" for name, number in numbers.items())
+        raise Refused(f"{said}: choose 0 < {' <= '.join(numbers)}.")

@@ -6,14 +6,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from ..distributions import kl
-from ..errors import Refused
-from ..schedules import FAR
-from ..vae import Pass
-from .regularizer import Regularizer
+from .regularizer import HeldRate, check_between
 
 
-class TargetRate(Regularizer):
+class TargetRate(HeldRate):
     r"""beta KL(q(z|x) || p) (B,), where a PI controller moves beta until the KL is `nats`.
 
     With e the relative error of a moving average of the KL, every optimiser step sets
@@ -36,13 +32,14 @@ class TargetRate(Regularizer):
 
     In eval mode the penalty is max(mean KL, nats), one number: the negative ELBO where the rate is
     at or above the one asked for, and no reward for less. So objectives of different steps
-    compare, which a floating beta would prevent. And `settled` is whether the averaged rate
-    is within `tolerance` of `nats`: only weights that have landed may be chosen.
+    compare, which a floating beta would prevent. And only weights whose rate has landed, its
+    average being within `tolerance` of `nats`, may be chosen.
 
     A rate is of the mean training batch. Where batches are cut by tokens, those of short
     sentences hold more of them, and the mean sentence has a lower rate than the mean batch.
 
     Arguments:
+        latent: D; a recipe gives it. A code of no dimensions is asked for no nats.
         nats: the rate to hold, a sentence; what the decoder has no use for cannot be had.
         proportional: K_p, what a relative error of 1 moves log beta at once.
         integral: K_i, what it moves log beta every step.
@@ -66,6 +63,7 @@ class TargetRate(Regularizer):
 
     def __init__(
         self,
+        latent: int | None = None,
         *,
         nats: float,
         proportional: float = 1.0,
@@ -76,31 +74,25 @@ class TargetRate(Regularizer):
         beta_max: float = 100.0,
         tolerance: float = 0.05,
     ) -> None:
-        super().__init__()
-        _check(nats=nats, proportional=proportional, integral=integral, tolerance=tolerance)
-        if not 0 <= memory < 1:
-            raise Refused(f"memory = {memory}: the share of the past is 0 or more and under 1.")
-        if not 0 < beta_min <= beta <= beta_max < math.inf:
-            raise Refused(
-                f"beta = {beta:g} with bounds {beta_min:g} and {beta_max:g}: choose "
-                "0 < beta_min <= beta <= beta_max."
-            )
-        self.nats = nats
+        super().__init__(
+            latent, nats, memory, tolerance, proportional=proportional, integral=integral
+        )
+        check_between(beta_min=beta_min, beta=beta, beta_max=beta_max)
         self.proportional = proportional
         self.integral = integral
-        self.memory = memory
         self.bounds = math.log(beta_min), math.log(beta_max)
-        self.tolerance = tolerance
         self.register_buffer("integrated", torch.tensor(math.log(beta)))
         self.register_buffer("rate", torch.tensor(0.0))
         self.register_buffer("beta", torch.tensor(beta))
 
-    def forward(self, out: Pass) -> Tensor:
-        rates = kl(out.q, out.p, out.z)
-        return self.beta * rates if self.training else rates.mean().clamp_min(self.nats)
+    def weighed(self, rates: Tensor) -> Tensor:
+        return self.beta * rates
 
-    def settled(self, step: int) -> bool:
-        return step >= FAR or bool(self._error().abs() <= self.tolerance)
+    def landed(self) -> bool:
+        return bool(self._error().abs() <= self.tolerance)
+
+    def averaged(self) -> float:
+        return self.rate.item()
 
     def update(self, report: Mapping[str, Tensor]) -> None:
         if "kl" not in report:
@@ -112,11 +104,4 @@ class TargetRate(Regularizer):
         self.beta.copy_(log_beta.clamp(*self.bounds).exp())
 
     def _error(self) -> Tensor:
-        # Of a rate under 1 nat the error is in nats: a target of 0 has no relative one.
-        return ((self.nats - self.rate) / max(self.nats, 1.0)).clamp(-1, 1)
-
-
-def _check(**numbers: float) -> None:
-    for name, number in numbers.items():
-        if not 0 <= number < math.inf:
-            raise Refused(f"{name} = {number}: set it to 0 or more.")
+        return ((self.nats - self.rate) / self.scale).clamp(-1, 1)
