@@ -336,7 +336,9 @@ class _Fitting:
         step, trainer = self.trainer.step, self.trainer
         select = self.plan.recipe["training"]["select"]
         objective = self.built.objective
-        if select == "last" or not objective.settled(since) or objective.unmet():
+        # Of a language model, whose code costs nothing at any weight, figures compare at once.
+        moving = self.plan.recipe["latent"] > 0 and not objective.settled(since)
+        if select == "last" or moving or objective.unmet():
             return False
         if figures[select] < (math.inf if trainer.best is None else trainer.best):
             trainer.best, trainer.best_step, trainer.stalled = figures[select], step, 0

@@ -457,3 +457,12 @@ def test_every_recipe_that_ships_has_its_advice(fault: str) -> None:
         assert changes, name
         for change in changes:
             assert complete(override(whole, [change])) != whole
+
+
+@pytest.mark.parametrize("latent", [0, 2])
+def test_weights_of_a_language_model_are_chosen_while_a_schedule_moves(
+    latent: int, home: Path, tmp_path: Path
+) -> None:
+    moving = {"kind": "KL", "weight": {"kind": "linear", "steps": 10**6}}
+    train(with_term(moving, latent=latent), home / "corpus", tmp_path / "run")
+    assert bool(runs.checkpoints(tmp_path / "run" / "best")) == (latent == 0)
