@@ -372,5 +372,6 @@ def _export(package: ModuleType, kind: str, section: str) -> Any:
 def _names(package: ModuleType) -> list[str]:
     """What a recipe may name: the package's classes, or the functions of `schedules`."""
     wanted = inspect.isfunction if package is schedules else inspect.isclass
-    hidden = {"settled", "Fixed"}  # the latter takes an object, which TOML cannot hold
+    # Fixed and Denoising take an object, which TOML cannot hold.
+    hidden = {"settled", "Fixed", "Denoising"}
     return [n for n, v in vars(package).items() if wanted(v) and n[0] != "_" and n not in hidden]
