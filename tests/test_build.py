@@ -53,7 +53,7 @@ WAYS: dict[str, list[dict[str, Any]]] = {
     "MMD": [{}, {"kernel": "rbf", "buffer": 8}],
     "Adversarial": [{}, {"form": "non_saturating", "gradient_penalty": 1.0}],
 }
-OF_THE_KL = ("KL", "FreeBits", "Capacity", "RateConstraint", "TargetRate", "IWAE")
+OF_THE_KL = [*(kind.__name__ for kind in exports(regularizers) if kind.of_rate), "IWAE"]
 UNNAMED = {"EmptyEncoder", "Fixed", "Elbo"}  # built by latent = 0, from Python, from its terms
 
 

@@ -122,6 +122,13 @@ def test_a_rate_is_asked_for_in_nats(seqvae: Command) -> None:
         penalty = printed["objective"]["terms"]["kl"]
         assert (penalty["kind"], penalty["nats"]) == ("TargetRate", 12.0)
         assert "weight" not in penalty
+    loss = "objective.terms={rate = {kind = 'KL'}, mmd = {kind = 'MMD', weight = 2}}"
+    printed = tomllib.loads(seqvae("train", "--print-recipe", "--nats", 9, "--set", loss).out)
+    kinds = {name: term["kind"] for name, term in printed["objective"]["terms"].items()}
+    assert kinds == {"mmd": "MMD", "kl": "TargetRate"}  # one penalty of the rate, and all others
+    own = ("objective.kind=InfoVAE", "objective.alpha=0.5", "objective.lambda=2")
+    refused = seqvae("train", "--nats", 9, *(w for each in own for w in ("--set", each)))
+    assert refused.status == 2 and "objective.kind=Elbo" in refused.err
     for name in ("text-lm", "text-pretrained"):
         refused = seqvae("train", name, "--nats", 12)
         assert refused.status == 2 and "Name another recipe" in refused.err

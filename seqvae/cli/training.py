@@ -86,7 +86,8 @@ def _baseline(run: str | None) -> Path | None:
 
 
 def _held(recipe: "Recipe", nats: float) -> "Recipe":
-    """The recipe with a rate of so many nats, whatever held its KL before."""
+    """The recipe with a rate of so many nats, whatever weighed its KL before; all else stays."""
+    from .. import regularizers
     from ..recipe import override
 
     if not 0 <= nats < math.inf:
@@ -97,8 +98,21 @@ def _held(recipe: "Recipe", nats: float) -> "Recipe":
             f"--nats {nats:g}: the recipe {recipe['name']!r} {what}, so its rate cannot be asked "
             "for. Name another recipe, such as text."
         )
+    terms = recipe["objective"].get("terms")
+    if terms is None:
+        kind = recipe["objective"].get("kind")
+        raise Refused(
+            f"--nats {nats:g}: the objective {kind} has terms of its own, so its rate cannot be "
+            "asked for. Name one that takes any: --set objective.kind=Elbo"
+        )
+    of_rate = [
+        name
+        for name, term in terms.items()
+        if getattr(getattr(regularizers, str(term.get("kind")), None), "of_rate", False)
+    ]
     penalty = f'{{kind = "TargetRate", nats = {nats}}}'
-    return override(recipe, ["objective.kind=Elbo", f"objective.terms.kl={penalty}"])
+    gone = [f"objective.terms.{name}=none" for name in of_rate]
+    return override(recipe, [*gone, f"objective.terms.kl={penalty}"])
 
 
 def _begun(named: str | None, corpus: str | None, out: Path | None) -> "Recipe":

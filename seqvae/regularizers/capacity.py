@@ -43,6 +43,8 @@ class Capacity(Regularizer):
     (12.5, False, True)
     """
 
+    of_rate = True
+
     def __init__(
         self, *, nats: float | Schedule, strength: float = 1.0, per: Per = "batch"
     ) -> None:

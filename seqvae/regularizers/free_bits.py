@@ -26,6 +26,8 @@ class FreeBits(Regularizer):
     Raises `Refused` where a reading per dimension meets a q or p that is no product.
     """
 
+    of_rate = True
+
     def __init__(self, *, nats: float, per: Per = "dimension") -> None:
         super().__init__()
         if not nats >= 0:

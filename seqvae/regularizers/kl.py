@@ -14,5 +14,7 @@ class KL(Regularizer):
     (Higgins et al., 2017). Refused where q or p has no density.
     """
 
+    of_rate = True
+
     def forward(self, out: Pass) -> Tensor:
         return kl(out.q, out.p, out.z)

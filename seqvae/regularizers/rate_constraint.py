@@ -19,9 +19,9 @@ class RateConstraint(HeldRate):
 
     u moves as in GECO (Rezende and Viola, 2018, algorithm 1), by the exponential of a moving
     average of the constraint, which keeps it positive; here the constraint is relative and within
-    -1 and 1, so that one pace serves every rate:
+    -1 and 1, so that one `ascent` serves every rate:
 
-    .. math:: u_t = u_{t-1} \exp(pace\ c_t), \quad
+    .. math:: u_t = u_{t-1} \exp(ascent\ c_t), \quad
               c_t = memory\ c_{t-1} + (1 - memory) (1 - KL_t / nats) .
 
     u only integrates, so a high rate swings about `nats` before it settles; where the rate should

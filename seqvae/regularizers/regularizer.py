@@ -16,7 +16,8 @@ class Regularizer(nn.Module, ABC):
 
     `of_batch` says that it looks at all items of a batch together, so that more of them at once
     are another penalty: under accumulation it sees the parts. `of_aggregate` says that it takes
-    them for a sample of all codes: batches are then not made of items of one length.
+    them for a sample of all codes: batches are then not made of items of one length. `of_rate`
+    says that it weighs the KL, so that where a rate is asked for it makes way.
 
     A penalty may learn and may hold buffers; it changes them only in `update`. `pace` is by how
     much its own weights move faster than the networks', where it has an `own_loss`.
@@ -24,6 +25,7 @@ class Regularizer(nn.Module, ABC):
 
     of_batch: bool = False
     of_aggregate: bool = False
+    of_rate: bool = False
     pace: float = 1.0
 
     @abstractmethod
@@ -76,6 +78,8 @@ class HeldRate(Regularizer):
     Raises `Refused` for a rate, tolerance or gain that is negative or infinite, and for a share
     that is none.
     """
+
+    of_rate = True
 
     def __init__(
         self, latent: int | None, nats: float, memory: float, tolerance: float, **gains: float
