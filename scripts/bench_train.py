@@ -85,7 +85,7 @@ def trained(
     order = Order(items.lengths, size, seed=seed)
     steps = round(epochs * order.steps_per_epoch())
     torch.manual_seed(seed)
-    built = build(experiment, corpus.codec.vocab, length=corpus.codec.length, steps=steps)
+    built = build(experiment, steps=steps, **corpus.codec.extent._asdict())
     stepper = build_stepper(experiment, built, steps=steps)
     stream = islice(batches(items, order), steps)
     return built, _tokens(built, stepper, stream, bf16)

@@ -37,6 +37,7 @@ from data_prep.sources import Request, find_sources
 from data_prep.text import prepare_text
 from seqvae import Refused, __version__
 from seqvae.claims import claim
+from seqvae.codecs.codec import Extent
 from seqvae.corpus import SPLITS, Corpus, open_corpus, write_json
 from seqvae.errors import Stopped
 from seqvae.plots import frontiers, save
@@ -119,9 +120,9 @@ def is_prepared(place: Path) -> bool:
     return (place / "manifest.json").is_file()
 
 
-def length_of(place: Path) -> int | None:
-    """That of a corpus of windows; text has none."""
-    return open_corpus(place).codec.length if is_prepared(place) else None
+def extent_of(place: Path) -> Extent:
+    """That of a prepared corpus; of a text any: what a recipe cannot be does not depend on it."""
+    return open_corpus(place).codec.extent if is_prepared(place) else Extent(vocab=8)
 
 
 def open_corpora(study: Study, places: Mapping[str, Path], out: Path) -> dict[str, Corpus]:
@@ -298,7 +299,7 @@ def main() -> bool:
     check_given(given, study)
     places = find_corpora(study, given.corpus)
     if not given.worker:
-        try_cells(study, {name: length_of(place) for name, place in places.items()})
+        try_cells(study, {name: extent_of(place) for name, place in places.items()})
     corpora = open_corpora(study, places, given.out)
     records = Records(study, sized(study, corpora), given.out)
     records.check_corpora({name: corpus.checksum for name, corpus in corpora.items()})

@@ -1,6 +1,7 @@
 """Names and numbers -> objects: the only place where a recipe becomes networks and objectives."""
 
 import inspect
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from functools import partial
@@ -20,6 +21,7 @@ from . import (
     schedules,
     training,
 )
+from .codecs.codec import Shape
 from .distributions import has_density
 from .errors import Refused
 from .objectives.objective import Objective
@@ -40,7 +42,7 @@ NETWORKS = {
     "optimizer": training,
 }
 # By `build`, not by a recipe.
-GIVEN = ("vocab", "latent", "length", "posterior", "encoder", "parameters", "steps")
+GIVEN = ("vocab", "latent", "length", "shape", "posterior", "encoder", "parameters", "steps")
 SHARED = ("steps", "middle")  # of a schedule: may be said as a share of the run
 
 
@@ -49,12 +51,21 @@ class Built(NamedTuple):
 
     vae: VAE
     objective: Objective
+    example: Batch  # of two items, as small as they may be
 
 
-def build(recipe: Recipe, vocab: int, *, length: int | None = None, steps: int = 1) -> Built:
+def build(
+    recipe: Recipe,
+    vocab: int,
+    *,
+    length: int | None = None,
+    shape: Shape | None = None,
+    steps: int = 1,
+) -> Built:
     """The model and objective of a recipe, for `vocab` token ids and a run of `steps` steps.
 
-    `length` is that of every item in tokens, for what has one (`Codec.length`).
+    `length` is that of every item in tokens, for what has one (`Codec.length`), and `shape` that
+    of a picture.
     Weights are drawn from the recipe's seed. Everything is tried once on a tiny batch, so that
     two values that cannot go together are refused here and not after an hour.
 
@@ -64,22 +75,22 @@ def build(recipe: Recipe, vocab: int, *, length: int | None = None, steps: int =
     if latent < 0:
         raise Refused(f"latent = {latent}: a code has 0 dimensions (a language model) or more.")
     with seeded(recipe["seed"]):
-        built = _built(recipe, vocab, latent, length, steps)
-    _try(built, vocab, latent)
+        built = _built(recipe, latent, {"vocab": vocab, "length": length, "shape": shape}, steps)
+    _try(built, latent)
     return built
 
 
-def _built(recipe: Recipe, vocab: int, latent: int, length: int | None, steps: int) -> Built:
+def _built(recipe: Recipe, latent: int, of_items: Mapping[str, Any], steps: int) -> Built:
     posterior = construct(recipe, "posterior", posteriors, latent=latent)
-    given = {"vocab": vocab, "latent": latent, "steps": steps}
-    given |= {} if length is None else {"length": length}
+    given = {"latent": latent, "steps": steps}
+    given |= {name: value for name, value in of_items.items() if value is not None}
     encoder = _encoder(recipe, latent, posterior, given)
     vae = VAE(
         encoder,
         construct(recipe, "prior", priors, encoder=encoder, **given),
         construct(recipe, "decoder", decoders, **given),
     )
-    return Built(vae, _objective(recipe, given))
+    return Built(vae, _objective(recipe, given), _example(**of_items))
 
 
 def build_stepper(recipe: Recipe, built: Built, *, steps: int = 1) -> Stepper:
@@ -175,6 +186,11 @@ def construct(
         for name, parameter in parameters.items()
         if name not in arguments and parameter.default is parameter.empty
     ]
+    if "shape" in missing:
+        raise Refused(
+            f"[{section}] {maker.__name__} is for pictures, and these items are none. Name "
+            "another kind."
+        )
     if "length" in missing:
         raise Refused(
             f"[{section}] {maker.__name__} is for items of a fixed length, as windows of music "
@@ -243,7 +259,7 @@ def coerce(where: str, value: Any, hint: Any) -> Any:
 
 
 def _encoder(
-    recipe: Recipe, latent: int, posterior: Posterior, given: Mapping[str, int]
+    recipe: Recipe, latent: int, posterior: Posterior, given: Mapping[str, Any]
 ) -> Encoder:
     if latent == 0:
         return encoders.EmptyEncoder()
@@ -257,7 +273,7 @@ def _encoder(
     return noises.Denoising(encoder, corrupt)
 
 
-def _objective(recipe: Recipe, given: Mapping[str, int]) -> Objective:
+def _objective(recipe: Recipe, given: Mapping[str, Any]) -> Objective:
     section = dict(recipe["objective"])
     terms = section.pop("terms", None)
     if terms is None:
@@ -275,7 +291,7 @@ def _objective(recipe: Recipe, given: Mapping[str, int]) -> Objective:
         raise Refused(f"[objective.terms]: {error.args[0]}; name the term otherwise.") from error
 
 
-def _term(where: str, term: Any, given: Mapping[str, int]) -> tuple[Regularizer, Schedule]:
+def _term(where: str, term: Any, given: Mapping[str, Any]) -> tuple[Regularizer, Schedule]:
     section = _section(where, term)
     weight = section.pop("weight", 1.0)
     regularizer = construct({where: section}, where, regularizers, **given)
@@ -322,11 +338,17 @@ def _section(where: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _try(built: Built, vocab: int, latent: int) -> None:
-    x = torch.full((2, 3), min(SPECIAL, vocab - 1))
-    x[:, -1] = EOS
-    batch = Batch(x, torch.tensor([3, 3]), None, torch.arange(2), FAR)
-    vae = built.vae.eval()
+def _example(vocab: int, length: int | None, shape: Shape | None) -> Batch:
+    """Two items: pictures, or sequences of a token and an end."""
+    tokens = 2 if shape is None else math.prod(shape)
+    x = torch.full((2, tokens), min(SPECIAL, vocab - 1))
+    if shape is None and length is None:
+        x[:, -1] = EOS
+    return Batch(x, torch.full((2,), tokens), None, torch.arange(2), FAR)
+
+
+def _try(built: Built, latent: int) -> None:
+    batch, vae = built.example, built.vae.eval()
     with torch.no_grad():
         for part, over in (("encoder", vae.encoder(batch)), ("prior", vae.prior())):
             if over.event_shape != (latent,):
@@ -348,9 +370,7 @@ def _try(built: Built, vocab: int, latent: int) -> None:
 
 def has_rate(built: Built) -> bool:
     """Whether posterior and prior have densities, so that the KL of a code is defined."""
-    x = torch.full((1, 2), EOS)
-    q = built.vae.encoder(Batch(x, torch.tensor([2]), None, torch.arange(1)))
-    return has_density(q) and has_density(built.vae.prior())
+    return has_density(built.vae.encoder(built.example)) and has_density(built.vae.prior())
 
 
 def check_selection(recipe: Recipe, built: Built) -> None:

@@ -73,7 +73,7 @@ def frontier(
     items = corpus.split("valid")
     where = str(runs.find_device(device))
     for name, variant in planned.items():
-        build(variant, corpus.codec.vocab, length=corpus.codec.length)
+        build(variant, **corpus.codec.extent._asdict())
         _check_begun(folder / name, variant, corpus)
     say(f"{len(planned)} runs in {folder}: {', '.join(planned)}")
     for name, variant in planned.items():

@@ -59,7 +59,7 @@ def set_up(plan: Plan, number: int, start: int) -> tuple[Built, Stepper]:
     """
     stage, codec = plan.stages[number], plan.corpus.codec
     steps = max(stage.stop - start, 1)
-    built = build(stage.recipe, codec.vocab, length=codec.length, steps=steps)
+    built = build(stage.recipe, steps=steps, **codec.extent._asdict())
     check_selection(stage.recipe, built)
     for name in stage.freeze:
         getattr(built.vae, name).requires_grad_(False)

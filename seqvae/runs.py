@@ -221,7 +221,7 @@ def open_run(
     recipe, codec = read_recipe(folder), load_codec(folder / "codec")
     starts = checkpoint.trainer.get("starts")
     stage = len(starts) - 1 if isinstance(starts, list) else 0
-    built = build(staged(recipe, stage), codec.vocab, length=codec.length)
+    built = build(staged(recipe, stage), **codec.extent._asdict())
     load_state(built, checkpoint.weights, place)
     built.vae.to(device).eval()
     built.objective.to(device).eval()

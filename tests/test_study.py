@@ -25,6 +25,7 @@ from seqvae import claims, runs
 from seqvae import fit as fitting
 from seqvae.build import build
 from seqvae.claims import claim
+from seqvae.codecs.codec import Extent
 from seqvae.corpus import Corpus
 from seqvae.errors import Refused
 from seqvae.estimate import count_weights
@@ -43,6 +44,7 @@ from seqvae.study.trying import try_cells
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted((ROOT / "scripts" / "studies").glob("*.toml"))
 SCRIPT = ROOT / "scripts" / "collapse_study.py"
+WORDS = Extent(8)
 TINY = """
 name = "tiny"
 recipe = "text"
@@ -301,7 +303,7 @@ def test_a_cell_that_cannot_be_built_is_refused_by_its_entry_knob_and_value(
     assert old in TINY
     study = tiny(tmp_path, TINY.replace(old, new, 1))
     with pytest.raises(Refused, match=says):
-        try_cells(study, {"cats": None})
+        try_cells(study, {"cats": WORDS})
 
 
 def test_cells_are_tried_with_the_length_of_their_corpus_and_each_recipe_once(
@@ -315,10 +317,10 @@ def test_cells_are_tried_with_the_length_of_their_corpus_and_each_recipe_once(
 
     monkeypatch.setattr(trying, "build", count)
     text = f'{TINY}[[corpus]]\nname = "dogs"\n'
-    try_cells(tiny(tmp_path, text), {"cats": None, "dogs": None})
+    try_cells(tiny(tmp_path, text), {"cats": WORDS, "dogs": WORDS})
     assert built == 8 * [None], "what is the same on two corpora is built once"
     del built[:]
-    try_cells(tiny(tmp_path, text), {"cats": None, "dogs": 32})
+    try_cells(tiny(tmp_path, text), {"cats": WORDS, "dogs": Extent(8, length=32)})
     assert built == 8 * [None] + 8 * [32]
 
 
@@ -484,7 +486,7 @@ def test_figures_of_a_cell_are_those_of_its_items(swept: Path, corpus: Corpus) -
 def test_another_recipe_under_the_same_name_is_refused(swept: Path, corpus: Corpus) -> None:
     made = records(swept, corpus)
     other = replace(made.study, base=merge(made.study.base, {"latent": 3}))
-    changed = replace(made, study=other, sizes=Sizes(other, made.sizes.ids))
+    changed = replace(made, study=other, sizes=Sizes(other, made.sizes.extents))
     with pytest.raises(Refused, match="made with another recipe"):
         changed.figures(Cell("cats", "lstm", "vae", 0, 0), "valid")
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Spans = NDArray[np.int64]
+Shape = tuple[int, int, int]  # height, width, channels
 
 
 class Encoded(NamedTuple):
@@ -16,6 +17,14 @@ class Encoded(NamedTuple):
 
     ids: list[int]
     loss: Mapping[str, int]
+
+
+class Extent(NamedTuple):
+    """How large items are: how many ids there are, tokens of each item, a picture's shape."""
+
+    vocab: int
+    length: int | None = None  # of every item, where items have no end token
+    shape: Shape | None = None  # of a picture: a token for every pixel and channel
 
 
 class Codec(ABC):
@@ -28,8 +37,13 @@ class Codec(ABC):
     noun: ClassVar[str] = "item"  # what an item is called, for people
     reversible: ClassVar[bool] = False  # whether decode gives back all that encode was given
     vocab: int
-    length: int | None = None  # tokens of every item, where items have no end token
+    length: int | None = None
+    shape: Shape | None = None
     allowed: Spans | None = None  # ids (first, last + 1) at each position, in turn (P, 2)
+
+    @property
+    def extent(self) -> Extent:
+        return Extent(self.vocab, self.length, self.shape)
 
     @abstractmethod
     def encode(self, item: Any) -> Encoded:

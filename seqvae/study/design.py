@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..build import build
+from ..codecs.codec import Extent
 from ..corpus import Corpus
 from ..estimate import count_weights
 from ..recipe import Recipe, check, override, to_toml
@@ -180,19 +181,19 @@ def digest(recipe: Recipe) -> str:
 
 def sized(study: Study, corpora: Mapping[str, Corpus]) -> "Sizes":
     """The recipes of a study's cells, once its corpora are there."""
-    return Sizes(study, {n: (c.codec.vocab, c.codec.length) for n, c in corpora.items()})
+    return Sizes(study, {name: corpus.codec.extent for name, corpus in corpora.items()})
 
 
 class Sizes:
     """The recipe of every cell, with sizes that grow until a model has as many weights as another.
 
-    `ids` are vocabulary and, of windows, length of every corpus.
+    `extents` are those of the items of every corpus.
     """
 
     STEP = 8  # sizes are multiples of that: heads divide them, and processors like them
 
-    def __init__(self, study: Study, ids: Mapping[str, tuple[int, int | None]]) -> None:
-        self.study, self.ids = study, ids
+    def __init__(self, study: Study, extents: Mapping[str, Extent]) -> None:
+        self.study, self.extents = study, extents
         self.found: dict[tuple[str, str, str], int] = {}
 
     def recipe(self, cell: Cell) -> Recipe:
@@ -225,5 +226,5 @@ class Sizes:
 
     def weights(self, cell: Cell, size: int | None = None) -> int:
         """Numbers that the model of a cell learns."""
-        vocab, length = self.ids[cell.corpus]
-        return count_weights(build(self.study.recipe(cell, size), vocab, length=length))
+        extent = self.extents[cell.corpus]
+        return count_weights(build(self.study.recipe(cell, size), **extent._asdict()))
