@@ -98,6 +98,15 @@ class Grammar:
         probability = sum(parse.probability for parse in self.parses(sentence))
         return math.log(probability) if probability else -math.inf
 
+    def factors(self, sentence: str) -> Mapping[str, str]:
+        """The factors of a sentence; none of one outside the language, or with several readings.
+
+        >>> english().factors("colourless green ideas sleep furiously .")
+        {}
+        """
+        found = self.parses(sentence)
+        return found[0].factors if len(found) == 1 else {}
+
     @cached_property
     def entropy(self) -> float:
         """E[-log p(sentence)], exactly."""

@@ -26,12 +26,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from data_prep.grammar import english
 from data_prep.plan import unchanged
 from data_prep.sources import Request, find_sources
 from data_prep.text import prepare_text
@@ -40,6 +42,7 @@ from seqvae.claims import claim
 from seqvae.codecs.codec import Extent
 from seqvae.corpus import SPLITS, Corpus, open_corpus, write_json
 from seqvae.errors import Stopped
+from seqvae.measures.probe import Factors
 from seqvae.plots import frontiers, save
 from seqvae.recipe import unknown
 from seqvae.rows import nats
@@ -54,6 +57,7 @@ from seqvae.study.trying import try_cells
 
 PHASES = ("sweep", "choose", "final", "test", "table")
 WORK = {"sweep": "valid", "final": "valid", "test": "test"}  # the split each is measured on
+LANGUAGES = {"english": english}  # whose sentences tell their factors
 AGAIN = 20  # workers that may die before something other than a cell is taken to be the cause
 
 
@@ -123,6 +127,15 @@ def is_prepared(place: Path) -> bool:
 def extent_of(place: Path) -> Extent:
     """That of a prepared corpus; of a text any: what a recipe cannot be does not depend on it."""
     return open_corpus(place).codec.extent if is_prepared(place) else Extent(vocab=8)
+
+
+def known_factors(study: Study) -> dict[str, Factors]:
+    """What tells the factors of an item, for each corpus that is of a known language."""
+    named = {name: one.language for name, one in study.corpora.items() if one.language}
+    for name, language in named.items():
+        if language not in LANGUAGES:
+            raise Refused(unknown(language, LANGUAGES, f"[[corpus]] {name}", "language"))
+    return {name: cache(LANGUAGES[language]().factors) for name, language in named.items()}
 
 
 def open_corpora(study: Study, places: Mapping[str, Path], out: Path) -> dict[str, Corpus]:
@@ -219,7 +232,8 @@ def work(
         in_processes(phase, given)
     else:
         torch.set_num_threads(1)
-        Bench(records, corpora, device=given.device).work(cells, WORK[phase])
+        known = known_factors(records.study)
+        Bench(records, corpora, known, given.device).work(cells, WORK[phase])
     return given.worker or not tell_failures(phase, records, cells)
 
 
@@ -297,6 +311,7 @@ def main() -> bool:
     given = parse()
     study = with_decoders(read_study(given.study), given.decoder)
     check_given(given, study)
+    known_factors(study)  # refused now, where a language is unknown
     places = find_corpora(study, given.corpus)
     if not given.worker:
         try_cells(study, {name: extent_of(place) for name, place in places.items()})

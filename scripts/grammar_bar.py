@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from data_prep.grammar import FACTORS, english, write_grammar
 from data_prep.text import prepare_text
@@ -28,6 +27,7 @@ from seqvae.corpus import Corpus, open_corpus, write_json
 from seqvae.data import in_order, spread
 from seqvae.evaluate import encode_all, measure
 from seqvae.fit import fit
+from seqvae.measures.probe import probe_all
 from seqvae.progress import duration, table
 from seqvae.vae import VAE
 
@@ -100,15 +100,7 @@ def train(name: str, corpus: Corpus, folder: Path, seed: int) -> tuple[VAE, floa
     return runs.open_run(folder).built.vae, state.seconds
 
 
-def probe(
-    codes: NDArray[Any], labels: Sequence[str], new: NDArray[Any], truth: Sequence[str]
-) -> float:
-    """Share of new codes whose label a linear classifier, fitted to the others, finds."""
-    classifier = LogisticRegression(max_iter=2000).fit(codes, labels)
-    return float(classifier.score(new, truth))
-
-
-def probe_all(
+def read_factors(
     vae: VAE, corpus: Corpus, train: Sequence[Row], test: Sequence[Row]
 ) -> dict[str, float]:
     """For each factor, the accuracy on test items of a probe of posterior means."""
@@ -116,12 +108,13 @@ def probe_all(
     new = encode_all(vae, in_order(corpus.split("test"), 64))
     seen = [train[row] for row in known.item.tolist()]
     asked = [test[row] for row in new.item.tolist()]
-    return {
-        name: probe(
-            known.mu.numpy(), [f[name] for f in seen], new.mu.numpy(), [f[name] for f in asked]
-        )
-        for name in FACTORS
-    }
+    found = probe_all(known.mu.numpy(), _factors(seen), new.mu.numpy(), _factors(asked))
+    return {name: read.accuracy for name, read in found.items()}
+
+
+def _factors(rows: Sequence[Row]) -> list[Row]:
+    """Rows without their sentences."""
+    return [{name: row[name] for name in FACTORS} for row in rows]
 
 
 def exact_nll(rows: Sequence[Row]) -> NDArray[np.float64]:
@@ -187,7 +180,7 @@ def main() -> int:
         name: measure(vae, test, samples=SAMPLES, sample_items=SAMPLE_ITEMS, seed=seed).figures
         for name, vae in models.items()
     }
-    accuracy = probe_all(models["grammar"], corpus, rows["train"], rows["test"])
+    accuracy = read_factors(models["grammar"], corpus, rows["train"], rows["test"])
     seconds["measuring"] = time.monotonic() - began
 
     total = sum(seconds.values())

@@ -1,4 +1,4 @@
-"""The bar script: rows match factors, a probe finds what is there only, a bar is a range."""
+"""The bar script: rows match factors, a bar is a range."""
 
 import json
 import runpy
@@ -60,18 +60,6 @@ def test_exact_costs_are_those_of_the_grammar(bar: dict[str, Any]) -> None:
     exact = bar["exact_nll"](rows)
     assert exact[3] == -english().log_prob(rows[3]["text"])
     assert exact.mean() == pytest.approx(english().entropy, abs=0.5)
-
-
-def test_a_probe_reads_what_is_linear_in_the_code_and_is_at_chance_on_noise(
-    bar: dict[str, Any],
-) -> None:
-    random = np.random.default_rng(0)
-    labels = np.array(["past", "present", "future"])[np.arange(900) % 3]
-    noise = random.normal(size=(900, 4))
-    codes = noise + 6 * np.eye(4)[np.arange(900) % 3]
-    halves = labels[:450].tolist(), labels[450:].tolist()
-    assert bar["probe"](codes[:450], halves[0], codes[450:], halves[1]) > 0.99
-    assert bar["probe"](noise[:450], halves[0], noise[450:], halves[1]) < 0.45
 
 
 def test_a_figure_off_its_bar_is_seen_and_luck_of_the_draw_is_taken_off(

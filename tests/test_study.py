@@ -21,6 +21,7 @@ import pytest
 import torch
 from tiny import hush, prepared, write_text
 
+from data_prep.grammar import FACTORS, write_grammar
 from seqvae import claims, runs
 from seqvae import fit as fitting
 from seqvae.build import build
@@ -34,7 +35,7 @@ from seqvae.matched import at_rate, best, hull, ranked, regret, stand
 from seqvae.metrics import bootstrap, hierarchical_bootstrap
 from seqvae.plan import plan_stages
 from seqvae.recipe import merge
-from seqvae.study import Cell, Study, read_study, running, trying
+from seqvae.study import Cell, Study, read_study, running, tables, trying
 from seqvae.study.choosing import choose
 from seqvae.study.design import Sizes, shortened, sized
 from seqvae.study.records import Records, finals
@@ -611,6 +612,29 @@ def test_what_a_sweep_began_one_command_carries_to_the_table(
     made.fail(Cell("cats", "lstm", "vae", 0, 0), Refused("gone"))
     with pytest.raises(Refused, match="the test split was looked at"):
         choose(made)
+
+
+def test_what_codes_know_of_a_known_language_stands_in_figures_and_page(tmp_path: Path) -> None:
+    files = {split: tmp_path / f"{split}.jsonl" for split in ("train", "valid", "test")}
+    for seed, file in enumerate(files.values()):
+        write_grammar(file, 120, seed)
+    own = '[[corpus]]\nname = "cats"\nlanguage = "english"\ncolumn = "text"'
+    text = TINY.replace('[[corpus]]\nname = "cats"', own)
+    study = tiny(tmp_path, text.replace("[measure]", "[measure]\nprobe_items = 100"))
+    corpora = opened(study, [f"cats={tmp_path}"], tmp_path / "out")
+    made = Records(study, sized(study, corpora), tmp_path / "out")
+    torch.set_num_threads(1)
+    factors = runpy.run_path(str(SCRIPT))["known_factors"](study)
+    work = Bench(made, corpora, factors, say=hush)
+    cells = [Cell("cats", "lstm", entry, 0, 0) for entry in ("vae", "lm")]
+    work.work(cells, "valid")
+    vae, lm = (made.figures(cell, "valid") for cell in cells)
+    assert vae is not None and lm is not None and "factors" not in lm, "it has no code"
+    assert vae["factors"] == len(FACTORS)
+    assert 0 < vae["factor_unknown"] < 60, "words that training has not seen"
+    assert 0 <= vae["factors_carried"] <= 7 and 0.3 < vae["probe_mood"] <= 1
+    page = "\n".join(tables._factors({"vae": {"mean": vae}, "lm": {"mean": lm}}, "valid"))
+    assert "of 7" in page and "| lm" not in page and f"{vae['probe_topic']:.3f}" in page
 
 
 def split_text(folder: Path, **parts: tuple[int, int]) -> Path:

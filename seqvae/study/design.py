@@ -19,7 +19,13 @@ from ..corpus import Corpus
 from ..estimate import count_weights
 from ..recipe import Recipe, check, override, to_toml
 
-MEASURE = {"samples": 50, "sample_items": 300, "fitted_items": 0, "mixture_items": 2000}
+MEASURE = {
+    "samples": 50,
+    "sample_items": 300,
+    "fitted_items": 0,
+    "mixture_items": 2000,
+    "probe_items": 0,
+}
 
 
 class Entry(NamedTuple):
@@ -63,6 +69,7 @@ class Wanted(NamedTuple):
     name: str
     path: str | None
     options: Mapping[str, Any]
+    language: str | None = None  # that it is of, where the factors of a sentence are known
 
 
 @dataclass(frozen=True)

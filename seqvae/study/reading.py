@@ -59,6 +59,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "corpus": {
         "name": "snips",
         "path": "data/snips",
+        "language": "english",
         "codec": "bpe",
         "vocab": 2000,
         "max_tokens": 256,
@@ -154,8 +155,9 @@ def _entry(said: Mapping[str, Any], language_model: bool) -> Entry:
 
 
 def _wanted(said: Mapping[str, Any]) -> Wanted:
-    options = {key: value for key, value in said.items() if key not in ("name", "path")}
-    return Wanted(said["name"], said.get("path"), options)
+    own = ("name", "path", "language")
+    options = {key: value for key, value in said.items() if key not in own}
+    return Wanted(said["name"], said.get("path"), options, said.get("language"))
 
 
 def _parent(name: str, path: Path) -> str:

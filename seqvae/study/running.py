@@ -7,7 +7,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from ..estimate import count_weights
 from ..evaluate import encode_all, measure
 from ..fit import Say, fit
 from ..measures import bounds
+from ..measures.probe import Factors, probe_all
+from ..measures.probe import figures as probed
 from ..progress import duration
 from ..vae import VAE
 from .design import Cell
@@ -41,11 +43,13 @@ class Bench:
 
     Arguments:
         corpora: by the names that the study gives them.
+        factors: what is known of the items of a corpus, for probes of codes.
         say: hears a line a cell; what each cell says of itself goes to its own log.
     """
 
     records: Records
     corpora: Mapping[str, Corpus]
+    factors: Mapping[str, Factors] = field(default_factory=dict)
     device: str = "cpu"
     say: Say = print
     claim: Callable[..., Any] = claim
@@ -124,8 +128,12 @@ class Bench:
         if split == "test":
             note_test(folder, {**cell._asdict(), "step": opened.trainer["step"]})
         options = study.test if split == "test" else study.measure
-        items = self.corpora[cell.corpus].split(split)
-        figures, each = figures_of(opened.built.vae, items, options)
+        corpus = self.corpora[cell.corpus]
+        vae, items = opened.built.vae, corpus.split(split)
+        figures, each = figures_of(vae, items, options)
+        if cell.corpus in self.factors and options["probe_items"] and figures.get("latent"):
+            factors, most = self.factors[cell.corpus], options["probe_items"]
+            figures |= factors_of(vae, corpus, items, factors, most)
         figures |= cost(folder, opened.trainer) | {
             "weights": count_weights(opened.built),
             "options": dict(options),
@@ -133,7 +141,7 @@ class Bench:
             "torch": torch.__version__,
             "host": socket.gethostname(),
             "threads": torch.get_num_threads(),
-            "corpus": self.corpora[cell.corpus].checksum,
+            "corpus": corpus.checksum,
         }
         self.records.keep(cell, split, plain(figures), each)
         return figures
@@ -168,6 +176,26 @@ def figures_of(
         fitted = bounds.weigh(vae, batches, options["samples"], seed=seed, fitted=True)
         figures |= bounds.figures(fitted, "fitted") | bounds.gaps(fitted, own)
     return figures, {**each, "iw_item": own.item, "iw_nll": own.nll}
+
+
+def factors_of(
+    vae: VAE, corpus: Corpus, items: Items, factors: Factors, most: int
+) -> dict[str, Any]:
+    """How many factors of items a probe reads from their codes, fitted to training items' codes.
+
+    At most so many items on each side, evenly spread; those whose factors are unknown are left
+    out, and counted.
+    """
+    sides: list[Any] = []
+    unknown = 0
+    for some in (corpus.split("train"), items):
+        codes = encode_all(vae, in_order(some, 64, most))
+        decoded = (corpus.codec.decode(some[row].tolist()) for row in codes.item.tolist())
+        facts = [factors(each) for each in decoded]
+        known = [place for place, fact in enumerate(facts) if fact]
+        sides += [codes.mu[known].numpy(), [facts[place] for place in known]]
+        unknown += len(facts) - len(known)
+    return {**probed(probe_all(*sides)), "factor_unknown": unknown}
 
 
 def cost(folder: Path, trainer: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..measures.probe import CARRIED
 from ..metrics import hierarchical_bootstrap, repayment
 from ..verdict import verdict
 from .design import Cell, written
@@ -153,6 +154,7 @@ def _block(
     text = [f"## {name}", "", *_matched(records, block), ""]
     text += [f"### Winners on fresh seeds, {split} split, equal updates", ""]
     text += [*markdown([HEAD, *rows[True]]), ""]
+    text += _factors(data, split)
     if rows[False]:
         text += [
             f"### At equal compute, {split} split",
@@ -164,6 +166,37 @@ def _block(
             "",
         ]
     return text, {**block, "split": split, "finals": data}
+
+
+def _factors(data: Mapping[str, Any], split: str) -> list[str]:
+    """How many true factors each code carries, where they are known."""
+    means = {name: one["mean"] for name, one in data.items() if "factors" in one["mean"]}
+    if not means:
+        return []
+    probes = [key for key in next(iter(means.values())) if key.startswith("probe_")]
+    head = ("model", "R", "carried", "nats", *(key.removeprefix("probe_") for key in probes))
+    rows = [
+        (
+            name,
+            _number(mean["kl"], 2),
+            f"{_number(mean['factors_carried'], 1)} of {mean['factors']:g}",
+            _number(mean["factor_nats"], 2),
+            *(_number(mean[key], 3) for key in probes),
+        )
+        for name, mean in means.items()
+    ]
+    order = sorted(rows, key=lambda row: -float(row[3]))
+    return [
+        f"### True factors that a straight line reads from the code, {split} split",
+        "",
+        "Accuracy of a logistic regression on posterior means, mean over seeds; carried: "
+        f"accuracy of {CARRIED:g} or more, and at most half the errors of a guess; nats: the "
+        "entropy of each factor less the cross-entropy of its probe, all factors together. Most "
+        "first.",
+        "",
+        *markdown([head, *order]),
+        "",
+    ]
 
 
 def _matched(records: Records, block: Block) -> Iterator[str]:
