@@ -219,6 +219,33 @@ def accuracies(
     return figure
 
 
+def dial(
+    places: Sequence[str],
+    panels: Mapping[str, Mapping[str, Sequence[float | None]]],
+    lines: Mapping[str, float] | None = None,
+    *,
+    across: str,
+) -> Figure:
+    """Figures at the places of a dial, a panel a figure, a line a model; None where there is none.
+
+    `lines` are levels to draw in a panel, by its title; `across` says what is turned.
+    """
+    figure, axes = _canvas(1, len(panels), (1.2 + 3.3 * len(panels), 3.4))
+    for axis, (title, models) in zip(axes, panels.items(), strict=True):
+        for place, (name, values) in enumerate(models.items()):
+            found = [(x, y) for x, y in enumerate(values) if y is not None]
+            style: dict[str, Any] = {"color": SEVERAL[place % len(SEVERAL)], "markersize": 4}
+            axis.plot(*zip(*found, strict=True), marker="o", linewidth=1.4, label=name, **style)
+        if lines and title in lines:
+            axis.axhline(lines[title], color=GREY, linewidth=1, linestyle="--")
+        axis.set_xticks(range(len(places)), places)
+        axis.set_title(title, loc="left")
+        axis.set_xlabel(across)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize="small")
+    return figure
+
+
 def frontiers(
     blocks: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
     language_models: Mapping[str, float],

@@ -637,6 +637,51 @@ def test_what_codes_know_of_a_known_language_stands_in_figures_and_page(tmp_path
     assert "of 7" in page and "| lm" not in page and f"{vae['probe_topic']:.3f}" in page
 
 
+POWER = (
+    TINY[: TINY.index("[[language_model]]")]
+    + """
+[[language_model]]
+name = "lm"
+knob = "decoder.context"
+values = [0, "none"]
+[[remedy]]
+name = "vae"
+knob = "decoder.context"
+values = [0, "none"]
+"""
+)
+
+
+def test_the_dial_tells_every_value_beside_a_language_model_that_sees_as_much(
+    tmp_path: Path, corpus: Corpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = records(tmp_path, corpus, POWER)
+    bench(made, corpus).work(made.study.sweep(), "valid")
+    assert "context" not in made.study.recipe(made.study.sweep()[-1])["decoder"], "it sees all"
+    script = str(ROOT / "scripts" / "decoder_power.py")
+    with patch.object(sys, "argv", [script, str(tmp_path / "tiny.toml"), str(made.folder)]):
+        runpy.run_path(script, run_name="__main__")
+    told = json.loads((made.folder / "power.json").read_bytes())["rows"]["cats/lstm"]
+    for place, row in enumerate(told):
+        line = made.figures(Cell("cats", "lstm", "lm", place, 0), "valid")
+        vae = made.figures(Cell("cats", "lstm", "vae", place, 0), "valid")
+        assert line is not None and vae is not None
+        assert row["language_model"] == line["reconstruction"] and row["kl"] == vae["kl"]
+        gained = line["reconstruction"] - vae["reconstruction"]
+        assert row["repayment"] is None or row["repayment"] * vae["kl"] == pytest.approx(gained)
+    page = (made.folder / "power.md").read_text("utf-8")
+    assert "| vae | 0 |" in page and "| vae | all |" in page
+    assert (made.folder / "power-cats-lstm.png").stat().st_size > 1000
+
+
+def test_a_dial_of_several_knobs_is_refused(tmp_path: Path) -> None:
+    tiny(tmp_path)
+    script = str(ROOT / "scripts" / "decoder_power.py")
+    words = [script, str(tmp_path / "tiny.toml"), str(tmp_path)]
+    with patch.object(sys, "argv", words), pytest.raises(SystemExit, match="one knob"):
+        runpy.run_path(script, run_name="__main__")
+
+
 def split_text(folder: Path, **parts: tuple[int, int]) -> Path:
     """A folder with a file of each split, from the one line to the other."""
     folder.mkdir()

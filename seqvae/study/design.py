@@ -28,6 +28,9 @@ MEASURE = {
 }
 
 
+LEFT_OUT = "none"  # a knob's value: it is not said, as where decoders see all tokens
+
+
 class Entry(NamedTuple):
     """A remedy, or a language model: its settings, and the knob that is tried at every value."""
 
@@ -117,7 +120,9 @@ class Study:
         """
         entry, decoder = self.entries[cell.entry], self.decoders[cell.decoder]
         settings = [*decoder.settings, *entry.settings]
-        settings.append(f"{entry.knob}={written(entry.values[cell.place])}")
+        value = entry.values[cell.place]
+        if value != LEFT_OUT:
+            settings.append(f"{entry.knob}={written(value)}")
         settings += [f"seed={cell.seed}", f"name={cell.entry}"]
         if size is not None:
             settings.append(f"{decoder.grow}={size}")

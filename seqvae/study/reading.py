@@ -10,9 +10,9 @@
                                           as the reference
     [[remedy]]                            name, set, knob, values; stages, as in a recipe
 
-With `extends` everything that is not said is another study's, and a remedy of the same name takes
-its place; `only` and `without` name remedies. A block is a corpus and a decoder: what is compared
-is compared inside of it.
+A knob of value "none" is not said. With `extends` everything that is not said is another study's,
+and a remedy of the same name takes its place; `only` and `without` name remedies. A block is a
+corpus and a decoder: what is compared is compared inside of it.
 """
 
 import math

@@ -1,0 +1,150 @@
+"""The decoder-power dial: rate, repayment and what a code is worth, by how much a decoder sees.
+
+    python scripts/decoder_power.py scripts/studies/power.toml reports/power
+
+reads the sweep of a study whose every entry turns one knob through the same values, and writes
+OUT/power.md, OUT/power.json and a figure a decoder. Repayment is against the language model at the
+same value. A dashed line marks the NLL of the best language model of all: R + D lies below it only
+where a code and a decoder together are the better model of the data.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+from seqvae import Refused, __version__
+from seqvae.corpus import write_json
+from seqvae.metrics import repayment
+from seqvae.plots import dial, save
+from seqvae.study import Cell, Study, read_study
+from seqvae.study.design import Sizes
+from seqvae.study.records import Figures, Records
+from seqvae.study.tables import LEAST_RATE, markdown
+
+PANELS = {
+    "kl": "rate R, nats",
+    "repayment": "repayment η",
+    "shuffle_delta_nll": "z-shuffle ΔNLL, nats",
+    "negative_elbo": "R + D, nats",
+}
+HEAD = ("penalty", "sees", "R", "D", "R + D", "LM", "η", "z-shuffle ΔNLL", "active", "KL(q(z), p)")
+
+KEYS = (
+    *("kl", "reconstruction", "negative_elbo", "shuffle_delta_nll"),
+    *("active_units", "aggregate_kl_low", "aggregate_kl_high"),
+)
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("study", type=Path, help="a TOML, such as scripts/studies/power.toml")
+    parser.add_argument("out", type=Path, help="the folder of its sweep")
+    given = parser.parse_args()
+    study = read_study(given.study)
+    values = values_of(study)
+    records = Records(study, Sizes(study, {}), given.out)
+    parts, data = [f"# {study.name}", "", study.about, ""], {}
+    for block in study.blocks:
+        rows = list(read_block(records, block, values))
+        data["/".join(block)] = rows
+        parts += [f"## {' / '.join(block)}", "", *table(rows), ""]
+        figure = draw(rows, values)
+        print("drawn:", save(figure, given.out / f"power-{'-'.join(block)}.png"))
+    command = shlex.join(["python", *sys.argv])
+    about = {"version": __version__, "torch": torch.__version__, "command": command}
+    write_json(given.out / "power.json", {"about": about, "seed": study.sweep_seed, "rows": data})
+    page = "\n".join([*parts, f"    {command}", "", f"seqvae {__version__}", ""])
+    (given.out / "power.md").write_text(page, "utf-8")
+    print(page)
+
+
+def values_of(study: Study) -> tuple[Any, ...]:
+    """The values of the one knob. Raises `Refused` where entries turn several, or grow."""
+    turned = {(entry.knob, entry.values) for entry in study.entries.values()}
+    if len(turned) > 1 or any(entry.grow for entry in study.entries.values()):
+        raise Refused(
+            f"{study.name}: a dial is one knob, turned alike by every entry, none of which grows."
+        )
+    return next(iter(turned))[1]
+
+
+def read_block(records: Records, block: tuple[str, str], values: Sequence[Any]) -> Iterator[Row]:
+    """A row for every entry and value; of the language models the best at each value."""
+    study = records.study
+    found = {
+        (entry, place): figures
+        for entry in study.entries
+        for place in range(len(values))
+        if (figures := look(records, block, entry, place)) is not None
+    }
+    lines = [entry.name for entry in study.language_models]
+    for place, value in enumerate(values):
+        nll = min(found[name, place]["reconstruction"] for name in lines if (name, place) in found)
+        for entry in study.remedies:
+            if (entry.name, place) in found:
+                yield row(entry.name, value, found[entry.name, place], nll)
+
+
+def look(records: Records, block: tuple[str, str], entry: str, place: int) -> Figures | None:
+    return records.figures(Cell(*block, entry, place, records.study.sweep_seed), "valid")
+
+
+def row(name: str, value: Any, figures: Figures, nll: float) -> Row:
+    """The figures of a model beside the NLL of a language model that sees as much."""
+    rate, distortion = figures["kl"], figures["reconstruction"]
+    paid = repayment(*map(torch.tensor, (nll, distortion, rate))).item()
+    return {
+        "penalty": name,
+        "value": value,
+        "seconds": figures["seconds"],
+        "language_model": nll,
+        **{key: figures.get(key) for key in KEYS},
+        "repayment": paid if rate >= LEAST_RATE else None,
+    }
+
+
+def table(rows: Sequence[Row]) -> list[str]:
+    """The rows as Markdown."""
+    lines = [
+        (
+            one["penalty"],
+            "all" if one["value"] == "none" else str(one["value"]),
+            *(f"{one[key]:.2f}" for key in ("kl", "reconstruction", "negative_elbo")),
+            f"{one['language_model']:.2f}",
+            "—" if one["repayment"] is None else f"{one['repayment']:.2f}",
+            f"{one['shuffle_delta_nll']:.2f}",
+            str(one["active_units"]),
+            f"{one['aggregate_kl_low']:.1f} to {one['aggregate_kl_high']:.1f}",
+        )
+        for one in rows
+    ]
+    return markdown([HEAD, *lines])
+
+
+def draw(rows: Sequence[Row], values: Sequence[Any]) -> Figure:
+    """The four panels of a block."""
+    names = list(dict.fromkeys(one["penalty"] for one in rows))
+    at = {(one["penalty"], one["value"]): one for one in rows}
+    panels = {
+        title: {name: [at.get((name, value), {}).get(key) for value in values] for name in names}
+        for key, title in PANELS.items()
+    }
+    best = min(one["language_model"] for one in rows)
+    places = ["all" if value == "none" else str(value) for value in values]
+    lines = {PANELS["negative_elbo"]: best, PANELS["repayment"]: 1.0}
+    return dial(places, panels, lines, across="tokens that the decoder sees")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Refused as refusal:
+        sys.exit(str(refusal))
