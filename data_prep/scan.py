@@ -41,7 +41,7 @@ def make_plan(origins: Sequence[Origin], options: Options, tell: Tell) -> tuple[
     )
     tell("codec", 0, None)
     codec = reused or _trained_codec(scan.train_sample(*below), options)
-    labels = None if options.label is None else sorted(scan.labels, key=_label_order)
+    labels = None if options.label is None else sorted(scan.labels, key=label_order)
     about = {"kind": codec.kind, "vocab": codec.vocab}
     return Plan(options, sources, *below, labels, about), codec
 
@@ -186,7 +186,7 @@ def _share(fraction: float | None, lines: int) -> float:
     return min(DEFAULT_FRACTION, DEFAULT_LINES / lines) if fraction is None else fraction
 
 
-def _label_order(label: str) -> tuple[bool, int, str]:
+def label_order(label: str) -> tuple[bool, int, str]:
     """Numbers by value, before words by alphabet."""
     number = label.isascii() and label.isdigit()
     return not number, int(label) if number else 0, label

@@ -28,6 +28,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "InfoVAE": {"alpha": 0.5, "lambda": 2.0},
 }
 UNNAMED = {"Fixed", "Elbo"}  # from Python; from its terms
+UNNAMED |= {"AttributeOrder", "CrossEntropy"}  # which look at attributes and labels
 PLAIN = {"posterior": "GaussianPosterior", "prior": "StandardNormal", "objective": "KL"}
 TABLES = (("posterior", "objective"), ("posterior", "prior"), ("prior", "objective"))
 

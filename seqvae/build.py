@@ -13,6 +13,7 @@ import torch
 from . import (
     decoders,
     encoders,
+    likelihoods,
     noises,
     objectives,
     posteriors,
@@ -25,14 +26,15 @@ from .codecs.codec import Shape
 from .distributions import has_density
 from .errors import Refused
 from .objectives.objective import Objective
+from .posteriors.label import LabelPosterior
 from .posteriors.posterior import Posterior
 from .randomness import seeded
-from .recipe import Recipe, unknown
+from .recipe import Recipe, label_names, unknown
 from .regularizers.regularizer import Regularizer
 from .schedules import FAR, Schedule
 from .tokens import EOS, SPECIAL
 from .training.optimizers import Stepper
-from .vae import VAE, Batch, Encoder
+from .vae import VAE, Batch, Decoder, Encoder
 
 NETWORKS = {
     "encoder": encoders,
@@ -43,6 +45,7 @@ NETWORKS = {
 }
 # By `build`, not by a recipe.
 GIVEN = ("vocab", "latent", "length", "shape", "posterior", "encoder", "parameters", "steps")
+LIKELIHOOD = "decoder.likelihood"
 SHARED = ("steps", "middle")  # of a schedule: may be said as a share of the run
 
 
@@ -84,13 +87,15 @@ def _built(recipe: Recipe, latent: int, of_items: Mapping[str, Any], steps: int)
     posterior = construct(recipe, "posterior", posteriors, latent=latent)
     given = {"latent": latent, "steps": steps}
     given |= {name: value for name, value in of_items.items() if value is not None}
+    labels = label_names(recipe)
     encoder = _encoder(recipe, latent, posterior, given)
     vae = VAE(
         encoder,
         construct(recipe, "prior", priors, encoder=encoder, **given),
-        construct(recipe, "decoder", decoders, **given),
+        _decoder(recipe, given | {"latent": latent + len(labels)}),
+        _labeller(recipe, len(labels), given),
     )
-    return Built(vae, _objective(recipe, given), _example(**of_items))
+    return Built(vae, _objective(recipe, given), _example(**of_items, labels=len(labels)))
 
 
 def build_stepper(recipe: Recipe, built: Built, *, steps: int = 1) -> Stepper:
@@ -121,9 +126,14 @@ def complete(recipe: Recipe) -> Recipe:
     whole = deepcopy(recipe)
     for section, package in NETWORKS.items():
         whole[section] = _filled(whole[section], package, section)
-    if "noise" in whole["encoder"]:
-        noise = _section("encoder.noise", whole["encoder"]["noise"])
-        whole["encoder"]["noise"] = _filled(noise, noises, "encoder.noise")
+    if "label" in whole:
+        whole["label"] = _filled(_label_section(whole), encoders, "label")
+    for section in [part for part in ("encoder", "label") if "noise" in whole.get(part, {})]:
+        noise = _section(f"{section}.noise", whole[section]["noise"])
+        whole[section]["noise"] = _filled(noise, noises, f"{section}.noise")
+    if _has_likelihood(whole["decoder"]):
+        likelihood = _likelihood_section(whole["decoder"])
+        whole["decoder"]["likelihood"] = _filled(likelihood, likelihoods, LIKELIHOOD)
     whole["objective"] = _filled_objective(whole["objective"])
     own = whole["optimizer"]["kind"]
     for stage in whole.get("stage", []):
@@ -194,7 +204,7 @@ def construct(
     if "length" in missing:
         raise Refused(
             f"[{section}] {maker.__name__} is for items of a fixed length, as windows of music "
-            "are; sentences have none. Name another kind."
+            "and pictures are; sentences have none. Name another kind."
         )
     if missing:
         needed = ", ".join(_as_written(name, package) for name in missing)
@@ -254,7 +264,7 @@ def coerce(where: str, value: Any, hint: Any) -> Any:
         return float(value)
     if hint in (int, float, str, bool) and type(value) is hint:
         return value
-    name = getattr(hint, "__name__", str(hint))
+    name = "list" if origin is tuple else getattr(hint, "__name__", str(hint))
     raise Refused(f"{where} = {value!r} is of type {type(value).__name__}; it should be {name}.")
 
 
@@ -263,14 +273,54 @@ def _encoder(
 ) -> Encoder:
     if latent == 0:
         return encoders.EmptyEncoder()
-    section = dict(recipe["encoder"])
-    noise = section.pop("noise", None)
-    encoder = construct({"encoder": section}, "encoder", encoders, posterior=posterior, **given)
-    if noise is None:
+    return _reader("encoder", recipe["encoder"], posterior, given)
+
+
+def _labeller(recipe: Recipe, labels: int, given: Mapping[str, Any]) -> Encoder | None:
+    if "label" not in recipe:
+        return None
+    section = {key: value for key, value in _label_section(recipe).items() if key != "names"}
+    return _reader("label", section, LabelPosterior(labels), given)
+
+
+def _label_section(recipe: Recipe) -> dict[str, Any]:
+    """[label] with its kind: that of the recipe's encoder, and its arguments, if it says none."""
+    section = recipe["label"]
+    return dict(section) if "kind" in section else {**deepcopy(recipe["encoder"]), **section}
+
+
+def _reader(
+    part: str, section: Mapping[str, Any], posterior: Posterior, given: Mapping[str, Any]
+) -> Encoder:
+    """A network that reads items, and whatever corrupts what it reads in training."""
+    own = {key: value for key, value in section.items() if key != "noise"}
+    encoder: Encoder = construct({part: own}, part, encoders, posterior=posterior, **given)
+    if "noise" not in section:
         return encoder
-    where = "encoder.noise"
-    corrupt = construct({where: _section(where, noise)}, where, noises, **given)
+    where = f"{part}.noise"
+    corrupt = construct({where: _section(where, section["noise"])}, where, noises, **given)
     return noises.Denoising(encoder, corrupt)
+
+
+def _decoder(recipe: Recipe, given: Mapping[str, Any]) -> Decoder:
+    section = dict(recipe["decoder"])
+    if not _has_likelihood(section):
+        return construct({"decoder": section}, "decoder", decoders, **given)
+    made = {LIKELIHOOD: _likelihood_section(section)}
+    likelihood = construct(made, LIKELIHOOD, likelihoods, **given)
+    section.pop("likelihood", None)
+    return construct({"decoder": section}, "decoder", decoders, likelihood=likelihood, **given)
+
+
+def _has_likelihood(section: Mapping[str, Any]) -> bool:
+    """Whether it is a decoder that is given a likelihood, which a recipe may name."""
+    kind = section.get("kind")
+    return kind in _names(decoders) and "likelihood" in _parameters(getattr(decoders, kind))
+
+
+def _likelihood_section(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The section of a decoder's likelihood, that of black and white where it says none."""
+    return _section(LIKELIHOOD, section.get("likelihood", {"kind": "Bernoulli"}))
 
 
 def _objective(recipe: Recipe, given: Mapping[str, Any]) -> Objective:
@@ -338,13 +388,14 @@ def _section(where: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _example(vocab: int, length: int | None, shape: Shape | None) -> Batch:
-    """Two items: pictures, or sequences of a token and an end."""
-    tokens = 2 if shape is None else math.prod(shape)
+def _example(vocab: int, length: int | None, shape: Shape | None, labels: int = 0) -> Batch:
+    """Two items: pictures, or sequences of a token and an end; both of the first label, if any."""
+    tokens = (length or 2) if shape is None else math.prod(shape)
     x = torch.full((2, tokens), min(SPECIAL, vocab - 1))
     if shape is None and length is None:
         x[:, -1] = EOS
-    return Batch(x, torch.full((2,), tokens), None, torch.arange(2), FAR)
+    label = torch.zeros(2, dtype=torch.long) if labels else None
+    return Batch(x, torch.full((2,), tokens), label, torch.arange(2), FAR)
 
 
 def _try(built: Built, latent: int) -> None:
@@ -356,6 +407,9 @@ def _try(built: Built, latent: int) -> None:
                     f"the {part}'s codes have shape {tuple(over.event_shape)} and latent is "
                     f"{latent}: name another kind in [{part}], or change latent."
                 )
+        y = vae.label(batch)
+        if y is not None and y.event_shape[0] == 0:
+            raise Refused("[label] reads nothing of an item: name another kind of encoder there.")
         try:
             loss, _ = built.objective.eval()(vae, batch)
         except Refused as error:

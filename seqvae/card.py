@@ -10,7 +10,7 @@ from . import __version__
 from .measures.music import in_bits
 from .plan import Plan, describe_stage
 from .progress import duration
-from .recipe import to_toml
+from .recipe import Recipe, label_names, to_toml
 from .rows import nats, rows
 
 
@@ -35,7 +35,8 @@ def card(plan: Plan, weights: int, trainer: Mapping[str, Any]) -> str:
 - licence: {licence}
 - corpus: {sources}: {len(plan.order.lengths):,} {noun}s to train on; checksum \
 `{corpus.checksum}`
-- size: {weights:,} weights, codes of {recipe["latent"]} numbers, {corpus.codec.vocab:,} token ids
+- size: {weights:,} weights, codes of {recipe["latent"]} numbers, {corpus.codec.vocab:,} token ids\
+{_labels(recipe)}
 - trained: {trainer["step"]:,} steps, {trainer["tokens"]:,} tokens, {time} on {plan.device}, \
 seed {recipe["seed"]}{_course(plan, trainer)}
 - made by: seqvae {__version__}, torch {torch.__version__}
@@ -52,6 +53,11 @@ seed {recipe["seed"]}{_course(plan, trainer)}
 ```toml
 {to_toml(recipe)}```
 """
+
+
+def _labels(recipe: Recipe) -> str:
+    names = label_names(recipe)
+    return f", a label of {len(names)}: {', '.join(names):.200}" if names else ""
 
 
 def _course(plan: Plan, trainer: Mapping[str, Any]) -> str:

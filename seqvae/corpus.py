@@ -21,18 +21,23 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from .codecs import Codec, load_codec
+from .binarized import Binarized
+from .codecs import Codec, PixelCodec, load_codec
 from .errors import Refused
 
 FORMAT = 1
 SPLITS = ("train", "valid", "test")
-COMMANDS = {"text": "seqvae prepare text FILE", "music": "seqvae prepare midi FOLDER"}
+COMMANDS = {
+    "text": "seqvae prepare text FILE",
+    "music": "seqvae prepare midi FOLDER",
+    "image": "seqvae prepare images FOLDER",
+}
 
 
 class Packed(NamedTuple):
     """Some items as arrays: the ids of all of them in a row, their lengths, their labels."""
 
-    ids: np.ndarray  # (sum of lengths,) int32
+    ids: np.ndarray  # (sum of lengths,); int32, or small ones of pictures: uint8, uint16
     lengths: np.ndarray  # (N,)
     labels: np.ndarray | None = None  # (N,) int32
 
@@ -49,6 +54,8 @@ class Block(NamedTuple):
 
 class Split:
     """Items of one split by number, as views into the memory map: `split[i]` -> int32 ids.
+
+    Small ids, of pictures, take a byte or two each on the disk and are copied as they are read.
 
     Pickles as its paths and reopens them, so it may be sent to a loader's workers.
     """
@@ -67,7 +74,7 @@ class Split:
     def __getitem__(self, index: int) -> np.ndarray:
         chunk, row = self._locate(index)
         ids, offsets = self._views[chunk][:2]
-        return ids[offsets[row] : offsets[row + 1]]
+        return ids[offsets[row] : offsets[row + 1]].astype(np.int32, copy=False)
 
     def label(self, index: int) -> int | None:
         """The label of an item as a position in `Corpus.labels`; None if there are none."""
@@ -101,8 +108,11 @@ class Corpus:
         self.codec: Codec = load_codec(self.folder / "codec")
         self.labels: list[str] | None = self.manifest["labels"]
 
-    def split(self, name: str) -> Split:
-        """The items of "train", "valid" or "test". Raises `Refused` if absent or damaged."""
+    def split(self, name: str) -> Split | Binarized:
+        """The items of "train", "valid" or "test". Raises `Refused` if absent or damaged.
+
+        Of pictures whose pixels are drawn anew each time: one fixed drawing of them.
+        """
         present = {name: part for name, part in self.manifest["splits"].items() if part["rows"]}
         if name not in present:
             raise Refused(
@@ -110,7 +120,10 @@ class Corpus:
                 f"{_split_cure(name, self.manifest.get('modality'))}"
             )
         blocks = [Block(**block) for block in present[name]["files"]]
-        return Split(self.folder / name, blocks)
+        items, codec = Split(self.folder / name, blocks), self.codec
+        if isinstance(codec, PixelCodec) and codec.binarize == "dynamic":
+            return Binarized(items, [codec.seed, SPLITS.index(name)])
+        return items
 
     def has(self, name: str) -> bool:
         """Whether there is a split of that name with items in it."""
@@ -140,7 +153,8 @@ def open_corpus(folder: str | Path) -> Corpus:
     ...
     seqvae.errors.Refused: no/such/folder does not exist. \
 Make a corpus: seqvae prepare text FILE --out no/such/folder \
-(of MIDI: seqvae prepare midi FOLDER --out no/such/folder)
+(of MIDI: seqvae prepare midi FOLDER --out no/such/folder; \
+of pictures: seqvae prepare images FOLDER --out no/such/folder)
     """
     return Corpus(Path(folder))
 
@@ -229,8 +243,9 @@ class Replacing:
 def _record_batch(part: Packed) -> pa.RecordBatch:
     offsets = np.zeros(len(part.lengths) + 1, np.int32)
     np.cumsum(part.lengths, out=offsets[1:])
-    ids = pa.ListArray.from_arrays(pa.array(offsets), pa.array(part.ids.astype(np.int32)))
-    columns = {"ids": ids}
+    small = part.ids.dtype in (np.uint8, np.uint16)
+    ids = part.ids if small else part.ids.astype(np.int32)
+    columns = {"ids": pa.ListArray.from_arrays(pa.array(offsets), pa.array(ids))}
     if part.labels is not None:
         columns["label"] = pa.array(part.labels.astype(np.int32))
     return pa.RecordBatch.from_pydict(columns)
@@ -301,12 +316,12 @@ def _cure(folder: Path) -> str:
 
 def _command(folder: Path) -> str:
     """The command that makes a corpus there: of the kind that was begun, if one was."""
-    try:
-        begun = json.loads((folder / "plan.json").read_bytes()).get("modality", "text")
-        return f"{COMMANDS[begun]} --out {folder}"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        text, music = (f"{command} --out {folder}" for command in COMMANDS.values())
-        return f"{text} (of MIDI: {music})"
+    for name in ("plan.json", "manifest.json"):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            begun = json.loads((folder / name).read_bytes()).get("modality", "text")
+            return f"{COMMANDS[begun]} --out {folder}"
+    text, music, image = (f"{command} --out {folder}" for command in COMMANDS.values())
+    return f"{text} (of MIDI: {music}; of pictures: {image})"
 
 
 def _split_cure(name: str, modality: str | None) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from .binarized import Binarized
 from .errors import Refused
 from .tokens import PAD
 from .vae import Batch
@@ -155,12 +156,17 @@ class _Loaded:
 
     def __getitem__(self, batch: tuple[int, Rows]) -> Batch:
         step, rows = batch
-        found = collate(self.items, rows, step)
+        found = collate(self._items(step), rows, step)
         if self.tables is None:
             return found
         drawn = np.random.default_rng([self.seed, step, len(self.tables)])
         table = torch.as_tensor(drawn.integers(len(self.tables), size=(len(rows), 1)))
         return found._replace(x=self.tables[table, found.x])
+
+    def _items(self, step: int) -> Items:
+        """The items as they are at a step: those that are drawn are drawn anew."""
+        items = self.items
+        return items.redrawn(step, self.seed) if isinstance(items, Binarized) else items
 
 
 def batches(

@@ -41,7 +41,16 @@ def width(s: Tensor) -> Tensor:
     return F.softplus(s + math.log(math.e - 1)) + SMALLEST
 
 
-class Delta(Distribution):
+class WithoutDensity(Distribution):
+    """What can be sampled and has no density: `log_prob` refuses, with the reason `why`."""
+
+    why: ClassVar[str]
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        raise Refused(self.why)
+
+
+class Delta(WithoutDensity):
     """All mass at one code `value` (*, D): the posterior of a plain autoencoder.
 
     It can be sampled, with gradient, but has no density: `log_prob` refuses.
@@ -50,6 +59,7 @@ class Delta(Distribution):
     arg_constraints: ClassVar[dict[str, Constraint]] = {}
     support = real_vector
     has_rsample = True
+    why = "a Delta posterior has no density, so its log-probability is undefined"
 
     def __init__(self, value: Tensor) -> None:
         self.value = value
@@ -69,9 +79,6 @@ class Delta(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         return self.value.expand(*sample_shape, *self.value.shape)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        raise Refused("a Delta posterior has no density, so its log-probability is undefined")
 
 
 OFF_SPHERE = 1e-3  # by how much the length of a code may differ from 1, for rounding
@@ -268,7 +275,7 @@ def has_density(distribution: Distribution) -> bool:
     if isinstance(distribution, MixtureSameFamily):
         return has_density(distribution.component_distribution)
     inherited = type(distribution).log_prob is Distribution.log_prob
-    return not (inherited or isinstance(distribution, Delta))
+    return not (inherited or isinstance(distribution, WithoutDensity))
 
 
 def kl(q: Distribution, p: Distribution, z: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Measure a model on a corpus: what it costs, what its code carries, and whether it is read."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard
@@ -9,19 +10,24 @@ from torch import Tensor
 
 from .codecs import Codec, MusicCodec
 from .data import Items, Rows, in_batches, in_order, spread
+from .decoders.picture import PictureDecoder
 from .distributions import has_density
 from .errors import Refused
+from .likelihoods import Gaussian
 from .measures import aggregate, bounds, listening, pricing, writing
 from .measures.bounds import Weighed
 from .measures.codes import Codes as Codes
 from .measures.codes import Tell as Tell
 from .measures.codes import device_of
 from .measures.codes import encode_all as encode_all
+from .measures.labelling import labelling
+from .measures.match import match
 from .measures.music import in_bits, music
+from .measures.pictures import pictures
 from .measures.retrieval import retrieval
 from .metrics import bootstrap, repayment
 from .tokens import EOS
-from .vae import VAE
+from .vae import VAE, Decoder
 from .verdict import THRESHOLDS, verdict
 
 NO_DENSITY = "the posterior or the prior has no density"
@@ -90,6 +96,7 @@ def measure(
     codes = encode_all(vae, batches, seed=seed, progress=progress, total=total)
     task = _Task(vae, items, codes, codec, size=size, seed=seed, progress=progress)
     task.cost()
+    task.tell_labels()
     if codes.latent:
         task.look_at_codes(mixture_items)
         task.listen(noise)
@@ -98,7 +105,8 @@ def measure(
         task.repay(without)
     bound = task.bound(samples, sample_items, fitted_items)
     if bound is not None and codes.tokens is not None:
-        task.measured.add(pricing.prices(bound, items, codec))
+        density = _is_density(vae.decoder)
+        task.measured.add(pricing.prices(bound, items, codec, density=density))
     if codec is not None and written:
         task.write_back(codec, written, train)
         task.sample(codec, written, train, baseline if _has_no_code(baseline) else None)
@@ -140,12 +148,29 @@ class _Task:
         self.measured.figures |= {"kl": rate, "negative_elbo": reconstruction + rate}
         self.measured.vectors["kl_per_dimension"] = aggregate.kl_per_dimension(self.codes)
 
+    def tell_labels(self) -> None:
+        """What the label head tells, if there is one, and what no likelihood of it counts."""
+        y, nll = self.codes.y, self.codes.label_nll
+        if y is None:
+            return
+        self._note(
+            f"likelihoods are given the label head's y(x), which no KL counts: a label of "
+            f"{y.shape[-1]} that is certain says {math.log(y.shape[-1]):.2f} nats at most, "
+            "probabilities in between may say more"
+        )
+        if nll is None:
+            self._note("label accuracy: n/a (these items have no labels)")
+            return
+        labels = [self.items.label(row) for row in self.codes.item.tolist()]
+        self.measured.add(labelling(y, nll, torch.tensor(labels)))
+
     def look_at_codes(self, mixture_items: int | None) -> None:
         """Active units, moments, information: what the encoder has put into the codes."""
         self.measured.add(aggregate.units(self.codes))
         self.measured.add(aggregate.moments(self.codes))
         part = aggregate.part_of(self.codes, mixture_items)
         self.measured.add(aggregate.information(part, self.progress))
+        self.measured.add(match(part, seed=self.seed))
 
     def listen(self, noise: bool) -> None:
         """Whether the decoder reads its code, and where in the sequence."""
@@ -202,9 +227,9 @@ class _Task:
         """The tightest bound of -log p(x) that can be trusted, all of them among the figures."""
         codes = self.codes
         if not codes.latent:
-            return pricing.Bound(
-                f"exact NLL of {len(codes.item):,} items", codes.reconstruction, codes.item
-            )
+            what = "exact NLL" if codes.y is None else "NLL given the label head's y(x)"
+            name = f"{what} of {len(codes.item):,} items"
+            return pricing.Bound(name, codes.reconstruction, codes.item)
         own, fitted = self._weighed(samples, sample_items, fitted_items)
         for name, weighed in ((bounds.NLL, own), (bounds.FITTED, fitted)):
             if weighed is not None and not weighed.converged:
@@ -282,7 +307,9 @@ class _Task:
             self.measured.add(writing.agreement(codec, back))
             if train is not None:
                 self.measured.add(writing.nearest(self.vae, codec, self.items, rows, train))
-        if isinstance(codec, MusicCodec):
+            if codec.shape is not None:
+                self.measured.add(pictures(self.vae.decoder, codec, back))
+        if isinstance(codec, MusicCodec) and not isinstance(self.vae.decoder, PictureDecoder):
             self.measured.add(music(self.vae, codec, self.codes, back, seed=self.seed))
 
     def sample(
@@ -330,6 +357,11 @@ def without_code(
             "GaussianPosterior of learned width."
         )
     return codes
+
+
+def _is_density(decoder: Decoder) -> bool:
+    """Whether p(x|z) is a density, whose nats depend on what x is counted in."""
+    return isinstance(decoder, PictureDecoder) and isinstance(decoder.likelihood, Gaussian)
 
 
 def _has_no_code(model: VAE | Codes | None) -> TypeGuard[VAE]:

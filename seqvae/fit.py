@@ -23,17 +23,19 @@ from .corpus import Corpus, open_corpus
 from .data import batches, drawn_anew, spread
 from .errors import Diverged, Refused, Stopped
 from .estimate import count_weights, estimate
-from .explore import Explorer, show
+from .explore import Explorer, show, show_pictures
 from .log import Log, read_log
 from .objectives.objective import Report
 from .plan import Plan, Stage, describe_stage, make_plan
 from .plots import curves, save
 from .posteriors import BatchNormPosterior
 from .progress import duration
-from .recipe import NETS, Recipe, to_toml
+from .recipe import Recipe, to_toml
+from .regularizers import CrossEntropy
 from .resume import TrainerState, judged_by, restore, set_up
 from .rows import nats
 from .runs import Checkpoint, checkpoint_name, save_checkpoint
+from .sheets import save_sheet
 from .training import train
 from .training.lagging import has_caught_up
 from .training.optimizers import Stepper
@@ -124,6 +126,12 @@ def cautions(plan: Plan, built: Built, number: int = 0) -> list[str]:
             f"lagging: while I(x; z) climbs from validation to validation, up to {most} steps of "
             "the encoder alone come before each: as much longer it may take"
         ]
+    if built.vae.labeller is not None and not _taught(built):
+        found += [
+            "label: no term of the loss knows the labels, so what the head tells will be of its "
+            "own making; for theirs: "
+            "--set objective.terms.label='{kind = \"CrossEntropy\", weight = 10.0}'"
+        ]
     parts, terms = plan.recipe["training"]["accumulate"], _of_batch(built)
     normal = any(isinstance(part, BatchNormPosterior) for part in built.vae.encoder.modules())
     together = [*terms, *(["BatchNormPosterior"] if normal else [])]
@@ -138,6 +146,11 @@ def cautions(plan: Plan, built: Built, number: int = 0) -> list[str]:
             f"{parts} parts alone: another penalty than on all of it at once"
         ]
     return found
+
+
+def _taught(built: Built) -> bool:
+    """Whether a penalty teaches the label head."""
+    return any(isinstance(part, CrossEntropy) for part in built.objective.modules())
 
 
 def _of_batch(built: Built) -> list[str]:
@@ -235,9 +248,9 @@ class _Fitting:
         number = len(trainer.starts)
         self.built, self.stepper = set_up(self.plan, number, trainer.step)
         trainer.starts.append(trainer.step)
-        for name in NETS:
+        for name, network in before.named_children():
             if name not in self.stage.reset:
-                left = getattr(before, name).state_dict()
+                left = network.state_dict()
                 getattr(self.built.vae, name).load_state_dict(left)
         trainer.caught_up, trainer.information = False, None
         self.watch.faults = trainer.faults = 0
@@ -357,7 +370,10 @@ class _Fitting:
         given = [plan.corpus.codec.decode(self.valid[int(row)].tolist()) for row in rows]
         path = plan.folder / "samples" / f"{checkpoint_name(self.trainer.step)}.txt"
         path.parent.mkdir(exist_ok=True)
-        runs.write_text(path, show(explorer, given))
+        if plan.corpus.codec.shape is None:
+            runs.write_text(path, show(explorer, given))
+        else:
+            save_sheet(show_pictures(explorer, given), path.with_suffix(".png"))
 
     def _decay_or_stop(self) -> bool:
         """Validation stands still: go back to the best and lower the rate, or end."""

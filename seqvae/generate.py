@@ -1,4 +1,7 @@
-"""What to do with next-token scores: the likeliest token, a draw, or a beam."""
+"""What to do with next-token scores: the likeliest token, a draw, or a beam.
+
+And with a distribution of all pixels of a picture: its mode, or a draw.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,8 +10,10 @@ import torch
 from torch import Tensor
 
 from .codecs.codec import Codec, Spans
+from .decoders.picture import PictureDecoder
 from .decoders.sequence import SequenceDecoder
 from .errors import Refused
+from .randomness import seeded
 from .tokens import BOS, EOS, PAD, UNK
 
 Choose = Callable[[Tensor], Tensor]
@@ -181,6 +186,17 @@ def beam(
         parents = parent.gather(1, kept) + rows[:, None] * width
         state = state.select(parents.flatten())
     return best_tokens[:, : int((best_tokens != PAD).sum(1).max())], best_p
+
+
+@torch.no_grad()
+def at_once(decoder: PictureDecoder, z: Tensor, *, seed: int | None = None) -> Tensor:
+    """Codes z (B, D) -> ids (B, T), all pixels together: the likeliest, or by `seed` a draw."""
+    decoder.eval()
+    px = decoder(z)
+    if seed is None:
+        return px.mode
+    with seeded(seed):
+        return px.sample()
 
 
 def _readable(scores: Tensor, place: int, allowed: Spans | None) -> Tensor:

@@ -285,7 +285,7 @@ def writings(
     The figures are those of `measures.writing.samples`, in nats a token. In reverse, an n-gram
     model of what is written reads held-out items.
     """
-    drawn = VAE(vae.encoder, _Drawn(density), vae.decoder)
+    drawn = VAE(vae.encoder, _Drawn(density), vae.decoder, vae.labeller)
     prior = samples(vae, codec, held_out, train, count=count, seed=seed).figures
     other = samples(drawn, codec, held_out, train, count=count, seed=seed).figures
     return {

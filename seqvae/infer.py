@@ -1,7 +1,8 @@
 """Fit a posterior to each item with the networks frozen: what the encoder should have said."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from .distributions import gaussian, has_density, kl
 from .errors import Refused
 from .schedules import cosine
 from .tokens import PAD, SPECIAL
-from .vae import VAE, Batch
+from .vae import VAE, Batch, beside
 
 NARROW = 0.1  # the width to start from where a posterior has none, as an autoencoder's
 FAR = 1.0  # widths that codes may travel in a round, in the mean, for it to be the last
@@ -51,9 +52,11 @@ def infer(
     sigma = q.variance.detach().sqrt()
     fitted = gaussian(q.mean.detach(), torch.where(sigma > 0, sigma, NARROW))
     with _frozen(vae), torch.enable_grad():
+        y = vae.label(batch)
         for _ in range(ROUNDS):
             before = fitted
-            fitted = _round(vae, batch, before, steps, pairs, learning_rate)
+            loss = partial(_loss, vae, batch, y=y, pairs=pairs)
+            fitted = _round(before, loss, steps, learning_rate)
             travelled = (fitted.mean - before.mean) / before.stddev
             if float(travelled.square().mean().sqrt()) < FAR:
                 break
@@ -61,7 +64,7 @@ def infer(
 
 
 def _round(
-    vae: VAE, batch: Batch, q: Distribution, steps: int, pairs: int, learning_rate: float
+    q: Distribution, loss: Callable[[Distribution], Tensor], steps: int, learning_rate: float
 ) -> Distribution:
     mu, sigma = q.mean, q.stddev
     shift = torch.zeros_like(mu, requires_grad=True)
@@ -70,8 +73,8 @@ def _round(
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * cosine(step, start=1.0, end=0.02, steps=steps)
-        loss = _loss(vae, batch, moved(mu, sigma, shift, stretch), pairs)
-        shift.grad, stretch.grad = torch.autograd.grad(loss, (shift, stretch))
+        value = loss(moved(mu, sigma, shift, stretch))
+        shift.grad, stretch.grad = torch.autograd.grad(value, (shift, stretch))
         optimizer.step()
     return moved(mu, sigma, shift.detach(), stretch.detach())
 
@@ -81,10 +84,11 @@ def moved(mu: Tensor, sigma: Tensor, shift: Tensor, stretch: Tensor) -> Distribu
     return gaussian(mu + sigma * shift, sigma * stretch.exp())
 
 
-def _loss(vae: VAE, batch: Batch, q: Distribution, pairs: int) -> Tensor:
+def _loss(vae: VAE, batch: Batch, q: Distribution, y: Distribution | None, pairs: int) -> Tensor:
     away = q.rsample((pairs,)) - q.mean
     z = torch.cat([q.mean + away, q.mean - away])
-    return kl(q, vae.prior(), z[0]).sum() - vae.decoder(z).log_prob(batch.x).mean(0).sum()
+    log_px = vae.decoder(beside(z, y)).log_prob(batch.x).mean(0)
+    return kl(q, vae.prior(), z[0]).sum() - log_px.sum()
 
 
 @contextmanager
@@ -123,7 +127,8 @@ def settle(
     stays nearer to where it began than by likelihood. An item is at its goal when each of its
     tokens is likelier than any other that may stand there, after those before it, for then greedy
     decoding writes it exactly; it stops there. Of one that never gets there, the code with the
-    fewest wrong tokens is returned. Sequences only.
+    fewest wrong tokens is returned. Sequences only. With a label head codes have the label's
+    probabilities behind them, (B, D + K), which stay as they are.
 
     Arguments:
         allowed: ids (first, last + 1) that may be written at each position, in turn (P, 2), as
@@ -134,12 +139,17 @@ def settle(
     """
     decoder: Any = vae.decoder
     may = None if allowed is None else _may(allowed, batch.x.shape[1], decoder.vocab).to(z.device)
+    latent = vae.prior().event_shape[0]
+    z, y = z[:, :latent], z[:, latent:]
     best, fewest = z.detach().clone(), z.new_full((len(z),), torch.inf)
     with _frozen(vae), torch.enable_grad():
         moved = best.clone().requires_grad_(True)
         optimizer = torch.optim.Adam([moved], lr=learning_rate)
         for _ in range(steps + 1):
-            lead = _lead(decoder.head(decoder.features(batch.x, moved)), batch.x, may)
+            # Not cat with nothing, after which gradients add up in another order.
+            read = torch.cat([moved, y], dim=1) if y.shape[1] else moved
+            features = decoder.features(batch.x, read)
+            lead = _lead(decoder.head(features), batch.x, may)
             wrong = (lead <= 0).sum(1)  # of two alike, greedy decoding may write the other
             closer = wrong < fewest
             best[closer], fewest = moved.detach()[closer], torch.minimum(fewest, wrong)
@@ -148,7 +158,7 @@ def settle(
             cost = (margin - lead).clamp_min(0).sum(1) + pull / 2 * (moved - z).square().sum(1)
             [moved.grad] = torch.autograd.grad(cost[fewest > 0].sum(), [moved])
             optimizer.step()
-    return best
+    return torch.cat([best, y], dim=1)
 
 
 def _may(allowed: Spans, length: int, vocab: int) -> Tensor:

@@ -22,7 +22,7 @@ from .distributions import has_density
 from .errors import Refused
 from .explore import Decoding, Explorer
 from .keys import KeyFound, Move, nearest_octaves, smallest_move
-from .latent import PATHS, path
+from .latent import PATHS
 from .midi import TICKS, Song, Source, fold, read
 from .pieces import Piece, phrase
 from .recipe import unknown
@@ -338,7 +338,7 @@ class _Walk:
 
     def steps(self) -> list[Step]:
         count = self.taste.steps
-        written = self._written(path(*self.codes, count, kind=self.taste.kind))
+        written = self._written(self.explorer.path(*self.codes, count, kind=self.taste.kind))
         found = []
         for place, step in enumerate(written):
             mix = place / (count - 1)

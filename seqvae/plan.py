@@ -52,7 +52,11 @@ class Plan(NamedTuple):
 
 
 def make_plan(recipe: Recipe, corpus: Corpus, folder: Path, device: str) -> Plan:
-    """How many steps, how often to look and to save, where and in which precision."""
+    """How many steps, how often to look and to save, where and in which precision.
+
+    A label head gets the names of the corpus's labels.
+    """
+    recipe = _named(recipe, corpus)
     training = recipe["training"]
     corpus.split("valid")  # refused now, not after the first epoch, where there is none
     lengths = corpus.split("train").lengths
@@ -77,6 +81,25 @@ def make_plan(recipe: Recipe, corpus: Corpus, folder: Path, device: str) -> Plan
     )
 
 
+def _named(recipe: Recipe, corpus: Corpus) -> Recipe:
+    """The recipe with the names of the labels that its head tells, if it has one."""
+    if "label" not in recipe:
+        return recipe
+    if not corpus.labels:
+        raise Refused(
+            f"[label]: the items of {corpus.folder} have no labels. Prepare them with some "
+            "(seqvae prepare text FILE --label COLUMN), or leave the head out: --set label=none"
+        )
+    named = recipe["label"].get("names", corpus.labels)
+    if named != corpus.labels:
+        raise Refused(
+            f"label.names = {named!r:.60} and the labels of {corpus.folder} are "
+            f"{', '.join(corpus.labels):.60}: leave the names out, they are the corpus's; for "
+            "other labels, begin a new run."
+        )
+    return {**recipe, "label": {**recipe["label"], "names": list(corpus.labels)}}
+
+
 def plan_stages(recipe: Recipe, steps: int, epoch: int) -> tuple[Stage, ...]:
     """The stages of a run of so many steps, of which an epoch has `epoch`.
 
@@ -91,6 +114,13 @@ def plan_stages(recipe: Recipe, steps: int, epoch: int) -> tuple[Stage, ...]:
             f"[[stage]] 1: reset = {list(stages[0]['reset'])}: a run begins with weights drawn "
             "anew, so the first stage has nothing to draw again. Leave it out."
         )
+    for number, said in enumerate(stages, start=1):
+        named = {*said.get("reset", ()), *said.get("freeze", ())}
+        if "labeller" in named and "label" not in recipe:
+            raise Refused(
+                f"[[stage]] {number} names the labeller, and the recipe has none. Leave it out, "
+                "or add a label head: --set label={}"
+            )
     found: list[Stage] = []
     start = 0
     for number, said in enumerate(stages):

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from . import __version__, runs
 from .build import build, complete
-from .corpus import Corpus, Split
-from .data import in_order
+from .corpus import Corpus
+from .data import Items, in_order
 from .errors import Refused, Stopped
 from .evaluate import Tell, encode_all
 from .fit import Say, fit
@@ -194,6 +194,8 @@ def _said(recipe: Recipe) -> Iterator[tuple[str, Any]]:
     """What decides the numbers of a run, by dotted name; of its data the checksum speaks."""
     for key in ("latent", "seed", *(section for section in SECTIONS if section != "data")):
         yield from _flat(key, recipe[key])
+    head = recipe.get("label", {})  # its names are the corpus's, which a run fills in
+    yield from _flat("label", {key: said for key, said in head.items() if key != "names"})
 
 
 def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -232,7 +234,7 @@ def _train(
         raise
 
 
-def _values(folder: Path, items: Split, limit: int, device: str) -> Tensor:
+def _values(folder: Path, items: Items, limit: int, device: str) -> Tensor:
     """Rate and distortion of every item (N, 2), in the order of the split."""
     vae = runs.open_run(folder, device=device).built.vae
     codes = encode_all(vae, in_order(items, 64, limit), seed=0)

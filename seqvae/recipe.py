@@ -7,6 +7,7 @@ runs no code. What is not said is taken from the recipe it extends.
 import difflib
 import math
 import tomllib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from importlib import resources
@@ -44,6 +45,11 @@ SECTIONS: dict[str, dict[str, Any] | None] = {
         "track": "MELODY",
         "other_metres": "skip",
         "splits": "index.tsv",
+        "channels": 1,
+        "shrink": 2,
+        "levels": 256,
+        "binarize": "dynamic",
+        "limit": 10_000,
     },
     "training": {
         "epochs": 1.0,
@@ -71,7 +77,8 @@ TOP = {
     "latent": 32,
     "seed": 0,
 }
-NETS = ("encoder", "prior", "decoder")
+OPTIONAL = ("label", "stage")  # sections that a recipe may do without, and most do
+NETS = ("encoder", "prior", "decoder", "labeller")
 # What a [[stage]] may say, with examples; its length is said in one of three ways.
 STAGE: dict[str, Any] = {
     "name": "autoencoder",
@@ -84,16 +91,20 @@ STAGE: dict[str, Any] = {
     "freeze": ["encoder"],
     "lagging": 100,
 }
+UNNAMED = ("0", "1")  # labels, of a recipe that is tried before its corpus is known
 LENGTHS = ("epochs", "steps", "share")
 MUSIC = ("melody", "drums", "trio")  # codecs that read MIDI
+IMAGES = "pixels"  # the codec that reads pictures
 # Of [data], what the preparation of each modality takes.
 OF_TEXT = ("codec", "vocab", "max_tokens", "column", "label")
 OF_MUSIC = (
     *("codec", "bars", "steps", "metre", "low", "high"),
     *("track", "other_metres", "splits", "label"),
 )
+OF_IMAGES = ("channels", "shrink", "levels", "binarize", "limit")
 CHOICES = {
-    "data.codec": ("bpe", "unigram", "char", "word", *MUSIC),
+    "data.codec": ("bpe", "unigram", "char", "word", *MUSIC, IMAGES),
+    "data.binarize": ("none", "static", "dynamic"),
     "data.other_metres": ("skip", "beats", "stretch"),
     "training.by": ("sentences", "tokens"),
     "training.precision": ("auto", "bf16", "float32"),
@@ -106,6 +117,10 @@ LEAST = {
     "data.max_tokens": 2,
     "data.bars": 1,
     "data.steps": 1,
+    "data.channels": 1,
+    "data.shrink": 1,
+    "data.levels": 2,
+    "data.limit": 1,
     "data.low": 0,
     "data.high": 0,
     "training.steps": 1,
@@ -127,6 +142,7 @@ ALWAYS = {f"training.{key}" for key in SECTIONS["training"] or {}} - {
     "training.validate_every",
     "training.save_every",
 }
+FAMILY = 6  # names that begin alike; more are not listed one by one
 MOST = 2**63 - 1  # what a seed, and a number of anything, may be
 
 
@@ -227,7 +243,7 @@ def _without(recipe: Recipe, keys: list[str]) -> Recipe:
     """The recipe less one value, so that its default holds; refused where there is none."""
     path = ".".join(keys)
     needed = len(keys) == 1 or keys[-1] == "kind" or path in ALWAYS
-    if needed and path not in ("about", "licence", "stage"):
+    if needed and path not in ("about", "licence", *OPTIONAL):
         raise Refused(f"--set {path}=none: a recipe cannot do without it; set it to a value.")
     less = deepcopy(recipe)
     section: Any = less
@@ -246,12 +262,31 @@ def check(recipe: Mapping[str, Any]) -> None:
             check_type(key, value, TOP[key])
         elif key == "stage":
             _check_stages(value)
-        elif key not in SECTIONS:
-            raise Refused(unknown(key, [*TOP, *SECTIONS, "stage"], "a recipe", "key"))
+        elif key not in (*SECTIONS, *OPTIONAL):
+            raise Refused(unknown(key, [*TOP, *SECTIONS, *OPTIONAL], "a recipe", "key"))
         elif not isinstance(value, Mapping):
             raise Refused(f"{key} = {value!r}: this is a section; write [{key}] with keys below.")
         else:
             _check_section(key, value)
+
+
+def label_names(recipe: Recipe) -> tuple[str, ...]:
+    """The names of the labels that a recipe's label head tells; none where it has no head.
+
+    Training fills them in from the corpus; until then two stand for them.
+
+    Raises `Refused` for names that are none.
+    """
+    if "label" not in recipe:
+        return ()
+    names = recipe["label"].get("names", list(UNNAMED))
+    strings = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not strings or not names or len(set(names)) < len(names):
+        raise Refused(
+            f"label.names = {names!r:.60}: leave it out; the names are those of the labels of the "
+            "corpus, each another."
+        )
+    return tuple(names)
 
 
 def to_toml(recipe: Recipe) -> str:
@@ -268,7 +303,22 @@ def unknown(name: str, known: Iterable[str], where: str, what: str = "name") -> 
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f'; did you mean "{near[0]}"?' if near else "."
-    return f"{where} has no {what} {name!r}{hint} It has: {', '.join(known) or 'none'}."
+    return f"{where} has no {what} {name!r}{hint} It has: {listed(known) or 'none'}."
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in a row; those of a large family, as of recipes for pictures, by what they share.
+
+    >>> listed(["demo", *(f"image-{number}" for number in range(9))])
+    'demo, image-… (9)'
+    """
+    members = [(name, name.split("-")[0]) for name in names]
+    sizes = Counter(family for _, family in members)
+    short = [
+        f"{family}-… ({sizes[family]})" if sizes[family] > FAMILY else name
+        for name, family in members
+    ]
+    return ", ".join(dict.fromkeys(short))
 
 
 def check_type(where: str, value: Any, example: Any) -> None:
@@ -288,7 +338,7 @@ def check_type(where: str, value: Any, example: Any) -> None:
 
 
 def _check_section(section: str, values: Mapping[str, Any]) -> None:
-    examples = SECTIONS[section]
+    examples = SECTIONS.get(section)
     if examples is None:  # a `kind` with its own arguments: checked against them when built
         return
     for key, value in values.items():

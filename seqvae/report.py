@@ -17,11 +17,15 @@ from .corpus import Corpus, file_sha256, open_corpus
 from .errors import Refused
 from .evaluate import Measured, Tell, measure
 from .fit import find_corpus
+from .measures.pictures import seen
 from .metrics import ACTIVE
 from .plots import bars_of_dimensions, convergence, positions, save
+from .recipe import Recipe, label_names
 from .rows import nats, noun, rows
+from .sheets import contact_sheet, save_sheet
 
 SHOWN = 20  # samples kept in the report, for people to read
+DRAWN = 100  # of pictures, for people to look at
 
 
 @dataclass
@@ -91,6 +95,7 @@ def evaluate_run(
     opened = runs.open_run(folder, device=where, warn=warn)
     data = _corpus(folder, corpus, opened.codec)
     check_codec(opened.codec, data.codec, data.folder)
+    check_labels(opened.recipe, data)
     other = None if baseline is None else _baseline(baseline, opened, where, warn)
     own = report_folder(folder)
     (out or own).mkdir(parents=True, exist_ok=True)  # where that fails, before it is measured
@@ -108,7 +113,7 @@ def evaluate_run(
     )
     about |= {"options": options, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     report = EvaluationReport(measured, about, _readable(opened.codec, measured.samples))
-    written = _write(report, out or own)
+    written = _write(report, opened.codec, out or own)
     if split == "test":
         written.append(_note_test(report, own))
     return report, written
@@ -137,6 +142,7 @@ def _corpus(folder: Path, corpus: Path | None, codec: Codec) -> Corpus:
         return open_corpus(corpus)
     if shelf.is_shipped(folder):
         source = "midi FOLDER" if isinstance(codec, MusicCodec) else "text FILE"
+        source = source if codec.shape is None else "images FOLDER"
         raise Refused(
             f"{folder.name} comes with the package, its corpus does not. Name one: --corpus "
             f"FOLDER, prepared with the codec of the run (seqvae export {folder.name} COPY; "
@@ -191,12 +197,25 @@ def check_codec(codec: Codec, other: Codec, folder: Path) -> None:
         )
 
 
-def _write(report: EvaluationReport, folder: Path) -> list[Path]:
+def check_labels(recipe: Recipe, data: Corpus) -> None:
+    """Raise `Refused` where a corpus has other labels than a run's label head tells."""
+    names = label_names(recipe)
+    if names and data.labels is not None and tuple(data.labels) != names:
+        raise Refused(
+            f"{data.folder} has the labels {', '.join(data.labels):.60}, and the run tells "
+            f"{', '.join(names):.60}. Prepare a corpus with those, in this order, or without any."
+        )
+
+
+def _write(report: EvaluationReport, codec: Codec, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "report.json"]
     runs.write_text(written[0], json.dumps(report.as_json(), indent=1) + "\n")
     for name, figure in _drawn(report.measured):
         written.append(save(figure, folder / "figures" / f"{name}.png"))
+    if codec.shape is not None and report.measured.samples:
+        pixels = seen(report.measured.samples[:DRAWN], codec)
+        written.append(save_sheet(contact_sheet(pixels), folder / "figures" / "samples.png"))
     return written
 
 

@@ -215,7 +215,8 @@ def _stage_of(trainer: TrainerState, plan: Plan, place: Path) -> int:
 def _check_same(plan: Plan) -> None:
     """Refuse a resume with other networks, or a seed or stages that begin another course."""
     before = complete(runs.read_recipe(plan.folder))
-    for key in ("latent", "seed", "encoder", "posterior", "prior", "decoder", "stage"):
+    parts = ("encoder", "posterior", "prior", "decoder", "label")
+    for key in ("latent", "seed", *parts, "stage"):
         was = before.get(key, [])
         if plan.recipe.get(key, []) != was:
             raise Refused(

@@ -230,6 +230,13 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
                 figures.get("why_no_bits_per_byte") or figures.get("perplexity_from", "")
             ),
         ),
+        Row(
+            "bits a pixel",
+            value("bits_per_pixel"),
+            lambda figures: str(
+                figures.get("why_no_bits_per_pixel") or figures.get("perplexity_from", "")
+            ),
+        ),
     ),
     "what the codes hold": (
         Row(
@@ -252,6 +259,18 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
             written("dimension {worst_dimension}"),
             remark("mean {worst_mean:.2f}, width {worst_sd:.2f} (prior: 0, 1)"),
         ),
+        Row(
+            "MMD² of codes and prior",
+            value("aggregate_mmd", 4),
+            remark(
+                "{match_items:,} codes; those of the prior itself: 0 ± {aggregate_mmd_noise:.4f}"
+            ),
+        ),
+        Row(
+            "total variation to the prior",
+            value("aggregate_tv"),
+            remark("in 20 x 20 squares; as many draws of the prior: {aggregate_tv_floor:.3f}"),
+        ),
     ),
     "whether they are read": (
         Row(
@@ -266,6 +285,18 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
         ),
         _where("gain", "where z helps"),
         _where("saved", "… over the language model"),
+    ),
+    "what the label head tells": (
+        Row(
+            "label accuracy",
+            _share("label_accuracy"),
+            remark("of {label_items:,} items; always the commonest: {label_floor:.1%}"),
+        ),
+        Row(
+            "label cross-entropy",
+            value("label_cross_entropy"),
+            lambda figures: _nats(figures) + remark("; a label of {labels}")(figures),
+        ),
     ),
     "what comes back": (
         Row(
@@ -296,6 +327,18 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
             "same label in ten",
             written("{retrieval_at_10:.1%}"),
             remark("median rank {retrieval_rank:,.0f}; chance {retrieval_chance_at_10:.2%}"),
+        ),
+    ),
+    "what comes back, as pictures": (
+        Row(
+            "squared error a pixel",
+            value("pixel_error", 4),
+            remark("from the mean code; the average {noun}: {pixel_error_average:.4f}"),
+        ),
+        Row(
+            "sharpness",
+            value("sharpness_reconstructions", 4),
+            remark("mean squared step between neighbours; {noun}s {sharpness_data:.4f}"),
         ),
     ),
     "what comes back, as music": (
@@ -365,6 +408,11 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
                 "of {samples:,} samples; real: {distinct_1_real:.2f}, {distinct_2_real:.2f}, "
                 "{distinct_3_real:.2f}"
             ),
+        ),
+        Row(
+            "sharpness of samples",
+            value("sharpness_samples", 4),
+            remark("mean squared step between neighbours; {noun}s {sharpness_data:.4f}"),
         ),
         Row(
             "copied from training",

@@ -80,14 +80,33 @@ def encode(
         yield {"file": window.file, "bar": window.bar, "z": z, "sigma": sigma}
 
 
+def label(
+    explorer: Explorer, source: Source, asked: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Rows of plain data, one a window: file, bar, label, probability, probabilities."""
+    found = windows(explorer, source, asked)
+    told = explorer.label([window.clip for window in found])
+    for window, its in zip(found, told, strict=True):
+        yield {"file": window.file, "bar": window.bar, **its.row()}
+
+
 def reconstruct(
-    explorer: Explorer, source: Source, decoding: Decoding, asked: str | None = None
+    explorer: Explorer,
+    source: Source,
+    decoding: Decoding,
+    asked: str | None = None,
+    label: str | None = None,
 ) -> Again:
-    """A song whose part is what the decoder makes of its codes; everything else as it was."""
+    """A song whose part is what the decoder makes of its codes; everything else as it was.
+
+    With a label head, of its codes and the `label`.
+    """
     codec = music_codec(explorer)
     found = whole(read(source, channels=True), codec, asked)
     clips = split(found.clip, codec.grid)
-    ids = explorer.write(explorer.encode(clips), decoding)
+    z = explorer.encode(clips)
+    z = z if label is None else explorer.labelled(z, label)
+    ids = explorer.write(z, decoding)
     feels = [codec.feel(clip) for clip in clips]
     written = [codec.decode(each, feel) for each, feel in zip(ids, feels, strict=True)]
     again = join(written, ties(found.clip, codec.grid)).cut(0, found.clip.length)

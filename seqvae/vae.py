@@ -76,23 +76,43 @@ class Pass(NamedTuple):
     z: Tensor
     px: Distribution
     log_px: Tensor
+    y: Distribution | None = None  # over labels (B, K), where there is a label head
 
 
 class VAE(nn.Module):
-    """An encoder, a prior and a decoder   (Kingma and Welling, 2014)."""
+    """An encoder, a prior and a decoder   (Kingma and Welling, 2014); a label head if wanted.
 
-    def __init__(self, encoder: Encoder, prior: Prior, decoder: Decoder) -> None:
+    The head is an encoder whose distribution y(x) is over K labels, event (K,). The decoder, made
+    for codes of D + K numbers, reads the probabilities behind z, so that a label which is set says
+    what is written and z how (an auxiliary classifier). KL and all that is said of codes are of z
+    alone: log p(x | z, y(x)) is told of a label what no KL counts. A label that is certain says
+    ln K nats an item at most; probabilities in between may say more.
+    """
+
+    def __init__(
+        self, encoder: Encoder, prior: Prior, decoder: Decoder, labeller: Encoder | None = None
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.prior = prior
         self.decoder = decoder
+        self.labeller = labeller
 
     def forward(self, batch: Batch) -> Pass:
         """z ~ q(z|x), one sample an item; `log_px` (B,) is log p(x|z), summed over tokens."""
         q = self.encoder(batch)
         z = q.rsample()
-        px = self.decoder(z, batch.step)
-        return Pass(batch, q, self.prior(), z, px, px.log_prob(batch.x))
+        y = self.label(batch)
+        px = self.decoder(beside(z, y), batch.step)
+        return Pass(batch, q, self.prior(), z, px, px.log_prob(batch.x), y)
+
+    def label(self, batch: Batch) -> Distribution | None:
+        """y(x), the items' labels as the head has them; None where there is no head."""
+        return None if self.labeller is None else self.labeller(batch)
+
+    def condition(self, z: Tensor, batch: Batch) -> Tensor:
+        """What the decoder reads: z (*, B, D), behind it the label's probabilities (*, B, K)."""
+        return beside(z, self.label(batch))
 
     def log_weights(self, batch: Batch, samples: int, q: Distribution | None = None) -> Tensor:
         """log w_k = log p(x|z_k) + log p(z_k) - log q(z_k|x) for z_k ~ q: (K, B) nats.
@@ -103,5 +123,13 @@ class VAE(nn.Module):
         """
         q = self.encoder(batch) if q is None else q
         z = q.rsample((samples,))
-        log_px = self.decoder(z, batch.step).log_prob(batch.x)
+        log_px = self.decoder(self.condition(z, batch), batch.step).log_prob(batch.x)
         return log_px + self.prior().log_prob(z) - q.log_prob(z)
+
+
+def beside(z: Tensor, y: Distribution | None) -> Tensor:
+    """Codes z (*, B, D) and behind them the probabilities of labels y (B, K): (*, B, D + K).
+
+    Gradient flows into both; z itself where there are no labels.
+    """
+    return z if y is None else torch.cat([z, y.mean.expand(*z.shape[:-1], -1)], dim=-1)

@@ -186,6 +186,8 @@ def _parts(figures: Mapping[str, Any], each: list[float], noun: str) -> Iterator
     if "shuffle_delta_nll" in figures:
         error = figures["shuffle_standard_error"]
         yield f"z-shuffle ΔNLL {figures['shuffle_delta_nll']:.2f} ± {error:.2f}"
+    if "label_accuracy" in figures:
+        yield f"{figures['label_accuracy']:.1%} of labels right"
     if "repayment" in figures:
         low, high = figures["repayment_low"], figures["repayment_high"]
         yield f"η {figures['repayment']:.2f} [{low:.2f}, {high:.2f}]"

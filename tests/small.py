@@ -14,8 +14,11 @@ from torch import Tensor
 
 from seqvae import decoders, encoders
 from seqvae.data import InMemory, collate
+from seqvae.decoders.picture import PictureDecoder
 from seqvae.decoders.sequence import SequenceDecoder
+from seqvae.encoders.picture import PictureEncoder
 from seqvae.encoders.sequence import SequenceEncoder
+from seqvae.likelihoods import Categorical
 from seqvae.posteriors import GaussianPosterior
 from seqvae.priors import StandardNormal
 from seqvae.vae import VAE, Batch
@@ -25,6 +28,7 @@ ARGUMENTS: dict[str, Any] = {
     "vocab": VOCAB,
     "latent": LATENT,
     "length": 8,
+    "shape": (2, 4, 1),
     "embed": 8,
     "hidden": 8,
     "width": 8,
@@ -37,6 +41,7 @@ ARGUMENTS: dict[str, Any] = {
     "steps": 100,
     "middle": 50,
 }
+PICTURES = [[5, 4, 5, 5, 4, 4, 4, 5], [4] * 8, [5] * 8, [4, 5, 4, 5, 5, 5, 4, 4]]
 SENTENCES = [[5, 4, 6, 8, 3], [7, 3], [4, 4, 5, 3], [8, 7, 6, 5, 4, 3]]
 
 
@@ -49,11 +54,27 @@ def make(maker: Callable[..., Any], **other: Any) -> Any:
     """An object with small sizes; `other` arguments are given where they are declared."""
     given = ARGUMENTS | {"posterior": GaussianPosterior(LATENT)} | other
     wanted = inspect.signature(maker).parameters
-    return maker(**{name: value for name, value in given.items() if name in wanted})
+    if "likelihood" in wanted:
+        given = {"likelihood": Categorical(given["vocab"])} | given
+    return maker(
+        **{name: fitting(value, wanted[name]) for name, value in given.items() if name in wanted}
+    )
+
+
+def fitting(value: Any, wanted: inspect.Parameter) -> Any:
+    """The size of a layer, for a network with several as one of one layer."""
+    several = isinstance(wanted.default, tuple) and not isinstance(value, tuple)
+    return (value,) if several else value
 
 
 def batch(ids: Sequence[Sequence[int]] = SENTENCES, *, step: int = 0) -> Batch:
     return collate(InMemory(ids), range(len(ids)), step)
+
+
+def reads_pictures(kind: Any) -> bool:
+    """Whether a network is for items of exactly so many pixels."""
+    dense = issubclass(kind, PictureEncoder | PictureDecoder)
+    return dense or "shape" in inspect.signature(kind).parameters
 
 
 def pad(batch: Batch, columns: int = 3) -> Batch:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from seqvae.codecs import WordCodec
 from seqvae.corpus import Block, Packed, Replacing, Split, open_corpus, write_block, write_manifest
+from seqvae.data import Items
 from seqvae.errors import Refused
 
 Sentences = Sequence[Sequence[int]]
@@ -115,11 +116,11 @@ def test_the_checksum_is_of_the_data_alone(tmp_path: Path) -> None:
     assert one.checksum == two.checksum != other.checksum
 
 
-def items_of(split: Split) -> list[list[int]]:
+def items_of(split: Items) -> list[list[int]]:
     return [split[i].tolist() for i in range(len(split))]
 
 
-def send_items(split: Split, pipe: Connection) -> None:
+def send_items(split: Items, pipe: Connection) -> None:
     pipe.send(items_of(split))
 
 

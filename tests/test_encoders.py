@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from small import LATENT, SENTENCES, VOCAB, batch, exports, make, of_sequences, pad, same
+from small import LATENT, PICTURES, SENTENCES, VOCAB, batch, exports, make, of_sequences, pad, same
 from torch import nn
 
 from seqvae import encoders, posteriors
@@ -72,7 +72,7 @@ def test_gradient_reaches_every_weight(case: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", exports(encoders))
 @pytest.mark.parametrize("head", exports(posteriors))
 def test_every_encoder_takes_every_posterior(kind: Any, head: Any) -> None:
-    q = make(kind, posterior=head(LATENT))(batch())
+    q = make(kind, posterior=head(LATENT))(batch(PICTURES))
     size = 0 if kind is encoders.EmptyEncoder else LATENT
     assert (q.batch_shape, q.event_shape) == ((4,), (size,))
     assert q.rsample((2,)).shape == (2, 4, size)

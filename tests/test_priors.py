@@ -25,7 +25,9 @@ from seqvae.priors import (
     Fixed,
     GaussianMixture,
     Product,
+    Ring,
     StandardNormal,
+    SwissRoll,
     UniformSphere,
     VampPrior,
 )
@@ -143,6 +145,8 @@ def test_a_fixed_prior_is_the_distribution_given_if_that_is_over_vectors() -> No
         StandardNormal(LATENT),
         Product(LATENT, family="Laplace", parameters=FAMILIES["Laplace"]),
         UniformSphere(LATENT),
+        Ring(4),
+        SwissRoll(4),
     ],
     ids=lambda prior: type(prior).__name__,
 )
@@ -267,8 +271,8 @@ def vamp_of_no_code(latent: int) -> VampPrior:
     return VampPrior(latent, EmptyEncoder())
 
 
-@pytest.mark.parametrize("make_prior", [UniformSphere, GaussianMixture, vamp_of_no_code])
-def test_a_learned_prior_of_an_empty_code_costs_nothing(make_prior: Any) -> None:
+@pytest.mark.parametrize("make_prior", [UniformSphere, GaussianMixture, Ring, vamp_of_no_code])
+def test_a_prior_of_an_empty_code_costs_nothing(make_prior: Any) -> None:
     p = make_prior(0)()
     z = p.sample((4,))
     assert z.shape == (4, 0) and p.log_prob(z).abs().max() < 1e-6
@@ -286,4 +290,78 @@ def test_sizes_that_make_no_prior_are_refused() -> None:
 
 def test_every_prior_is_tested_here() -> None:
     learned = {GaussianMixture, UniformSphere, VampPrior}
-    assert set(exports(priors)) == {Fixed, Product, StandardNormal} | learned
+    of_the_plane = {Ring, SwissRoll}
+    assert set(exports(priors)) == {Fixed, Product, StandardNormal} | learned | of_the_plane
+
+
+def test_a_ring_is_the_even_mixture_of_its_petals_in_each_pair_of_dimensions() -> None:
+    p = Ring(4, count=3, radius=2.0, along=0.7, across=0.2)()
+    angles = 2 * math.pi * torch.arange(3) / 3
+    out = torch.stack([angles.cos(), angles.sin()], 1)
+    petals: list[Any] = [
+        MultivariateNormal(2.0 * u, 0.7**2 * torch.outer(u, u) + 0.2**2 * torch.outer(v, v))
+        for u, v in zip(out, torch.stack([-out[:, 1], out[:, 0]], 1), strict=True)
+    ]
+
+    def log_prob(pair: Tensor) -> Tensor:
+        return torch.stack([petal.log_prob(pair) for petal in petals]).logsumexp(0) - math.log(3)
+
+    z = p.sample((5, 6))
+    assert z.shape == (5, 6, 4)
+    same(p.log_prob(z), log_prob(z[..., :2]) + log_prob(z[..., 2:]), 1e-4)
+
+
+def test_draws_of_a_ring_lie_on_its_petals_and_have_its_moments() -> None:
+    p = Ring(4)()
+    z = p.sample((40_000,))
+    same(p.mean, torch.zeros(4), 1e-6)
+    same(p.variance, torch.full((4,), (1.4**2 + 0.5**2 + 0.1**2) / 2))
+    same(z.mean(0), p.mean, 0.03)
+    same(z.var(0), p.variance, 0.03)
+    angle = torch.atan2(z[:, 1::2], z[:, ::2]) * 10 / (2 * math.pi)
+    off = (angle - angle.round()) * (2 * math.pi / 10) * z.view(-1, 2, 2).norm(dim=-1)
+    outside = z.view(-1, 2, 2).norm(dim=-1) > 1
+    assert off[outside].std().item() == pytest.approx(0.1, abs=0.01)
+    petals = (angle.round() % 10).long()
+    counts = (10 * petals[:, 0] + petals[:, 1]).bincount(minlength=100)
+    assert counts.min() > 250  # the pairs are independent
+
+
+def test_a_code_of_a_swiss_roll_lies_on_its_spiral_and_says_how_far_along() -> None:
+    z = SwissRoll(4, radius=6.0, turns=1.5)().sample((20_000,)).view(-1, 2, 2).double()
+    s = z.norm(dim=-1) / 6
+    same(z[..., 0] + 0, 6 * s * (3 * math.pi * s).cos(), 1e-4)
+    same(z[..., 1] + 0, 6 * s * (3 * math.pi * s).sin(), 1e-4)
+    shares = torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)
+    for pair in (0, 1):
+        same(s[:, pair].square().quantile(shares), shares, 0.02)
+    assert torch.corrcoef(s.T)[0, 1].abs() < 0.03
+
+
+def test_a_swiss_roll_has_no_density_and_a_ring_has_one() -> None:
+    assert has_density(Ring(2)()) and not has_density(SwissRoll(2)())
+    with pytest.raises(Refused, match="is a curve and has no density"):
+        SwissRoll(2)().log_prob(torch.zeros(2))
+    q = GaussianPosterior(2)(torch.randn(5, 4))
+    with pytest.raises(Refused, match="only be sampled"):
+        kl(q, SwissRoll(2)(), q.rsample())
+    z = q.rsample()
+    same(kl(q, Ring(2)(), z), q.log_prob(z) - Ring(2)().log_prob(z))
+
+
+@pytest.mark.parametrize("prior", [Ring, SwissRoll])
+def test_a_prior_of_the_plane_wants_pairs_of_dimensions(prior: Any) -> None:
+    with pytest.raises(Refused, match="Set latent = 4"):
+        prior(3)
+    with pytest.raises(Refused, match="radius -1"):
+        prior(2, radius=-1.0)
+
+
+@pytest.mark.parametrize("wrong", [{"along": 0.0}, {"across": -0.1}, {"radius": math.nan}])
+def test_a_petal_without_a_width_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(Refused, match="positive widths"):
+        Ring(2, **wrong)  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="count = 0"):
+        Ring(2, count=0)
+    with pytest.raises(Refused, match="above 0"):
+        SwissRoll(2, turns=0.0)

@@ -10,13 +10,15 @@ import pytest
 import torch
 from small import VOCAB, make
 
-from seqvae.codecs import TrioCodec, WordCodec
+from seqvae.codecs import PixelCodec, TrioCodec, WordCodec
 from seqvae.data import InMemory, Order, batches
-from seqvae.decoders import LSTMDecoder
+from seqvae.decoders import DenseDecoder, LSTMDecoder
 from seqvae.encoders import EmptyEncoder, LSTMEncoder
 from seqvae.evaluate import measure
+from seqvae.likelihoods import Gaussian
 from seqvae.objectives import Elbo
 from seqvae.posteriors import GaussianPosterior
+from seqvae.posteriors.label import LabelPosterior
 from seqvae.priors import StandardNormal
 from seqvae.rows import TABLE, Row, nats, remark, rows, side_by_side, value, written
 from seqvae.tokens import EOS
@@ -36,8 +38,22 @@ def corpus(count: int, seed: int) -> InMemory:
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
-    """All that can be measured of models that use their code, of text and of music."""
-    return figures_of_music() | figures_of_text()
+    """All that can be measured of models that use their code: text, music, pictures."""
+    return figures_of_pictures() | figures_of_music() | figures_of_text()
+
+
+def figures_of_pictures() -> dict[str, Any]:
+    """Of a model that was never trained, with a code of two numbers and a label head."""
+    torch.manual_seed(0)
+    codec = PixelCodec(2, 2, levels=VOCAB - 4)
+    draw = np.random.default_rng(0)
+    pixels = InMemory(draw.integers(4, VOCAB, (40, 4)).tolist(), draw.integers(0, 3, 40).tolist())
+    encoder = make(LSTMEncoder, posterior=GaussianPosterior(2))
+    head = make(LSTMEncoder, posterior=LabelPosterior(3))
+    likelihood = Gaussian(VOCAB, sigma=0.5)
+    decoder = DenseDecoder(VOCAB, 2 + 3, length=4, likelihood=likelihood, hidden=(8,))
+    model = VAE(encoder, StandardNormal(2), decoder, head)
+    return measure(model, pixels, samples=5, written=20, codec=codec, train=pixels).figures
 
 
 def figures_of_music() -> dict[str, Any]:

@@ -454,7 +454,8 @@ def test_every_recipe_that_ships_has_its_advice(fault: str) -> None:
     for name in shipped():
         whole = complete(read(name))
         changes = settings_in(advice(whole, Verdict(fault, "")))
-        assert changes, name
+        # A decoder that writes all at once has nothing but its code to go by.
+        assert changes or "likelihood" in whole["decoder"], name
         for change in changes:
             assert complete(override(whole, [change])) != whole
 

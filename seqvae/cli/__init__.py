@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from .exploring import decode, encode, export, info, neighbours, reconstruct, sample
+from .exploring import decode, encode, export, info, label, neighbours, reconstruct, sample
 from .measuring import compare, density, evaluate, rate
 from .morphing import interpolate, tracks
 from .preparing import prepare
@@ -44,6 +44,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (  # in the order of `seqvae --help`
     rate,
     sample,
     reconstruct,
+    label,
     interpolate,
     encode,
     decode,

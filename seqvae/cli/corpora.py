@@ -1,4 +1,4 @@
-"""What a corpus is on the command line: prepared, made here, or a text or MIDI to prepare."""
+"""What a corpus is on the command line: prepared, made here, or files to prepare."""
 
 import difflib
 from pathlib import Path
@@ -12,36 +12,41 @@ if TYPE_CHECKING:
     from ..recipe import Recipe
 
 SMALL, LENGTH = 300, 32  # ids and tokens, as good as any numbers to try a recipe with
-EMBEDDED = ("docstrings", "composed")  # corpora that are made where they are used
+EMBEDDED = ("docstrings", "composed", "digits")  # corpora that are made where they are used
 SONGS = 300  # as many as the corpus "composed" has
+DIGITS = "digits"  # an embedded corpus, and the recipe of pictures
+SIDE = 28  # of a picture, as good as any number to try a recipe with
 TABLE = """--set 'objective.terms.kl.weight={kind = "linear", share = 0.3}'"""
 
 
 def sort_out(what: list[str]) -> tuple[str | None, str | None]:
     """Which argument is the recipe, and which the corpus."""
-    from ..recipe import shipped
+    from ..recipe import listed, shipped
 
     recipe = [w for w in what if w in shipped() or w.endswith(".toml")]
+    if len(recipe) > 1 and DIGITS in recipe:  # beside a recipe it names the corpus
+        recipe.remove(DIGITS)
     corpus = [w for w in what if w not in recipe]
     for word in corpus:
         _check_corpus(word)
     if len(recipe) > 1 or len(corpus) > 1:
         raise Refused(
-            f"{' '.join(what)}: name at most one recipe ({', '.join(shipped())}, or a .toml file) "
+            f"{' '.join(what)}: name at most one recipe ({listed(shipped())}, or a .toml file) "
             "and one corpus. Several texts make one by: seqvae prepare text FILES --out FOLDER, "
-            "and folders of MIDI by: seqvae prepare midi FOLDERS --out FOLDER"
+            "folders of MIDI by: seqvae prepare midi FOLDERS --out FOLDER, and pictures by: "
+            "seqvae prepare images FOLDERS --out FOLDER"
         )
     return next(iter(recipe), None), next(iter(corpus), None)
 
 
 def _check_corpus(word: str) -> None:
     """Refuse a mistyped recipe, and a setting without its --set, for what they are."""
-    from ..recipe import SECTIONS, TOP, shipped
+    from ..recipe import OPTIONAL, SECTIONS, TOP, listed, shipped
 
     if Path(word).exists() or ".zip/" in word or word in EMBEDDED:
         return
     key, sign, _ = word.partition("=")
-    if sign and key.split(".")[0] in (*TOP, *SECTIONS):
+    if sign and key.split(".")[0] in (*TOP, *SECTIONS, *OPTIONAL):
         raise Refused(
             f"{word}: each setting needs a --set before it, and quotes where the shell would take "
             f"it apart: {TABLE}"
@@ -50,22 +55,39 @@ def _check_corpus(word: str) -> None:
     if near and "/" not in word and not Path(word).suffix:
         raise Refused(
             f"{word!r} is no recipe and no file. Did you mean the recipe {near[0]!r}? "
-            f"There are: {', '.join(shipped())}."
+            f"There are: {listed(shipped())}."
         )
 
 
 def fitting_recipe(corpus: str | None) -> str:
-    """The recipe for a corpus where none is named: melodies for music, else the default."""
+    """The recipe for a corpus where none is named: for music, for pictures, else the default."""
     from ..recipe import DEFAULT
 
     if corpus is None:
         return DEFAULT
-    manifest = Path(corpus) / "manifest.json"
-    if manifest.is_file():
-        from ..codecs import MusicCodec, load_codec
+    if (Path(corpus) / "manifest.json").is_file():
+        return _recipe_of_codec(Path(corpus) / "codec")
+    if corpus == "composed" or _holds_midi(Path(corpus)):
+        return MELODY
+    return DIGITS if corpus == DIGITS or _holds_pictures(Path(corpus)) else DEFAULT
 
-        return MELODY if isinstance(load_codec(Path(corpus) / "codec"), MusicCodec) else DEFAULT
-    return MELODY if corpus == "composed" or _holds_midi(Path(corpus)) else DEFAULT
+
+def _recipe_of_codec(folder: Path) -> str:
+    from ..codecs import MusicCodec, PixelCodec, load_codec
+    from ..recipe import DEFAULT
+
+    codec = load_codec(folder)
+    if isinstance(codec, PixelCodec):
+        return DIGITS
+    return MELODY if isinstance(codec, MusicCodec) else DEFAULT
+
+
+def _holds_pictures(path: Path) -> bool:
+    from data_prep.pictures import holds_pictures
+
+    from ..runs import is_run
+
+    return path.exists() and not is_run(path) and holds_pictures(path)
 
 
 def _holds_midi(path: Path) -> bool:
@@ -99,8 +121,26 @@ def make_corpus(named: str | None, recipe: "Recipe", folder: Path, device: str) 
 
     runs.check_new(folder)
     runs.find_device(device)
-    build(recipe, SMALL, length=LENGTH if _of_music(recipe) else None)
+    build(recipe, **_any_extent(recipe))
     return _corpus(named, recipe, folder)
+
+
+def _any_extent(recipe: "Recipe") -> dict[str, Any]:
+    """Sizes of items to try a recipe with, as good as any of its modality."""
+    from ..codecs import PixelCodec
+
+    if _of_images(recipe):
+        data = recipe["data"]
+        side = -(-(8 if data.get("source") == DIGITS else SIDE) // data.get("shrink", 1))
+        codec = PixelCodec(
+            side,
+            side,
+            channels=data.get("channels", 1),
+            levels=data.get("levels", 256),
+            binarize=data.get("binarize", "none"),
+        )
+        return codec.extent._asdict()
+    return {"vocab": SMALL, "length": LENGTH if _of_music(recipe) else None}
 
 
 def _corpus(named: str | None, recipe: "Recipe", folder: Path) -> "Corpus":
@@ -120,21 +160,35 @@ def _corpus(named: str | None, recipe: "Recipe", folder: Path) -> "Corpus":
     if is_run(place):
         raise _no_corpus(place)
     options = _preparation(recipe)
-    if source in EMBEDDED and not place.exists():
+    if source in EMBEDDED and source != DIGITS and not place.exists():
         source, own = _write_embedded(source, folder)
         options |= own
     prepared = folder / "corpus"
-    music = _of_music(recipe)
-    if not music:
+    if _of_images(recipe):
+        prepare_of_images([source], prepared, **options)
+    elif _of_music(recipe):
+        _check_no_pictures(source, recipe["name"], "MIDI")
+        prepare_of_midi([source], prepared, **options)
+    else:
         _check_text(source, recipe["name"])
-    (prepare_of_midi if music else prepare_of_text)([source], prepared, **options)
+        prepare_of_text([source], prepared, **options)
     return open_corpus(prepared)
 
 
+def _check_no_pictures(source: str, recipe: str, read: str) -> None:
+    """Refuse pictures for what reads something else."""
+    if source == DIGITS or _holds_pictures(Path(source)):
+        raise Refused(
+            f"{source} holds pictures, and the recipe {recipe!r} reads {read}. Name one for "
+            f"pictures: seqvae train {DIGITS if source == DIGITS else f'{DIGITS} {source}'}"
+        )
+
+
 def _check_text(source: str, recipe: str) -> None:
-    """Refuse MIDI files for sentences; an archive is refused by whoever reads it."""
+    """Refuse files of MIDI or pictures for sentences; an archive is refused by its reader."""
     from data_prep.songs import archive_of
 
+    _check_no_pictures(source, recipe, "sentences")
     if archive_of(Path(source)) is None and _holds_midi(Path(source)):
         raise Refused(
             f"{source} holds MIDI files, and the recipe {recipe!r} reads sentences. Name one for "
@@ -178,11 +232,18 @@ def _of_music(recipe: "Recipe") -> bool:
     return recipe["data"].get("codec") in MUSIC
 
 
+def _of_images(recipe: "Recipe") -> bool:
+    """Whether a recipe's codec reads pictures."""
+    from ..recipe import IMAGES
+
+    return recipe["data"].get("codec") == IMAGES
+
+
 def _preparation(recipe: "Recipe") -> dict[str, Any]:
     """Of a recipe's [data], what the preparation of its modality takes."""
-    from ..recipe import OF_MUSIC, OF_TEXT
+    from ..recipe import OF_IMAGES, OF_MUSIC, OF_TEXT
 
-    wanted = OF_MUSIC if _of_music(recipe) else OF_TEXT
+    wanted = OF_MUSIC if _of_music(recipe) else OF_IMAGES if _of_images(recipe) else OF_TEXT
     return {key: value for key, value in recipe["data"].items() if key in wanted}
 
 
@@ -203,4 +264,14 @@ def prepare_of_midi(sources: list[str], out: Path, **options: Any) -> None:
 
     with Progress() as progress:
         report = prepare_midi(sources, out, progress=progress.count, **options)
+    print(report)
+
+
+def prepare_of_images(sources: list[str], out: Path, **options: Any) -> None:
+    from data_prep.images import prepare_images
+
+    from ..progress import Progress
+
+    with Progress() as progress:
+        report = prepare_images(sources, out, progress=progress.count, **options)
     print(report)

@@ -20,6 +20,7 @@ from .options import (
     AsJson,
     Device,
     FromFile,
+    OfLabel,
     OfTrack,
     Out,
     Run,
@@ -48,6 +49,7 @@ def sample(
         str,
         typer.Option("--from", help="prior, or density: the one that `seqvae density` fitted."),
     ] = "prior",
+    label: OfLabel = None,
     out: Out = None,
     as_json: AsJson = False,
     device: Device = "auto",
@@ -56,7 +58,7 @@ def sample(
 ) -> None:
     """Write sentences, or MIDI files, from codes drawn from the prior, or from a density."""
     model = load(run, device)
-    written = model.sample(n, decoding, source=source)
+    written = model.sample(n, decoding, source=source, label=label)
     if source != "prior":
         warn(f"codes are drawn from the {source}: {model.density().about}")
     if knows_music(model):
@@ -75,6 +77,7 @@ def reconstruct(
     run: Run,
     texts: Texts = None,
     file: FromFile = None,
+    label: OfLabel = None,
     out: Out = None,
     track: OfTrack = None,
     as_json: AsJson = False,
@@ -85,11 +88,11 @@ def reconstruct(
     """Encode sentences, or MIDI files, and write them again from their codes."""
     model = load(run, device)
     if knows_music(model):
-        _reconstruct_songs(model, midi_files(texts, file), out, track, as_json, decoding)
+        _reconstruct_songs(model, midi_files(texts, file), label, out, track, as_json, decoding)
     else:
         check_no_folder(out)
         check_sentences(model, texts)
-        written = model.reconstructions(given_sentences(texts, file), decoding)
+        written = model.reconstructions(given_sentences(texts, file), decoding, label=label)
         rows = ({"text": text, "reconstruction": again} for text, again in written)
         write_rows(rows, as_json, "{text}\n  -> {reconstruction}")
 
@@ -97,6 +100,7 @@ def reconstruct(
 def _reconstruct_songs(
     model: "Explorer",
     files: list[str],
+    label: str | None,
     out: Path | None,
     track: str | None,
     as_json: bool,
@@ -113,11 +117,36 @@ def _reconstruct_songs(
         raise Refused("two of the files have one name, and so would what is written of them.")
     form = "{file}: {f1:.1%} of its notes come back (onset and pitch F1), written: {written}"
     for name, path in zip(files, paths, strict=True):
-        again = reconstruct_song(model, name, decoding, track)
+        again = reconstruct_song(model, name, decoding, track, label)
         for line in () if as_json else again.piece.said:
             print(f"{name}: {line}")
         row = {"file": name, "f1": again.f1, "said": again.piece.said}
         write_rows([{**row, "written": str(write(again.song, path))}], as_json, form)
+
+
+def label(
+    run: Run,
+    texts: Texts = None,
+    file: FromFile = None,
+    track: OfTrack = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> None:
+    """Say which label sentences, or windows of MIDI files, have, if the run has a label head."""
+    model = load(run, device)
+    if knows_music(model):
+        from ..studio import label as label_song
+
+        files = midi_files(texts, file)
+        check_files(model, files)
+        rows = (row for name in files for row in label_song(model, name, track))
+        write_rows(rows, as_json, "{probability:7.1%}  {label}  {file}, bar {bar}")
+        return
+    check_sentences(model, texts)
+    given = list(given_sentences(texts, file))
+    told = zip(given, model.label(given), strict=True)
+    rows = ({"text": text, **found.row()} for text, found in told)
+    write_rows(rows, as_json, "{probability:7.1%}  {label}  {text}")
 
 
 def encode(

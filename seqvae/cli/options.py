@@ -31,6 +31,9 @@ FromFile = Annotated[
     str | None,
     typer.Option("--file", help="Sentences from a file (.txt; .jsonl with `text`), - for stdin."),
 ]
+OfLabel = Annotated[
+    str | None, typer.Option(help="Write with this label, if the run has a label head.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON lines.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of every random draw.")]
 Settings = Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..errors import Refused
-from .corpora import SONGS, prepare_of_midi, prepare_of_text
+from .corpora import SONGS, prepare_of_images, prepare_of_midi, prepare_of_text
 from .options import Seed, check_free, plain
 
 prepare = typer.Typer(help="Raw files to a prepared corpus, counted.", no_args_is_help=True)
@@ -140,6 +140,72 @@ def prepare_midi(
         workers=workers,
         timeout=timeout,
         memory=memory,
+        keep_duplicates=keep_duplicates,
+        strict=strict,
+    )
+
+
+@prepare.command("images")
+def prepare_images(
+    sources: Annotated[
+        list[str],
+        typer.Argument(help="Folders of PNG or JPEG, idx files (.gz), .npz, or: digits."),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to make.")],
+    valid: Annotated[str | None, typer.Option(help="More pictures, to validate on.")] = None,
+    test: Annotated[str | None, typer.Option(help="More pictures, to test on.")] = None,
+    valid_fraction: Annotated[
+        float | None,
+        typer.Option(help="Share (from 1 on: number) to validate on; 5 % if left out."),
+    ] = None,
+    test_fraction: Annotated[
+        float | None, typer.Option(help="Share to test on; likewise.")
+    ] = None,
+    labels: Annotated[
+        bool | None,
+        typer.Option("--labels/--no-labels", help="Drop pictures without one; or take none."),
+    ] = None,
+    height: Annotated[
+        int | None, typer.Option(help="Resize to it; as they are if left out.")
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Likewise.")] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="1 (grey) or 3 (colours); as the first if left out.")
+    ] = None,
+    shrink: Annotated[int, typer.Option(help="Average squares of this side: 2 halves.")] = 1,
+    levels: Annotated[
+        int | None, typer.Option(help="Shades of a pixel, 2 to 256; all if left out.")
+    ] = None,
+    binarize: Annotated[
+        str, typer.Option(help="none, static (drawn once) or dynamic (drawn anew each time).")
+    ] = "none",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many a split.")] = None,
+    seed: Seed = 0,
+    keep_duplicates: Annotated[
+        bool,
+        typer.Option("--keep-duplicates", help="Keep pictures that occur in valid or test too."),
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse at the first unusable picture.")
+    ] = False,
+) -> None:
+    """Pictures to a prepared corpus: every one kept or counted with the reason."""
+    prepare_of_images(
+        sources,
+        plain(out),
+        valid=valid,
+        test=test,
+        valid_fraction=valid_fraction,
+        test_fraction=test_fraction,
+        labels=labels,
+        height=height,
+        width=width,
+        channels=channels,
+        shrink=shrink,
+        levels=levels,
+        binarize=binarize,
+        limit=limit,
+        seed=seed,
         keep_duplicates=keep_duplicates,
         strict=strict,
     )

@@ -20,9 +20,9 @@ def train(
     what: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RECIPE] [TEXT|MIDI|PREPARED]",
+            metavar="[RECIPE] [TEXT|MIDI|IMAGES|PREPARED]",
             help="A recipe (name or .toml) and/or a corpus: a text file, a folder or .zip of MIDI "
-            "files, a prepared folder, or one made here: docstrings, composed.",
+            "files, pictures, a prepared folder, or one made here: docstrings, composed, digits.",
         ),
     ] = None,
     out: Annotated[

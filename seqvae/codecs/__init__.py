@@ -10,6 +10,7 @@ from .drums import DrumsCodec as DrumsCodec
 from .folder import read_folder
 from .melody import MelodyCodec as MelodyCodec
 from .music import MusicCodec as MusicCodec
+from .pixels import PixelCodec as PixelCodec
 from .text import SentencePieceCodec as SentencePieceCodec
 from .text import TextCodec as TextCodec
 from .text import WordCodec as WordCodec

@@ -1,5 +1,8 @@
 """Decoders: z -> p(x | z)."""
 
+from .deconvolutional import DeconvDecoder as DeconvDecoder
+from .dense import DenseDecoder as DenseDecoder
 from .lstm import LSTMDecoder as LSTMDecoder
+from .pixel_cnn import PixelCNNDecoder as PixelCNNDecoder
 from .transformer import TransformerDecoder as TransformerDecoder
 from .window import WindowDecoder as WindowDecoder

@@ -1,5 +1,7 @@
 """Encoders: x -> q(z | x)."""
 
+from .convolutional import ConvEncoder as ConvEncoder
+from .dense import DenseEncoder as DenseEncoder
 from .empty import EmptyEncoder as EmptyEncoder
 from .lstm import LSTMEncoder as LSTMEncoder
 from .noise import NoiseEncoder as NoiseEncoder

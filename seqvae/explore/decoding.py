@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..decoders.picture import PictureDecoder
 from ..decoders.sequence import SequenceDecoder
 from ..errors import Refused
-from ..generate import Choose, Form, beam, generate, greedy, sampler
+from ..generate import Choose, Form, at_once, beam, generate, greedy, sampler
+from ..randomness import seed_of
 
 AT_ONCE = 256  # items encoded or written together
 LONGEST = 256  # tokens, where neither recipe nor caller says: what `seqvae prepare` keeps
@@ -53,19 +55,51 @@ class Decoding:
         return not (self.temperature is None and self.top_k is None and self.top_p is None)
 
     def write(
-        self, decoder: SequenceDecoder, parts: Iterable[Tensor], form: Form
+        self, decoder: SequenceDecoder | PictureDecoder, parts: Iterable[Tensor], form: Form
     ) -> Iterator[list[list[int]]]:
         """Codes, a part (N, D) at a time -> the tokens of each part, at most `length` an item.
 
         One stream of draws runs through all parts, or with `together` through each. What has no
-        end token keeps its own length.
+        end token keeps its own length. Of pixels that are written all at once each is the
+        likeliest, or drawn by its own probabilities at temperature 1.
+
+        Raises `Refused` for another way of writing such pixels.
         """
+        if isinstance(decoder, PictureDecoder):
+            yield from self._pictures(decoder, parts)
+            return
         if self.length is not None and form.end is not None:
             form = form._replace(length=self.length)
         choose: Choose | None = None
         for z in parts:
             choose = self._choose(z.device) if choose is None or self.together else choose
             yield self._part(decoder, z, form, choose).tolist()
+
+    def _pictures(
+        self, decoder: PictureDecoder, parts: Iterable[Tensor]
+    ) -> Iterator[list[list[int]]]:
+        name = type(decoder).__name__
+        if self.beam is not None:
+            raise Refused(
+                f"beam = {self.beam}: a beam searches from token to token, and {name} writes all "
+                "pixels at once. Leave it out: each pixel then is the likeliest."
+            )
+        if self.drawn and (self.temperature, self.top_k, self.top_p) != (1.0, None, None):
+            raise Refused(
+                f"{name} writes all pixels at once, each drawn by its own probabilities: no other "
+                "temperature than 1, no top_k and no top_p. Give temperature = 1, or nothing for "
+                "the likeliest."
+            )
+        for number, z in enumerate(parts):
+            if self.drawn and self.together:
+                yield [ids for one in torch.split(z, 1) for ids in self._drawn(decoder, one, 0)]
+            else:
+                yield self._drawn(decoder, z, number)
+
+    def _drawn(self, decoder: PictureDecoder, z: Tensor, number: int) -> list[list[int]]:
+        seed = seed_of(self.seed, number) if self.drawn else None
+        ids: list[list[int]] = at_once(decoder, z, seed=seed).tolist()
+        return ids
 
     def _part(self, decoder: SequenceDecoder, z: Tensor, form: Form, choose: Choose) -> Tensor:
         if self.beam is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..codecs.codec import Codec
 from ..data import InMemory, collate
+from ..decoders.picture import PictureDecoder
 from ..decoders.sequence import SequenceDecoder
 from ..density import FILE, Kept
 from ..density import load as load_density
@@ -19,9 +20,11 @@ from ..errors import Refused
 from ..generate import Form, form_of
 from ..infer import settle
 from ..latent import PATHS, path
+from ..measures.pictures import expected, seen
 from ..randomness import seeded
-from ..recipe import Recipe, unknown
+from ..recipe import Recipe, label_names, unknown
 from ..runs import Warn, open_run
+from ..sheets import Sheet, sheet
 from ..shelf import copied, find, is_shipped
 from ..vae import VAE, Batch
 from .decoding import AT_ONCE, GREEDY, LONGEST, Decoding
@@ -47,10 +50,24 @@ class Neighbour(NamedTuple):
     distance: float
 
 
+class Label(NamedTuple):
+    """The label an item has as the head has it, how sure it is of it, and of every other."""
+
+    name: str
+    probability: float
+    probabilities: dict[str, float]
+
+    def row(self) -> dict[str, Any]:
+        """As plain data."""
+        return {"label": self.name, **{key: getattr(self, key) for key in self._fields[1:]}}
+
+
 class Explorer:
     """A trained model, opened: the verbs take and return the items themselves (sentences).
 
     Codes are posterior means unless a verb says otherwise, so that asking twice answers the same.
+    Those of a model with a label head have the label's K probabilities behind their D numbers,
+    (N, D + K): all that the decoder reads.
 
     >>> m = load("tatoeba")
     >>> m.reconstruct(["I am tired."])
@@ -71,6 +88,16 @@ class Explorer:
         return int(self.recipe["latent"])
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the K labels that the model tells and takes; none without a label head."""
+        return label_names(self.recipe)
+
+    @property
+    def width(self) -> int:
+        """D + K, the numbers that the decoder reads of an item."""
+        return self.latent + len(self.labels)
+
+    @property
     def form(self) -> Form:
         """What it writes: as many tokens as an item it was trained on may have, unless told."""
         return form_of(self.codec, int(self.recipe["data"].get("max_tokens", LONGEST)))
@@ -79,13 +106,50 @@ class Explorer:
     def encode(self, items: Sequence[Any], *, sample: bool = False, seed: int = 0) -> Tensor:
         """Items -> their codes (N, D): posterior means, or one draw from each posterior.
 
+        With a label head (N, D + K): behind each the probabilities of its labels.
+
         Raises `Refused` for an item the codec cannot express, with the reason, and for a language
         model, whose code has no dimensions.
         """
         self._check_code()
         with seeded(seed):
             codes = [self._codes(part, sample) for part in _parts(items)]
-        return torch.cat(codes) if codes else torch.zeros(0, self.latent)
+        return torch.cat(codes) if codes else torch.zeros(0, self.width)
+
+    @torch.no_grad()
+    def label(self, items: Sequence[Any]) -> list[Label]:
+        """Items -> the label of each, as the model's label head tells it.
+
+        Raises `Refused` for a model without one.
+        """
+        self._check_label()
+        return [found for part in _parts(items) for found in self._told(part)]
+
+    def labelled(self, z: Tensor, label: str | None = None, *, seed: int = 0) -> Tensor:
+        """Codes (N, D), or (N, D + K) whose labels go, with a label that is certain: (N, D + K).
+
+        The same for all, or where none is named every label as often as any other, in an order
+        drawn by the seed.
+
+        Raises `Refused` for a model without a label head, and for a label it does not know.
+        """
+        self._check_label(label)
+        count = len(self.labels)
+        with seeded(seed):
+            turns = [torch.randperm(count) for _ in range(-(-len(z) // count))]
+        places = torch.cat([*turns, torch.zeros(0, dtype=torch.long)])[: len(z)]
+        if label is not None:
+            places = torch.full_like(places, self.labels.index(label))
+        y = torch.nn.functional.one_hot(places, count).to(z)
+        return torch.cat([z[:, : self.latent], y], dim=1)
+
+    def relabel(self, items: Sequence[Any], label: str, decoding: Decoding = GREEDY) -> list[Any]:
+        """Items written again, each from its own z, with this label in the place of its own.
+
+        Raises `Refused` as `labelled` and `encode` do.
+        """
+        self._check_label(label)
+        return self.decode(self.labelled(self.encode(items), label), decoding)
 
     @torch.no_grad()
     def stddev(self, items: Sequence[Any]) -> Tensor:
@@ -94,23 +158,49 @@ class Explorer:
         return torch.cat(parts) if parts else torch.zeros(0, self.latent)
 
     def decode(self, z: Tensor, decoding: Decoding = GREEDY) -> list[Any]:
-        """Codes (N, D) -> items.
+        """Codes (N, D) -> items; with a label head (N, D + K), as `encode` or `labelled` has them.
 
         Raises `Refused` for codes of another size than the model's.
         """
-        if z.dim() != 2 or z.shape[1] != self.latent:
-            raise Refused(
-                f"codes of shape {tuple(z.shape)}; this model takes (N, {self.latent}): "
-                f"{self.latent} numbers for each item."
-            )
+        self._check_codes(z)
         return list(self._written(torch.split(z, AT_ONCE), decoding))
+
+    def means(self, z: Tensor, decoding: Decoding = GREEDY) -> Tensor:
+        """Codes (N, D) -> pictures as people look at them: brightness in [0, 1], (N, H, W, C).
+
+        The brightness expected of each pixel, E[x|z], where the decoder writes all of them at
+        once; of others the picture that is written.
+
+        Raises `Refused` for items that are no pictures, or codes of another size than the model's.
+        """
+        self._check_codes(z)
+        decoder = self._decoder()
+        if isinstance(decoder, PictureDecoder):
+            return expected(decoder, z.to(self._device), self.codec)
+        return seen(self.write(z, decoding) if self.codec.shape else [], self.codec)
+
+    def _check_codes(self, z: Tensor) -> None:
+        if z.dim() != 2 or z.shape[1] != self.width:
+            labels = f", {len(self.labels)} of them its label's" * bool(self.labels)
+            raise Refused(
+                f"codes of shape {tuple(z.shape)}; this model takes (N, {self.width}): "
+                f"{self.width} numbers for each item{labels}."
+            )
 
     def write(self, z: Tensor, decoding: Decoding = GREEDY) -> list[list[int]]:
         """Codes (N, D) -> the ids the decoder writes, padded behind an end token."""
         return list(self._ids(torch.split(z, AT_ONCE), decoding))
 
     def settle(self, items: Sequence[Any], z: Tensor) -> Tensor:
-        """Codes (N, D) moved until greedy decoding gives their items back   (`infer.settle`)."""
+        """Codes (N, D) moved until greedy decoding gives their items back   (`infer.settle`).
+
+        Raises `Refused` for pixels that are written all at once, which no token follows.
+        """
+        if isinstance(self.vae.decoder, PictureDecoder):
+            raise Refused(
+                f"{type(self.vae.decoder).__name__} writes all pixels at once: there is no next "
+                "token to be made the likeliest. Start from `encode`, which is as near as it gets."
+            )
         allowed = self.form.allowed
         return settle(self.vae, self.batch(items), z.to(self._device), allowed=allowed).cpu()
 
@@ -121,9 +211,16 @@ class Explorer:
             return -self.vae.log_weights(self.batch(items), samples).mean(0).cpu()
 
     def sample(
-        self, count: int = 1, decoding: Decoding = GREEDY, *, source: str = "prior"
+        self,
+        count: int = 1,
+        decoding: Decoding = GREEDY,
+        *,
+        source: str = "prior",
+        label: str | None = None,
     ) -> list[Any]:
         """Items from codes drawn, by `decoding.seed`, from the prior or from the run's density.
+
+        Of a model with a label head all have the `label`, or every label as many as any other.
 
         A language model has no code to differ by, so where nothing else is asked it draws tokens.
         """
@@ -133,7 +230,17 @@ class Explorer:
             raise Refused(unknown(source, SOURCES, "sampling", "source"))
         if self.latent == 0 and decoding.greedy:
             decoding = replace(decoding, temperature=1.0)
-        return self.decode(self._drawn(count, source, decoding.seed), decoding)
+        z = self.draw(count, source=source, label=label, seed=decoding.seed)
+        return self.decode(z, decoding)
+
+    def draw(
+        self, count: int, *, source: str = "prior", label: str | None = None, seed: int = 0
+    ) -> Tensor:
+        """Codes to decode, as `sample` draws them: (N, D), with a label head (N, D + K)."""
+        z = self._drawn(count, source, seed)
+        if self.labels or label is not None:
+            z = self.labelled(z, label, seed=seed)
+        return z
 
     def density(self) -> Kept:
         """The density fitted on the codes of this run, to be drawn from (`seqvae density RUN`).
@@ -156,11 +263,18 @@ class Explorer:
         return [again for _, again in self.reconstructions(items, decoding)]
 
     def reconstructions(
-        self, items: Iterable[Any], decoding: Decoding = GREEDY
+        self, items: Iterable[Any], decoding: Decoding = GREEDY, *, label: str | None = None
     ) -> Iterator[tuple[Any, Any]]:
-        """(item, reconstruction) of each as it is written: items may be longer than memory."""
+        """(item, reconstruction) of each as it is written: items may be longer than memory.
+
+        With a `label`, each is written with it in the place of its own.
+        """
         given, read = tee(items)
-        written = self._written(map(self.encode, _parts(read)), decoding)
+        codes: Iterable[Tensor] = map(self.encode, _parts(read))
+        if label is not None:
+            self._check_label(label)
+            codes = (self.labelled(z, label) for z in codes)
+        written = self._written(codes, decoding)
         return zip(given, written, strict=True)
 
     def interpolate(
@@ -180,7 +294,13 @@ class Explorer:
             raise Refused(unknown(kind, PATHS, "interpolation", "kind"))
         start, end = self.encode([a, b])
         kind = "slerp" if on_sphere(self.vae.prior()) else kind
-        return self.decode(path(start, end, steps, kind=kind), decoding)
+        return self.decode(self.path(start, end, steps, kind=kind), decoding)
+
+    def path(self, a: Tensor, b: Tensor, steps: int, *, kind: str = "lerp") -> Tensor:
+        """Codes a and b (*, D + K) -> (steps, *, D + K): z as asked, a label's part straight."""
+        size = self.latent
+        z = path(a[..., :size], b[..., :size], steps, kind=kind)
+        return torch.cat([z, path(a[..., size:], b[..., size:], steps)], dim=-1)
 
     def neighbours(self, item: Any, among: Iterable[Any], count: int = 5) -> list[Neighbour]:
         """The items whose codes lie nearest to that of `item`, nearest first.
@@ -189,10 +309,11 @@ class Explorer:
         """
         if count < 1:
             raise Refused(f"{count} neighbours: ask for 1 or more.")
-        home = self.encode([item])
+        home = self.encode([item])[:, : self.latent]
         found: list[Neighbour] = []
         for part in _parts(among):
-            distances = torch.cdist(self.encode(part), home).flatten().tolist()
+            codes = self.encode(part)[:, : self.latent]
+            distances = torch.cdist(codes, home).flatten().tolist()
             found += map(Neighbour, part, distances)
             found = sorted(found, key=lambda neighbour: neighbour.distance)[:count]
         return found
@@ -206,6 +327,7 @@ class Explorer:
             "about": self.recipe.get("about", ""),
             "latent": self.latent,
             **kinds,
+            **self._head(),
             "weights": weights,
             "codec": self.codec.kind,
             "vocab": self.codec.vocab,
@@ -224,16 +346,40 @@ class Explorer:
                 "it. It can be sampled and evaluated."
             )
 
+    def _head(self) -> dict[str, Any]:
+        """Of the label head, if there is one."""
+        if not self.labels:
+            return {}
+        return {"label": self.recipe["label"]["kind"], "labels": ", ".join(self.labels)}
+
+    def _check_label(self, label: str | None = None) -> None:
+        if not self.labels:
+            raise Refused(
+                "this run has no label head, so it tells and takes no labels. Train one that has, "
+                "on a corpus with labels: --set label={}"
+            )
+        if label is not None and label not in self.labels:
+            raise Refused(unknown(label, self.labels, f"the run {self.recipe['name']!r}", "label"))
+
+    def _told(self, items: Sequence[Any]) -> list[Label]:
+        y = self.vae.label(self.batch(items))
+        assert y is not None, "its recipe has a label head, and so has the model"
+        each = [dict(zip(self.labels, row, strict=True)) for row in y.mean.tolist()]
+        best = [max(found, key=found.__getitem__) for found in each]
+        return [Label(name, found[name], found) for name, found in zip(best, each, strict=True)]
+
     def _drawn(self, count: int, source: str, seed: int) -> Tensor:
         if source == "density":
             return self.density().density.sample(count, torch.Generator().manual_seed(seed))
         with seeded(seed):
             return self.vae.prior().sample((count,))
 
-    def _decoder(self) -> SequenceDecoder:
+    def _decoder(self) -> SequenceDecoder | PictureDecoder:
         decoder = self.vae.decoder
-        if not isinstance(decoder, SequenceDecoder):
-            raise Refused(f"{type(decoder).__name__} does not write sequences token by token.")
+        if not isinstance(decoder, SequenceDecoder | PictureDecoder):
+            raise Refused(
+                f"{type(decoder).__name__} writes neither token by token nor all pixels at once."
+            )
         return decoder
 
     def _written(self, codes: Iterable[Tensor], decoding: Decoding) -> Iterator[Any]:
@@ -249,8 +395,10 @@ class Explorer:
         return collate(encoded, range(len(items))).to(self._device)
 
     def _codes(self, items: Sequence[Any], sample: bool) -> Tensor:
-        q = self.vae.encoder(self.batch(items))
-        return (q.rsample() if sample else q.mode).cpu()  # the mean, but of directions
+        batch = self.batch(items)
+        q = self.vae.encoder(batch)
+        z = q.rsample() if sample else q.mode  # the mean, but of directions
+        return self.vae.condition(z, batch).cpu()
 
 
 def load(run: str | Path, *, device: str = "cpu", warn: Warn | None = None) -> Explorer:
@@ -280,6 +428,15 @@ def show(explorer: Explorer, given: Sequence[Any]) -> str:
     pairs = zip(given, explorer.reconstruct(given, greedy), strict=True)
     reconstructed = "".join(f"{shown(item)}\n  -> {shown(again)}\n" for item, again in pairs)
     return f"{reconstructed}\n{samples}"
+
+
+def show_pictures(explorer: Explorer, given: Sequence[Any]) -> Sheet:
+    """The same of pictures: items, under them their reconstructions, under these the samples."""
+    samples = explorer.means(explorer.draw(len(given)), Decoding(temperature=1.0))
+    if explorer.latent == 0:
+        return sheet([samples])
+    originals = seen([explorer.codec.encode(item).ids for item in given], explorer.codec)
+    return sheet([originals, explorer.means(explorer.encode(given)), samples])
 
 
 def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:

@@ -12,7 +12,8 @@ from ..data import Items, Rows, collate
 from ..distributions import has_density, kl, kl_per_dimension
 from ..errors import Refused
 from ..randomness import seeded
-from ..vae import VAE, Batch
+from ..regularizers.cross_entropy import cross_entropy
+from ..vae import VAE, Batch, beside
 
 Tell = Callable[[str, int, int], None]  # what, done, of how many
 
@@ -31,19 +32,30 @@ class Codes:
     tokens: Tensor | None  # -log p of every token, item after item; None where x has no tokens
     q: list[Distribution]
     p: Distribution
+    y: Tensor | None = None  # probabilities (N, K) of the label head, where there is one
+    label_nll: Tensor | None = None  # -log y(x) of the label, where items have one
 
     @property
     def latent(self) -> int:
         return self.z.shape[-1]
 
+    @property
+    def read(self) -> Tensor:
+        """What the decoder reads (N, D + K): z, and behind it the label's probabilities."""
+        return self.z if self.y is None else torch.cat([self.z, self.y], dim=-1)
+
 
 class Back(NamedTuple):
-    """Items by row, and what is written greedily from the means of their posteriors, as ids."""
+    """Items by row, and what is written greedily from the means of their posteriors, as ids.
+
+    `codes` (N, D) are those means, with a label's probabilities behind them where there are any.
+    """
 
     rows: Rows
     originals: list[list[int]]
     written: list[list[int]]
     longest: int
+    codes: Tensor
 
 
 def device_of(vae: VAE) -> torch.device:
@@ -81,8 +93,8 @@ def encode_all(
 
 def _encode(vae: VAE, batch: Batch) -> tuple[Distribution, dict[str, Tensor | None]]:
     q, p = vae.encoder(batch), vae.prior()
-    z = q.rsample()
-    nll, tokens = score(vae.decoder(z), batch)
+    z, y = q.rsample(), vae.label(batch)
+    nll, tokens = score(vae.decoder(beside(z, y)), batch)
     defined = has_density(q) and has_density(p)
     return q, {
         "item": batch.item,
@@ -93,6 +105,8 @@ def _encode(vae: VAE, batch: Batch) -> tuple[Distribution, dict[str, Tensor | No
         "rate": kl(q, p, z) if defined else None,
         "rates": _per_dimension(q, p) if defined else None,
         "tokens": tokens,
+        "y": None if y is None else y.mean,
+        "label_nll": None if y is None or batch.label is None else cross_entropy(y, batch.label),
     }
 
 
@@ -116,12 +130,16 @@ def score(px: Distribution, batch: Batch) -> tuple[Tensor, Tensor | None]:
 def score_with(
     vae: VAE, items: Items, rows: Tensor, z: Tensor, *, size: int = 64
 ) -> tuple[Tensor, Tensor | None]:
-    """-log p(x|z) of items `rows` (M,) under codes z (M, D): per item, and per token in a row."""
+    """-log p(x|z) of items `rows` (M,) under codes z (M, D): per item, and per token in a row.
+
+    The label that a head finds stays each item's own.
+    """
     vae.eval()
     device, nll, tokens = device_of(vae), [], []
     for start in range(0, len(rows), size):
         batch = collate(items, rows[start : start + size].numpy()).to(device)
-        each, by_token = score(vae.decoder(z[start : start + size].to(device)), batch)
+        read = vae.condition(z[start : start + size].to(device), batch)
+        each, by_token = score(vae.decoder(read), batch)
         nll.append(each.cpu())
         tokens.append(by_token)
     return (torch.cat(nll), _together(tokens)) if nll else (torch.zeros(0), None)

@@ -50,7 +50,7 @@ def music(
     vae.eval()
     place = {row: at for at, row in enumerate(codes.item.tolist())}
     at = [place[row] for row in back.rows.tolist()]
-    x, z = torch.tensor(back.originals), codes.z[at]
+    x, z = torch.tensor(back.originals), codes.read[at]
     decoder: Any = vae.decoder
     device = device_of(vae)
     truth = lanes(codec, back.originals)

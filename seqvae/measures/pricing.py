@@ -1,4 +1,7 @@
-"""A bound of -log p(x) in the units people compare: perplexity a token, a word; bits a byte."""
+"""A bound of -log p(x) in the units people compare: perplexity a token, a word; bits a byte.
+
+Of pictures, bits a pixel.
+"""
 
 import math
 from typing import Any, NamedTuple
@@ -19,16 +22,27 @@ class Bound(NamedTuple):
     item: Tensor
 
 
-def prices(bound: Bound, items: Items, codec: Codec | None = None) -> dict[str, Any]:
+DENSITY = "a density of brightness is no probability of levels, and has no bits"
+
+
+def prices(
+    bound: Bound, items: Items, codec: Codec | None = None, *, density: bool = False
+) -> dict[str, Any]:
     """Perplexity a token and, of text, a word; bits a byte where the text has its bytes.
 
     PPL = exp(NLL / (words + one end of sentence each)); bits a byte = NLL / ln 2 / (bytes of UTF-8
     + one end of line each), which does not depend on the vocabulary. A codec of words, or a text
     in which rare words were replaced, does not spell its sentences: there are no bytes to count.
+    Of pictures bits a pixel (and channel) = NLL / ln 2 / (H W C), bits a dimension as they are
+    called too; a `density` has none.
     """
     total = float(bound.nll.double().sum())
     rows = bound.item.tolist()
     tokens = int(items.lengths[bound.item.numpy()].sum())
+    if codec is not None and codec.shape is not None:
+        bits = {"why_no_bits_per_pixel": DENSITY} if density else {}
+        each = None if density else total / math.log(2) / tokens
+        return {"perplexity_from": bound.name, "bits_per_pixel": each, **bits}
     found: dict[str, Any] = {
         "perplexity_from": bound.name,
         "perplexity_per_token": perplexity(total, tokens),

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from ..codecs import Codec, WordCodec
-from ..data import InMemory, Items, Rows, in_batches, spread
+from ..data import InMemory, Items, Rows, collate, in_batches, spread
+from ..decoders.picture import PictureDecoder
 from ..errors import Refused, check_sizes
-from ..generate import Choose, Form, form_of, generate, greedy, sampler
+from ..generate import Choose, Form, at_once, form_of, generate, greedy, sampler
 from ..ngram import NGram
 from ..randomness import seeded
 from ..tokens import EOS, PAD, UNK
 from ..vae import VAE
 from .codes import Back, device_of, score_with
+from .pictures import looked_at, sharpness
 
 COUNTED = 20_000  # training items that the n-gram model learns from
 SEARCHED = 2_000_000  # training items that copies are looked for among
@@ -40,14 +42,17 @@ def write_back(vae: VAE, codec: Codec, items: Items, rows: Rows, *, size: int = 
     longest = int(items.lengths[rows].max())
     form = _form(codec, items, rows, longest)
     places: list[Tensor] = []
+    codes: list[Tensor] = []
     originals: list[list[int]] = []
     written: list[list[int]] = []
     for batch in in_batches(items, rows, size):
-        z = vae.encoder(batch.to(device_of(vae))).mode
+        there = batch.to(device_of(vae))
+        z = vae.condition(vae.encoder(there).mode, there)
         places.append(batch.item)
+        codes.append(z)
         originals += _trimmed(batch.x)
         written += _write(vae, [z], form, greedy)
-    return Back(torch.cat(places).numpy(), originals, written, longest)
+    return Back(torch.cat(places).numpy(), originals, written, longest, torch.cat(codes))
 
 
 def reconstruction(
@@ -150,6 +155,7 @@ def samples(
 
     `samples_nll` asks whether samples look like data, `samples_reverse_nll` whether the data look
     like samples, which a model that writes one good sentence does not pass (Zhao et al., 2018).
+    Of pictures, which no n-gram model can read, copies are counted, and how sharp they are.
 
     Arguments:
         language_model: of latent 0 and the same codec; its likelihood is exact.
@@ -160,31 +166,51 @@ def samples(
     real = _taken(held_out, count)
     longest = int(max(held_out.lengths.max(), train.lengths.max()))
     form = _form(codec, held_out, (0,), longest)
-    ids, decoding = _draw(vae, form, count, seed, size)
-    figures = {"samples": count, "samples_decoding": decoding}
+    ids, z, decoding = _draw(vae, form, train, count, seed, size)
+    figures = {"samples": count, "samples_decoding": decoding, **_copies(ids, real, train)}
     if form.end is not None:
         figures["samples_ended"] = sum(EOS in written for written in ids) / count
+    if codec.shape is not None:
+        figures["sharpness_samples"] = sharpness(looked_at(vae.decoder, codec, z, ids))
+        return Written(figures, ids)
     figures |= _counted(codec.vocab, ids, real, train)
     if language_model is not None:
         figures["samples_model_nll"] = neural_nll(language_model, ids)
         figures["samples_model_nll_held_out"] = neural_nll(language_model, real)
     for n in (1, 2, 3):
         figures |= {f"distinct_{n}": distinct(ids, n), f"distinct_{n}_real": distinct(real, n)}
-    return Written(figures | _copies(ids, real, train), ids)
+    return Written(figures, ids)
 
 
-def _draw(vae: VAE, form: Form, count: int, seed: int, size: int) -> tuple[list[list[int]], str]:
-    """The samples, and how they were made, for a reader."""
+def _draw(
+    vae: VAE, form: Form, train: Items, count: int, seed: int, size: int
+) -> tuple[list[list[int]], Tensor, str]:
+    """The samples, their codes, and how they were made, for a reader."""
     vae.eval()
     device = device_of(vae)
     with seeded(seed):
-        z = vae.prior().sample((count,)).to(device)
+        z = _labelled(vae, vae.prior().sample((count,)).to(device), train, size)
     choose = sampler(seed=seed, device=device)
-    ids = _write(vae, z.split(size), form, choose)
-    return ids, (
-        f"{count:,} codes from the prior, seed {seed}; tokens drawn at temperature 1 without "
-        f"top-k or top-p, at most {form.length} an item; {NEVER}"
-    )
+    ids = _write(vae, torch.split(z, size), form, choose)
+    labels = "" if vae.labeller is None else ", labels as the head tells them of training items"
+    how = f"{count:,} codes from the prior, seed {seed}{labels}"
+    if isinstance(vae.decoder, PictureDecoder):
+        return ids, z, f"{how}; of every pixel the likeliest level"
+    how += "; tokens drawn at temperature 1 without top-k or top-p"
+    return ids, z, f"{how}, at most {form.length} an item; {NEVER}"
+
+
+@torch.no_grad()
+def _labelled(vae: VAE, z: Tensor, train: Items, size: int) -> Tensor:
+    """Codes (N, D), with a label head behind each the likeliest label of a training item.
+
+    So labels are as common among samples as among what they are held against.
+    """
+    if vae.labeller is None:
+        return z
+    rows = np.array_split(spread(len(train), len(z)), -(-len(z) // size))
+    told = [vae.labeller(collate(train, part).to(z.device)).mode for part in rows]
+    return torch.cat([z, torch.cat(told)], dim=1)
 
 
 def _counted(
@@ -268,6 +294,8 @@ def _form(codec: Codec, items: Items, rows: Sequence[int] | Rows, longest: int) 
 def _write(vae: VAE, parts: Sequence[Tensor], form: Form, choose: Choose) -> list[list[int]]:
     """Codes, a part (N, D) at a time -> ids of every code, with EOS and without padding."""
     decoder: Any = vae.decoder
+    if isinstance(decoder, PictureDecoder):
+        return [ids for z in parts for ids in at_once(decoder, z).tolist()]
     written = (generate(decoder, z, choose=choose, **form._asdict()) for z in parts)
     return [ids for part in written for ids in _trimmed(part)]
 

@@ -25,6 +25,8 @@ class IWAE(Objective):
     with the same mean and less noise   (Tucker et al., 2019, equation 8). What decoder and prior
     learn, sum_k v_k d log w_k, and the loss itself are the same either way.
 
+    With a label head it bounds log p(x | y(x)), and nothing teaches the head its labels.
+
     The report holds `loss`; `reconstruction`, the mean over samples; `kl`, the true one; and
     `effective_samples`, (sum_k w_k)^2 / sum_k w_k^2: near 1 one sample speaks for all.
 
@@ -47,7 +49,7 @@ class IWAE(Objective):
         q, p = vae.encoder(batch), vae.prior()
         _check_densities(q, p)
         z = q.rsample((self.samples,))
-        log_px = vae.decoder(z, batch.step).log_prob(batch.x)
+        log_px = vae.decoder(vae.condition(z, batch), batch.step).log_prob(batch.x)
         log_joint = log_px + p.log_prob(z)
         log_w = log_joint - q.log_prob(z)
         loss = -evidence(log_w).mean()

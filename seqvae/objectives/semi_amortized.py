@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ..distributions import kl
 from ..errors import Refused, check_sizes
 from ..infer import moved
-from ..vae import VAE, Batch, Pass
+from ..vae import VAE, Batch, Pass, beside
 from .elbo import Elbo, Terms
 from .objective import Objective, Report
 
@@ -94,20 +94,25 @@ class SemiAmortized(Objective):
         return self.elbo.penalties
 
     def forward(self, vae: VAE, batch: Batch) -> tuple[Tensor, Report]:
-        q, p = vae.encoder(batch), vae.prior()
+        q, p, y = vae.encoder(batch), vae.prior(), vae.label(batch)
         _check_gaussian(q)
         if not self.training or q.event_shape.numel() == 0:
-            return self.elbo.score(_trip(vae, batch, q, p))
+            return self.elbo.score(_trip(vae, batch, q, p, y))
         with _twice_differentiable() if self.end_to_end else nullcontext():
-            refined, before = self._refined(vae, batch, q, p)
-        out = _trip(vae, batch, refined, p)
+            refined, before = self._refined(vae, batch, q, p, y)
+        out = _trip(vae, batch, refined, p, y)
         loss, report = self.elbo.score(out)
         gap = kl(q, refined, out.z).mean()
         report |= {"gain": before - report["loss"], "moved": gap.detach()}
         return loss if self.end_to_end else loss + gap, report
 
     def _refined(
-        self, vae: VAE, batch: Batch, q: Distribution, p: Distribution
+        self,
+        vae: VAE,
+        batch: Batch,
+        q: Distribution,
+        p: Distribution,
+        y: Distribution | None = None,
     ) -> tuple[Distribution, Tensor]:
         """The last q, and the loss before the first step."""
         mu, sigma = q.mean, q.stddev
@@ -118,7 +123,7 @@ class SemiAmortized(Objective):
         stretch = torch.zeros_like(mu, requires_grad=free)
         losses = []
         for _ in range(self.refinements):
-            out = _trip(vae, batch, moved(mu, sigma, shift, stretch), p)
+            out = _trip(vae, batch, moved(mu, sigma, shift, stretch), p, y)
             loss, report = self.elbo.score(out)
             losses.append(report["loss"])
             shift, stretch = self._step(len(mu) * loss, shift, stretch)
@@ -146,11 +151,13 @@ class SemiAmortized(Objective):
         self.elbo.update(report)
 
 
-def _trip(vae: VAE, batch: Batch, q: Distribution, p: Distribution) -> Pass:
+def _trip(
+    vae: VAE, batch: Batch, q: Distribution, p: Distribution, y: Distribution | None
+) -> Pass:
     """One trip through the decoder from another posterior than the encoder's own."""
     z = q.rsample()
-    px = vae.decoder(z, batch.step)
-    return Pass(batch, q, p, z, px, px.log_prob(batch.x))
+    px = vae.decoder(beside(z, y), batch.step)
+    return Pass(batch, q, p, z, px, px.log_prob(batch.x), y)
 
 
 @contextmanager

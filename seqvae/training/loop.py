@@ -70,7 +70,7 @@ def train(
 def _set_training(vae: VAE) -> None:
     """Networks as they learn; one that is frozen as it is read."""
     vae.train()
-    for network in (vae.encoder, vae.prior, vae.decoder):
+    for network in vae.children():
         weights = list(network.parameters())
         network.train(not weights or any(weight.requires_grad for weight in weights))
 
