@@ -177,7 +177,7 @@ class _Fitting:
         self.watch, self.log, self.say, self.tick = watch, log, say, tick
         self.valid = plan.corpus.split("valid")
         self.drawn = 0  # tokens of the batch that is being trained on
-        self.began = time.monotonic()
+        self.began, self.worked = time.monotonic(), time.process_time()
 
     @property
     def stage(self) -> Stage:
@@ -190,7 +190,7 @@ class _Fitting:
 
     def run(self) -> None:
         self.stepper.decays = self.trainer.decays
-        self.began = time.monotonic()
+        self.began, self.worked = time.monotonic(), time.process_time()
         with stop_requests() as asked:
             try:
                 while not self._train_stage(asked):
@@ -307,9 +307,10 @@ class _Fitting:
         self.log.write(kind, self.trainer.step, {**of, **numbers})
 
     def _clock(self) -> None:
-        now = time.monotonic()
+        now, worked = time.monotonic(), time.process_time()
         self.trainer.seconds += now - self.began
-        self.began = now
+        self.trainer.processor_seconds += worked - self.worked
+        self.began, self.worked = now, worked
 
     def _validate(self) -> bool:
         """Measure, choose, decay; true when the run should end here."""

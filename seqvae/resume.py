@@ -34,6 +34,7 @@ class TrainerState:
     encoder_steps: int = 0  # of the encoder alone
     tokens: int = 0
     seconds: float = 0.0
+    processor_seconds: float = 0.0  # of this process, all threads together
     figures: dict[str, Any] = field(default_factory=dict)
     # Of the steps since the last line of the log, so that a resumed run writes the same lines.
     sums: dict[str, float] = field(default_factory=dict)

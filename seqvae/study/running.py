@@ -199,14 +199,17 @@ def factors_of(
 
 
 def cost(folder: Path, trainer: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run took in all, whichever of its weights were chosen."""
+    """What a run took in all, whichever of its weights were chosen.
+
+    On a CPU seconds are the processor's, so that nobody pays for what else a machine did.
+    """
     newest = runs.newest(folder / "checkpoints") / runs.TRAINER
     last = json.loads(newest.read_bytes())
     return {
         "chosen_step": trainer["step"],
         "updates": last["step"],
         "encoder_steps": last.get("encoder_steps", 0),
-        "seconds": last["seconds"],
+        "seconds": last["processor_seconds" if last["device"] == "cpu" else "seconds"],
     }
 
 
