@@ -4,6 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 RUN := runs/demo
 SONGS := runs/demo-music
+DIGITS := runs/demo-digits
 
 .PHONY: demo test check clean
 
@@ -16,7 +17,7 @@ $(READY): pyproject.toml constraints.txt
 # Train on sentences from Python's own documentation, then on songs composed here, and look at what
 # was learnt.
 demo: $(READY)
-	rm -rf $(RUN) $(SONGS)
+	rm -rf $(RUN) $(SONGS) $(DIGITS)
 	$(BIN)/seqvae train demo --out $(RUN)
 	@echo; echo "== sentences, and what comes back from 32 numbers"
 	$(BIN)/seqvae reconstruct $(RUN) "Return the name of the file." "This method is not thread safe." "The default is to use the current directory."
@@ -29,6 +30,10 @@ demo: $(READY)
 	@echo; echo "== songs: composed, learnt, and one morphed into another"
 	$(BIN)/seqvae train demo-music --out $(SONGS)
 	$(BIN)/seqvae interpolate $(SONGS) $(SONGS)/songs/song-00000.mid $(SONGS)/songs/song-00001.mid --out $(SONGS)/morph
+	@echo; echo "== pictures: the same core on digits of 8 by 8 pixels, measured and drawn"
+	$(BIN)/seqvae train digits --out $(DIGITS)
+	$(BIN)/seqvae evaluate $(DIGITS) --fitted 50
+	$(BIN)/seqvae draw $(DIGITS)
 	@echo; echo "curves: $(RUN)/figures/curves.png   all figures: $(RUN)/report.json   card: $(RUN)/card.md"
 	@echo "a song becomes another: $(SONGS)/morph/morph.mid   seen: $(SONGS)/morph/morph.png   told: $(SONGS)/morph/report.json"
 
@@ -42,4 +47,4 @@ check: $(READY)
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv runs/demo runs/demo-music
+	rm -rf .venv runs/demo runs/demo-music runs/demo-digits

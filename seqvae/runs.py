@@ -215,7 +215,14 @@ def open_run(
 
     Raises `Refused` for a folder that is no run, and for damaged files, by name.
     """
-    place = chosen(folder, warn=warn)
+    return open_checkpoint(folder, chosen(folder, warn=warn), device=device)
+
+
+def open_checkpoint(folder: Path, place: Path, *, device: str | torch.device = "cpu") -> Opened:
+    """A run as it was at a checkpoint, one of `checkpoints(folder / "checkpoints")`.
+
+    Raises `Refused` as `open_run` does.
+    """
     # First of all: it says whether this version can read the rest.
     checkpoint = load_checkpoint(place, optimizer=False)
     recipe, codec = read_recipe(folder), load_codec(folder / "codec")

@@ -24,6 +24,7 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
     "fit morph",
     "report rating album",
     "compare holes studio study images",
+    "gallery",
     "data_prep",
     "cli scripts",
     "__main__",

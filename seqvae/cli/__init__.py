@@ -7,7 +7,7 @@ import typer
 
 from .. import __version__
 from .exploring import decode, encode, export, info, label, neighbours, reconstruct, sample
-from .measuring import compare, density, evaluate, rate
+from .measuring import compare, density, draw, evaluate, rate
 from .morphing import interpolate, tracks
 from .preparing import prepare
 from .training import recipes, train
@@ -39,6 +39,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (  # in the order of `seqvae --help`
     train,
     recipes,
     evaluate,
+    draw,
     density,
     compare,
     rate,

@@ -16,6 +16,7 @@ from .options import (
     Run,
     Seed,
     Settings,
+    load,
     plain,
     recipe_changes,
     warn,
@@ -77,6 +78,33 @@ def evaluate(
     for note in report.notes:
         print(note)
     print(f"written: {', '.join(str(path) for path in files)}")
+
+
+def draw(
+    run: Run,
+    corpus: AnotherCorpus = None,
+    split: Split = "valid",
+    out: Annotated[Path | None, typer.Option(help="A folder; else figures/ of the run.")] = None,
+    items: Annotated[int, typer.Option(min=2, help="Items to encode, at most.")] = 2000,
+    device: Device = "auto",
+) -> None:
+    """Draw a run's codes and, of pictures, what it makes of them: PNGs, with numbers as JSON."""
+    from ..corpus import open_corpus
+    from ..data import spread
+    from ..fit import find_corpus
+    from ..gallery import gallery
+    from ..shelf import find
+
+    model, folder = load(run, device), find(run)
+    found = find_corpus(folder) if corpus is None else open_corpus(corpus)
+    some = found.split(split)
+    rows = spread(len(some), items).tolist()
+    given = [found.codec.decode(some[row].tolist()) for row in rows]
+    numbers = [some.label(row) for row in rows]
+    labels = [found.labels[n] for n in numbers if n is not None] if found.labels else None
+    place = out or folder / "figures"
+    for name, drawn in gallery(model, given, labels).items():
+        print(f"drawn: {drawn.save(place / f'{name}.png')}")
 
 
 def density(

@@ -18,6 +18,8 @@ def adversarial_losses(
     critic: Sequence[float],
     encoder: Sequence[float],
     variation: Sequence[float] | None = None,
+    *,
+    counted: str = "epoch",
 ) -> Drawn:
     """The losses of critic and encoder, nats a code, with the lines of a drawn game.
 
@@ -26,7 +28,8 @@ def adversarial_losses(
 
     (Goodfellow et al., 2014.) A game stands at its lines where codes and draws are alike *and*
     where the critic has learned nothing: so the total variation between codes and prior, if
-    given, is drawn below. `blown` are the epochs at which it is above ½.
+    given, is drawn below. `blown` are the epochs at which it is above ½. `counted` says what is
+    counted in place of epochs, as steps.
     """
     panels = 1 if variation is None else 2
     figure, axes = charts(panels, 1, (7.4, 0.6 + 2.8 * panels))
@@ -35,14 +38,14 @@ def adversarial_losses(
         axes[0].plot(epochs, losses, "o-", color=color, markersize=3, label=side)
         line, said = DRAW[side], "2 ln 2" if side == "critic" else "ln 2"
         axes[0].axhline(line, color=color, linewidth=0.9, linestyle="--", label=f"{said}, a draw")
-    name(axes[0], "The game of critic and encoder", "epoch", "nats a code")
+    name(axes[0], "The game of critic and encoder", counted, "nats a code")
     key(axes[0])
     blown: list[float] = []
     if variation is not None:
         axes[1].plot(epochs, variation, "o-", color=INK, markersize=3)
         axes[1].axhline(0.5, color=GREY, linewidth=0.9, linestyle="--")
         axes[1].set_ylim(0, 1)
-        name(axes[1], "Are the codes where the prior is?", "epoch", "total variation")
+        name(axes[1], "Are the codes where the prior is?", counted, "total variation")
         blown = [e for e, v in zip(epochs, variation, strict=True) if v > 0.5]
     off = {side: np.asarray(losses) - DRAW[side] for side, losses in sides.items()}
     own = {"epochs": list(epochs), **sides, "lines": DRAW, "off_draw": off}

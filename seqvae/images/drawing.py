@@ -156,7 +156,9 @@ def by_class(axis: Axes, codes: Array, labels: Array, size: float = 4.0) -> None
 
 
 def key(axis: Axes, title: str = "") -> None:
-    """The legend, right of the axis, where it hides nothing."""
+    """The legend, right of the axis, where it hides nothing; none where nothing has a name."""
+    if not axis.get_legend_handles_labels()[0]:
+        return
     axis.legend(
         title=title,
         frameon=False,

@@ -99,13 +99,14 @@ def digits_by_epoch(
     epochs: Sequence[int],
     *,
     read: ArrayLike | None = None,
-    title: str = "Each digit asked for, after every epoch",
+    title: str = "Each digit asked for, as training goes on",
+    counted: str = "epoch",
 ) -> Drawn:
     """Pictures (E, K, H, W, C) of the K digits asked for, a row an epoch, all of one code a row.
 
     `read` (E, K) is what an independent judge reads: rows then say how many are as asked for.
     """
-    return _asked(pixels, [f"epoch {epoch}" for epoch in epochs], read, title)
+    return _asked(pixels, [f"{counted} {epoch}" for epoch in epochs], read, title)
 
 
 def style_by_digit(

@@ -128,7 +128,12 @@ def _low(number: int) -> str:
 
 
 def histograms_by_epoch(
-    codes: Mapping[int, Tensor], draws: Tensor, *, bins: int = 40, dimensions: int = 2
+    codes: Mapping[int, Tensor],
+    draws: Tensor,
+    *,
+    bins: int = 40,
+    dimensions: int = 2,
+    counted: str = "epoch",
 ) -> Drawn:
     """Codes (N, D) of every epoch as a ridge above the last one's, the prior's draws behind each.
 
@@ -150,6 +155,6 @@ def histograms_by_epoch(
             axis.plot(middle, scale * own - row, color=BLUE, linewidth=1.1)
         axis.set_yticks([-row for row in range(len(codes))], [str(epoch) for epoch in codes])
         name(axis, "codes (line), prior (grey)" if place == 0 else "", f"z{_low(place + 1)}")
-    axes[0].set_ylabel("epoch")
+    axes[0].set_ylabel(counted)
     found = {epoch: moments(values, draws) for epoch, values in codes.items()}
     return drawn(figure, epochs=found)

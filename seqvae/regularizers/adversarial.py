@@ -90,10 +90,10 @@ class Adversarial(Regularizer):
     def own_loss(self, out: Pass) -> Tensor:
         z, y = out.z.detach().float(), out.p.sample((len(out.z),)).float()
         with torch.autocast(z.device.type, enabled=False):
-            told = F.softplus(-self._ratio(z)).mean() + F.softplus(self._ratio(y)).mean()
+            told = F.softplus(-self.log_odds(z)).mean() + F.softplus(self.log_odds(y)).mean()
             return told / 2 + self._steepness(y)
 
-    def _ratio(self, z: Tensor) -> Tensor:
+    def log_odds(self, z: Tensor) -> Tensor:
         """T (B,), the log-odds that z (B, D) is a code: one number an item, 0 without a critic."""
         return self.critic(z).sum(-1)
 
@@ -102,7 +102,7 @@ class Adversarial(Regularizer):
         if not (self.gradient_penalty and torch.is_grad_enabled()):
             return 0.0
         y = y.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(self._ratio(y).sum(), y, create_graph=True)
+        (slope,) = torch.autograd.grad(self.log_odds(y).sum(), y, create_graph=True)
         return self.gradient_penalty / 2 * slope.square().sum(-1).mean()
 
 
