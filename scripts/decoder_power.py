@@ -47,6 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", type=Path, help="a TOML, such as scripts/studies/power.toml")
     parser.add_argument("out", type=Path, help="the folder of its sweep")
+    parser.add_argument("--across", default="tokens that the decoder sees", help="of the figure")
     given = parser.parse_args()
     study = read_study(given.study)
     values = values_of(study)
@@ -56,7 +57,7 @@ def main() -> None:
         rows = list(read_block(records, block, values))
         data["/".join(block)] = rows
         parts += [f"## {' / '.join(block)}", "", *table(rows), ""]
-        figure = draw(rows, values)
+        figure = draw(rows, given.across)
         print("drawn:", save(figure, given.out / f"power-{'-'.join(block)}.png"))
     command = shlex.join(["python", *sys.argv])
     about = {"version": __version__, "torch": torch.__version__, "command": command}
@@ -86,18 +87,18 @@ def read_block(records: Records, block: tuple[str, str], values: Sequence[Any]) 
         if (figures := look(records, block, entry, place)) is not None
     }
     lines = [entry.name for entry in study.language_models]
-    for place, value in enumerate(values):
+    for place in range(len(values)):
         nll = min(found[name, place]["reconstruction"] for name in lines if (name, place) in found)
         for entry in study.remedies:
             if (entry.name, place) in found:
-                yield row(entry.name, value, found[entry.name, place], nll)
+                yield row(entry.name, entry.called(place), found[entry.name, place], nll)
 
 
 def look(records: Records, block: tuple[str, str], entry: str, place: int) -> Figures | None:
     return records.figures(Cell(*block, entry, place, records.study.sweep_seed), "valid")
 
 
-def row(name: str, value: Any, figures: Figures, nll: float) -> Row:
+def row(name: str, value: str, figures: Figures, nll: float) -> Row:
     """The figures of a model beside the NLL of a language model that sees as much."""
     rate, distortion = figures["kl"], figures["reconstruction"]
     paid = repayment(*map(torch.tensor, (nll, distortion, rate))).item()
@@ -116,7 +117,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     lines = [
         (
             one["penalty"],
-            "all" if one["value"] == "none" else str(one["value"]),
+            one["value"],
             *(f"{one[key]:.2f}" for key in ("kl", "reconstruction", "negative_elbo")),
             f"{one['language_model']:.2f}",
             "—" if one["repayment"] is None else f"{one['repayment']:.2f}",
@@ -129,18 +130,18 @@ def table(rows: Sequence[Row]) -> list[str]:
     return markdown([HEAD, *lines])
 
 
-def draw(rows: Sequence[Row], values: Sequence[Any]) -> Figure:
+def draw(rows: Sequence[Row], across: str) -> Figure:
     """The four panels of a block."""
     names = list(dict.fromkeys(one["penalty"] for one in rows))
+    places = list(dict.fromkeys(one["value"] for one in rows))
     at = {(one["penalty"], one["value"]): one for one in rows}
     panels = {
-        title: {name: [at.get((name, value), {}).get(key) for value in values] for name in names}
+        title: {name: [at.get((name, value), {}).get(key) for value in places] for name in names}
         for key, title in PANELS.items()
     }
     best = min(one["language_model"] for one in rows)
-    places = ["all" if value == "none" else str(value) for value in values]
     lines = {PANELS["negative_elbo"]: best, PANELS["repayment"]: 1.0}
-    return dial(places, panels, lines, across="tokens that the decoder sees")
+    return dial(places, panels, lines, across=across)
 
 
 if __name__ == "__main__":

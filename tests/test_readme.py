@@ -5,7 +5,9 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from data_prep.toy import compose, english, write_songs
 from seqvae import recipe
@@ -43,6 +45,13 @@ def write_music(folder: Path) -> None:
         write(compose(seed, metre=(4, 4)).song, folder / f"{name}.mid")
 
 
+def write_pictures(folder: Path) -> None:
+    folder.mkdir()
+    drawn = np.random.default_rng(0).integers(256, size=(60, 8, 8), dtype=np.uint8)
+    for number, pixels in enumerate(drawn):
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+
+
 def small(command: list[str]) -> list[str]:
     """The arguments of a command, training shortened, the vocabulary fit for a small corpus."""
     arguments = shlex.split(shlex.join(command[1:]).replace("--vocab 4000", "--vocab 400"))
@@ -61,6 +70,7 @@ def test_every_command_of_the_readme_runs(
     monkeypatch.chdir(tmp_path)
     write_corpus(tmp_path)
     write_music(tmp_path)
+    write_pictures(tmp_path / "pictures")
     found = commands()
     assert {"train", "evaluate", "interpolate", "prepare"} <= {c[1] for c in found}
     for command in found:

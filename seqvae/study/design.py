@@ -42,6 +42,13 @@ class Entry(NamedTuple):
     language_model: bool = False
     grow: bool = False  # until it has as many weights as the reference
     stages: tuple[Mapping[str, Any], ...] = ()
+    names: tuple[str, ...] = ()  # of the values, where they are long
+
+    def called(self, place: int) -> str:
+        """A value of the knob, as tables say it."""
+        if self.names:
+            return self.names[place]
+        return "all" if self.values[place] == LEFT_OUT else written(self.values[place])
 
 
 class Kind(NamedTuple):
@@ -141,7 +148,7 @@ class Study:
         """Where a cell's run lies in the folder of a study."""
         entry = self.entries[cell.entry]
         equal = "" if cell.share == 1 else "-equal-compute"
-        value = slug(entry.values[cell.place])
+        value = slug(entry.names[cell.place] if entry.names else entry.values[cell.place])
         return Path(
             "cells", cell.corpus, cell.decoder, cell.entry, value, f"seed{cell.seed}{equal}"
         )

@@ -10,9 +10,10 @@
                                           as the reference
     [[remedy]]                            name, set, knob, values; stages, as in a recipe
 
-A knob of value "none" is not said. With `extends` everything that is not said is another study's,
-and a remedy of the same name takes its place; `only` and `without` name remedies. A block is a
-corpus and a decoder: what is compared is compared inside of it.
+A knob of value "none" is not said; `names` are those of values that are long. With `extends`
+everything that is not said is another study's, and a remedy of the same name takes its place;
+`only` and `without` name remedies. A block is a corpus and a decoder: what is compared is compared
+inside of it.
 """
 
 import math
@@ -54,6 +55,7 @@ ENTRY = {
     "set": SET,
     "knob": "objective.terms.kl.weight",
     "values": [0.1, 0.2, 0.4, 0.7],
+    "names": ["low", "high"],
 }
 PARTS: dict[str, dict[str, Any]] = {
     "corpus": {
@@ -151,6 +153,7 @@ def _entry(said: Mapping[str, Any], language_model: bool) -> Entry:
         language_model=language_model,
         grow=said.get("grow", False),
         stages=tuple(said.get("stage", ())),
+        names=tuple(said.get("names", ())),
     )
 
 
@@ -258,6 +261,11 @@ def _check_trials(entries: Sequence[Entry]) -> None:
             raise Refused(
                 f"{entry.name} tries {len(entry.values)} values and {first.name} "
                 f"{len(first.values)}: what is tried more often finds more. Give all the same."
+            )
+        if entry.names and len(set(map(slug, entry.names))) != len(entry.values):
+            raise Refused(
+                f"{entry.name} names its {len(entry.values)} values {', '.join(entry.names)}: "
+                "name each, and each otherwise."
             )
         if len({slug(value) for value in entry.values}) < len(entry.values):
             raise Refused(f"{entry.name} tries a value twice: {entry.values}.")

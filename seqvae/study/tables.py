@@ -11,7 +11,7 @@ from torch import Tensor
 from ..measures.probe import CARRIED
 from ..metrics import hierarchical_bootstrap, repayment
 from ..verdict import verdict
-from .design import Cell, written
+from .design import Cell
 from .records import Block, Figures, Records, finals
 
 LEAST_RATE = 0.1  # nats below which there is nothing to repay
@@ -220,7 +220,7 @@ def _needed(records: Records, block: Block, one: Block) -> tuple[str, ...]:
     spread = [rate for rate, _ in one["points"]]
     return (
         entry.name,
-        f"{entry.knob} = {', '.join(map(written, entry.values))}",
+        f"{entry.knob} = {', '.join(map(entry.called, range(len(entry.values))))}",
         f"{min(spread):.1f} to {max(spread):.1f}",
         f"× {one['cost']:.2f}",
         *(
@@ -237,7 +237,7 @@ def _row(records: Records, block: Block, cell: Cell, seeds: Seeds) -> tuple[str,
     equal = None if not step or seconds is None else seconds / step
     return (
         entry.name,
-        written(entry.values[cell.place]),
+        entry.called(cell.place),
         str(len(seeds.figures)),
         *(_number(seeds.mean(key), 2) for key in ("kl", "reconstruction", "negative_elbo")),
         _evidence(seeds),
