@@ -237,6 +237,8 @@ def test_a_study_that_extends_another_changes_what_it_names(tmp_path: Path) -> N
         ("values = [0.01, 1e38]", "values = [3.0]", "tries 1 values and lm 2"),
         ("values = [0.01, 1e38]", "values = [3.0, 3.0]", "tries a value twice"),
         ("values = [0.01, 1e38]", "values = 0.5", r"delta values = 0.5: write a list, such as"),
+        ("values = [0.01, 1e38]", 'values = [1, 2]\nnames = ["a"]', "name each"),
+        ("values = [0.01, 1e38]", 'values = [1, 2]\nnames = ["a", "a"]', "each otherwise"),
         ("[0.01, 0.02]", "[]", "lm tries no value"),
         ('set = ["posterior.kind=', 'set = "posterior.kind=BoundedPosterior" #', "write a list"),
         ('set = ["posterior.kind=', 'set = [3] # ["', r"delta set = \[3\]: write a list"),
@@ -332,7 +334,9 @@ SIZES = ("embed", "hidden", "width")
 
 def shrunk(made: dict[str, Any]) -> dict[str, Any]:
     for section in ("encoder", "decoder"):
-        made = merge(made, {section: {k: 8 for k in SIZES if k in made[section]}})
+        own = made[section]
+        sizes = {k: [8] if isinstance(own[k], list) else 8 for k in SIZES if k in own}
+        made = merge(made, {section: sizes})
     return made
 
 
@@ -647,10 +651,12 @@ POWER = (
 name = "lm"
 knob = "decoder.context"
 values = [0, "none"]
+names = ["blind", "all"]
 [[remedy]]
 name = "vae"
 knob = "decoder.context"
 values = [0, "none"]
+names = ["blind", "all"]
 """
 )
 
@@ -673,7 +679,8 @@ def test_the_dial_tells_every_value_beside_a_language_model_that_sees_as_much(
         gained = line["reconstruction"] - vae["reconstruction"]
         assert row["repayment"] is None or row["repayment"] * vae["kl"] == pytest.approx(gained)
     page = (made.folder / "power.md").read_text("utf-8")
-    assert "| vae | 0 |" in page and "| vae | all |" in page
+    assert made.place(made.study.sweep()[0]).parent.name == "blind"
+    assert "| vae | blind |" in page and "| vae | all |" in page
     assert (made.folder / "power-cats-lstm.png").stat().st_size > 1000
 
 
