@@ -32,10 +32,13 @@ PATHS = {"lerp": lerp, "slerp": slerp}
 def path(a: Tensor, b: Tensor, steps: int, *, kind: str = "lerp") -> Tensor:
     """Codes a and b (*, D) -> (steps, *, D), from a to b with both ends included.
 
-    >>> path(torch.zeros(2), torch.ones(2), 3).tolist()
-    [[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]]
+    Computed in float64, so that a third of the way is a third of it.
+
+    >>> path(torch.tensor([0.0, 3.0]), torch.tensor([6.0, 0.0]), 4).tolist()
+    [[0.0, 3.0], [2.0, 2.0], [4.0, 1.0], [6.0, 0.0]]
     """
-    mix = torch.linspace(0, 1, steps, device=a.device).view(steps, *[1] * a.dim())
-    points = PATHS[kind](a.expand(steps, *a.shape), b.expand(steps, *b.shape), mix)
+    mix = torch.linspace(0, 1, steps, dtype=torch.float64, device=a.device)
+    ends = (end.double().expand(steps, *end.shape) for end in (a, b))
+    points = PATHS[kind](*ends, mix.view(steps, *[1] * a.dim())).to(a.dtype)
     points[0], points[-1] = a, b  # the ends are exact, whatever the rounding of the curve
     return points

@@ -238,7 +238,7 @@ def test_two_thirds_and_one_third_of_the_way_are_exact() -> None:
     expected = torch.tensor([[0.0, 3], [2, 2], [4, 1], [6, 0]])
     drawn = torch.tensor(images.interpolation(ramp, a, b, steps=4).numbers["codes"])
     for codes in (path(a, b, 4), drawn):
-        torch.testing.assert_close(codes, expected, rtol=2**-22, atol=0)  # as float32 rounds
+        assert torch.equal(codes, expected)
 
 
 def test_a_cross_fade_is_grey_where_a_way_through_codes_is_not() -> None:
