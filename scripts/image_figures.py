@@ -130,9 +130,11 @@ class Gallery:
         return images.fit_judge(np.stack(items), labels)
 
 
-def two(labels: Array, first: int = 0) -> tuple[int, int]:
-    """Places of two items of different classes."""
-    return first, int(np.flatnonzero(labels != labels[first])[0])
+def two(labels: Array, a: int, b: int) -> tuple[int, int]:
+    """Places of the first items of two classes, by their numbers."""
+    names = np.unique(labels)
+    first, second = (int(np.flatnonzero(labels == names[n % len(names)])[0]) for n in (a, b))
+    return first, second
 
 
 # --- figures: each takes the gallery, and trains what it needs -----------------------------------
@@ -243,13 +245,13 @@ def styles_by_digits(g: Gallery) -> Drawn:
 
 def between_two(g: Gallery) -> Drawn:
     codes, labels = g.codes("vae")
-    a, b = two(labels)
+    a, b = two(labels, 0, 4)
     return images.interpolation(g.model("vae").means, codes[a], codes[b])
 
 
 def morph(g: Gallery) -> Drawn:
     codes, labels = g.codes("vae")
-    a, b = two(labels, 3)
+    a, b = two(labels, 3, 6)
     way = g.model("vae").path(codes[a], codes[b], 24)
     images.write_gif(g.model("vae").means(way).numpy(), g.out / "morph.gif")
     return images.morph_strip(g.model("vae").means, way)
@@ -332,11 +334,11 @@ def masks(g: Gallery) -> Drawn:
 
 
 def seen_by_masks(g: Gallery) -> Drawn:
-    return field("masked", "Plain masked convolutions, five of 5 by 5")
+    return field("masked", "Plain masks, five layers")
 
 
 def seen_by_two_stacks(g: Gallery) -> Drawn:
-    return field("two", "Two stacks, five of 5 by 5")
+    return field("two", "Two stacks, five layers")
 
 
 def field(stack: Any, title: str) -> Drawn:
