@@ -78,7 +78,10 @@ def values_of(study: Study) -> tuple[Any, ...]:
 
 
 def read_block(records: Records, block: tuple[str, str], values: Sequence[Any]) -> Iterator[Row]:
-    """A row for every entry and value; of the language models the best at each value."""
+    """A row for every entry and value; of the language models the best at each value.
+
+    Raises `Refused` where a value has none: the sweep is not done.
+    """
     study = records.study
     found = {
         (entry, place): figures
@@ -88,10 +91,15 @@ def read_block(records: Records, block: tuple[str, str], values: Sequence[Any]) 
     }
     lines = [entry.name for entry in study.language_models]
     for place in range(len(values)):
-        nll = min(found[name, place]["reconstruction"] for name in lines if (name, place) in found)
+        nlls = [found[name, place]["reconstruction"] for name in lines if (name, place) in found]
+        if not nlls:
+            raise Refused(
+                f"{'/'.join(block)}: no language model of the sweep is done where the knob is "
+                f"{values[place]!r}: run the sweep to its end, --phase sweep."
+            )
         for entry in study.remedies:
             if (entry.name, place) in found:
-                yield row(entry.name, entry.called(place), found[entry.name, place], nll)
+                yield row(entry.name, entry.called(place), found[entry.name, place], min(nlls))
 
 
 def look(records: Records, block: tuple[str, str], entry: str, place: int) -> Figures | None:

@@ -684,6 +684,14 @@ def test_the_dial_tells_every_value_beside_a_language_model_that_sees_as_much(
     assert (made.folder / "power-cats-lstm.png").stat().st_size > 1000
 
 
+def test_a_dial_before_its_sweep_is_refused(tmp_path: Path) -> None:
+    tiny(tmp_path, POWER)
+    script = str(ROOT / "scripts" / "decoder_power.py")
+    words = [script, str(tmp_path / "tiny.toml"), str(tmp_path)]
+    with patch.object(sys, "argv", words), pytest.raises(SystemExit, match="run the sweep"):
+        runpy.run_path(script, run_name="__main__")
+
+
 def test_a_dial_of_several_knobs_is_refused(tmp_path: Path) -> None:
     tiny(tmp_path)
     script = str(ROOT / "scripts" / "decoder_power.py")
