@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from seqvae import __version__
 from seqvae.binarized import drawn
@@ -27,7 +26,16 @@ from seqvae.errors import Refused, check_sizes
 from seqvae.tokens import SPECIAL
 
 from .blocks import DUPLICATE, RIVALS
-from .pictures import DIGIT_LEVELS, DIGITS, Picture, Source, as_split, find_sources
+from .pictures import (
+    DIGIT_LEVELS,
+    DIGITS,
+    Picture,
+    Source,
+    as_split,
+    coloured,
+    find_sources,
+    resized,
+)
 from .plan import Tell
 from .scan import DEFAULT_FRACTION, DEFAULT_LINES, exact_thresholds, label_order
 
@@ -75,19 +83,23 @@ class Prepared:
         table = self.table()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
-        lines += [sentence.format(n) for n, sentence in self._remarks() if n]
+        lines += [sentence for number, sentence in self._remarks() if number]
         return "\n".join([*lines, f"{self.folder}: {self._about()}, finished"])
 
     def _remarks(self) -> Iterator[tuple[int, str]]:
-        yield self.report["resized"], "resized: {} pictures"
-        yield self.report["pixels changed"], "of fewer levels than they were: {} pixels changed"
+        resized, changed = self.report["resized"], self.report["pixels changed"]
+        yield resized, f"resized: {resized} pictures"
+        yield changed, f"of fewer levels than they were: {changed} pixels changed"
+        unmet = self.report.get("labels unmet", [])  # which an older corpus does not say
+        yield len(unmet), f"labels of no picture in train: {len(unmet)} ({', '.join(unmet):.60})"
 
     def _about(self) -> str:
         codec = self.codec
         drawing = f"{codec.levels} levels"
         if codec.binarize != "none":
             drawing = f"binarised, {codec.binarize}"
-        labels = "no labels" if self.labels is None else f"{len(self.labels)} labels"
+        count = 0 if self.labels is None else len(self.labels)
+        labels = {0: "no labels", 1: "1 label"}.get(count, f"{count} labels")
         return f"{codec.vocab} ids, {sized(codec.shape)}, {drawing}, {labels}"
 
 
@@ -245,7 +257,7 @@ class _Plan:
     def _pictures(self, stage: str) -> Iterator[tuple[Picture, Source]]:
         done = 0
         for source in self.sources:
-            for picture in source.read():
+            for picture in source.read(labelled=self.options.labels is not False):
                 yield picture, source
                 done += 1
                 if done % 1000 == 0:
@@ -277,17 +289,19 @@ class _Plan:
                 f"{picture.name} is {sized(pixels.shape)}, {self.first} is {sized(self.shape)}: "
                 "all are to be alike. "
                 + (
-                    "Take all as colours or grey: --channels 3, or 1"
+                    "Take all as colours: --channels 3. Or as grey, if none has any: --channels 1"
                     if pixels.shape[:2] == self.shape[:2]
-                    else "Resize all: --height {} --width {}".format(*self.shape[:2])
+                    else "Resize all: seqvae prepare images … --height {} --width {}".format(
+                        *self.shape[:2]
+                    )
                 )
             )
         return _shrunk(pixels, self.options.shrink)
 
     def _coloured(self, pixels: Pixels, name: str) -> Pixels:
         wanted, there = self.options.channels, pixels.shape[2]
-        if wanted == 3 and there == 1:
-            return np.repeat(pixels, 3, axis=2)
+        if wanted == 3:
+            return coloured(pixels, 3)
         if wanted == 1 and there == 3:
             grey = pixels[..., :1]
             if not (pixels == grey).all():
@@ -303,9 +317,7 @@ class _Plan:
         if height is None or width is None or pixels.shape[:2] == (height, width):
             return pixels
         self.resized += 1
-        image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-        resized = image.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(resized, np.uint8).reshape(height, width, -1)
+        return resized(pixels, height, width)
 
     def _check_shrink(self) -> None:
         shrink, (height, width, _) = self.options.shrink, self.shape or (1, 1, 1)
@@ -319,7 +331,10 @@ class _Plan:
         if not self.seen:
             return "there is no picture in these sources. Give some."
         names = ", ".join(f"{seen.name} ({seen.fault})" for seen in self.seen[:3])
-        return f"none of {len(self.seen)} pictures can be used: {names}. Give PNG or JPEG, 8 bits."
+        return (
+            f"none of {len(self.seen)} pictures can be used: {names}. Give PNG or JPEG of 8 bits, "
+            "idx or .npz files."
+        )
 
     def _labels(self) -> list[str] | None:
         """The labels in order, if there are any and they are wanted."""
@@ -346,6 +361,11 @@ class _Plan:
         usable = [s for s in self.seen if self._fault(s, over) is None]
         pool = sorted(seen.key for seen in usable if seen.origin == "train")
         shares = self._shares(len(pool))
+        if shares[0] and len(set(pool)) == 1:
+            raise Refused(
+                f"{len(pool)} pictures to train on, and all are alike: none is left to "
+                "validate on. Give more, or others for that: --valid"
+            )
         below = exact_thresholds(pool, *shares) if pool and any(shares) else (0, 0)
         taken: dict[str, set[int]] = {split: set() for split in SPLITS}
         for seen in usable:
@@ -382,8 +402,8 @@ class _Plan:
         )
         if first + second >= 1:
             raise Refused(
-                f"{count} pictures less {asked[0]} for valid and {asked[1]} for test leave none "
-                "to train on. Cut off fewer."
+                f"{count} pictures less {asked[0] or 0:g} for valid and {asked[1] or 0:g} for "
+                "test leave none to train on. Cut off fewer."
             )
         return first, second
 
@@ -405,6 +425,12 @@ class _Plan:
     def _reasons(self) -> str:
         counts = Counter(fault or f"in {split}" for split, fault in self.fates)
         return ", ".join(f"{reason} {count}" for reason, count in counts.most_common())
+
+    def unmet(self) -> list[str]:
+        """The labels that no picture in train has, and no head will have learned."""
+        kept = zip(self.seen, self.fates, strict=True)
+        met = {seen.label for seen, fate in kept if fate == ("train", None)}
+        return [label for label in self.labels or () if label not in met]
 
     @property
     def codec(self) -> PixelCodec:
@@ -544,6 +570,7 @@ class _Writing:
                 "splits": splits,
                 "resized": self.plan.resized,
                 "pixels changed": self.changed,
+                "labels unmet": self.plan.unmet(),
             },
         }
         header = json.loads((self.beside / "codec" / "codec.json").read_bytes())

@@ -58,7 +58,7 @@ class Source:
     name: str
     split: str | None
     files: tuple[Path, ...]  # what they are read from; none of what is embedded
-    read: Callable[[], Iterator[Picture]]
+    read: Callable[..., Iterator[Picture]]  # with labels, or without: read(labelled=False)
 
     def described(self) -> dict[str, Any]:
         """Its name, its files and their checksum, for the manifest."""
@@ -175,11 +175,13 @@ def _of_pictures(folder: Path, files: Sequence[Path]) -> list[Source]:
     return sources
 
 
-def read_files(files: Sequence[Path], root: Path, alone: bool = False) -> Iterator[Picture]:
+def read_files(
+    files: Sequence[Path], root: Path, alone: bool = False, *, labelled: bool = True
+) -> Iterator[Picture]:
     """Pictures in files; the first folder below the root is the label."""
     for path in files:
         below = path.relative_to(root).parts
-        label = below[0] if len(below) > 1 else None
+        label = below[0] if labelled and len(below) > 1 else None
         if not _is_picture(path) and not alone:
             yield Picture(shown(path), None, label, NO_PICTURE)
         else:
@@ -196,7 +198,7 @@ def read_picture(path: Path) -> Picture:
                 image.load()
                 mode = _mode(image)
                 if mode is None:
-                    return Picture(name, None, None, f"of mode {image.mode}, not 8 bits a colour")
+                    return Picture(name, None, None, _why_no_mode(image))
                 pixels = np.asarray(image.convert(mode), np.uint8)
     except UnidentifiedImageError:
         return Picture(name, None, None, NO_PICTURE)
@@ -220,16 +222,49 @@ def _mode(image: Image.Image) -> str | None:
     return "L" if red == green == blue else "RGB"
 
 
+def _why_no_mode(image: Image.Image) -> str:
+    if image.mode in ("P", "LA", "RGBA"):
+        return "transparent in places"
+    return f"of mode {image.mode}, not 8 bits a colour"
+
+
+def resized(pixels: Pixels, height: int, width: int) -> Pixels:
+    """A picture (H, W, C) in another size, each pixel an average of the nearest.
+
+    >>> resized(np.array([[[0], [200]]], np.uint8), 1, 1).tolist()
+    [[[100]]]
+    """
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    smooth = image.resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(smooth, np.uint8).reshape(height, width, -1)
+
+
+def coloured(pixels: Pixels, channels: int) -> Pixels:
+    """A picture (H, W, C) in 3 channels, a grey one three times over, or in 1, as bright.
+
+    >>> coloured(np.array([[[255, 0, 0]]], np.uint8), 1).tolist()
+    [[[76]]]
+    """
+    if pixels.shape[2] == channels:
+        return pixels
+    if channels == 3:
+        return np.repeat(pixels, 3, axis=2)
+    return np.asarray(Image.fromarray(pixels).convert("L"), np.uint8)[..., None]
+
+
 # --- arrays -------------------------------------------------------------------------------------
 
 
-def read_digits() -> Iterator[Picture]:
+def read_digits(*, labelled: bool = True) -> Iterator[Picture]:
     """scikit-learn's 8 x 8 digits, their 17 levels spread over 0 to 255."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     pixels = np.rint(digits.images * (255 / (DIGIT_LEVELS - 1))).astype(np.uint8)
-    yield from _numbered(DIGITS, pixels[..., None], [str(label) for label in digits.target])
+    names = [str(label) for label in digits.target] if labelled else None
+    yield from _numbered(DIGITS, pixels[..., None], names)
 
 
 def _numbered(name: str, pixels: Pixels, labels: Labels) -> Iterator[Picture]:
@@ -255,9 +290,11 @@ def _split_in(name: str) -> str | None:
     return next((PREFIXES[word] for word in words if word in PREFIXES), None)
 
 
-def _read_idx_pair(path: Path, labels: Path | None) -> Iterator[Picture]:
+def _read_idx_pair(path: Path, labels: Path | None, *, labelled: bool = True) -> Iterator[Picture]:
     pixels = _pixels(shown(path), read_idx(path))
-    names = None if labels is None else _labels(shown(labels), read_idx(labels), len(pixels))
+    names = None
+    if labelled and labels is not None:
+        names = _labels(shown(labels), read_idx(labels), len(pixels))
     return _numbered(shown(path), pixels, names)
 
 
@@ -322,11 +359,13 @@ def _npz_keys(path: Path) -> list[str]:
         raise Refused(f"{shown(path)} is no .npz, or damaged ({error}). Make it again.") from error
 
 
-def _read_npz_pair(path: Path, key: str, labels: str | None) -> Iterator[Picture]:
+def _read_npz_pair(
+    path: Path, key: str, labels: str | None, *, labelled: bool = True
+) -> Iterator[Picture]:
     name = f"{shown(path)}/{key}"
     pixels = _pixels(name, _npz_array(path, key))
     names = None
-    if labels is not None:
+    if labelled and labels is not None:
         names = _labels(f"{shown(path)}/{labels}", _npz_array(path, labels), len(pixels))
     return _numbered(name, pixels, names)
 

@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from types import ModuleType, NoneType, UnionType
@@ -191,21 +191,8 @@ def construct(
         else:
             arguments[name] = coerce(where, value, hint)
     arguments |= {name: value for name, value in given.items() if name in parameters}
-    missing = [
-        name
-        for name, parameter in parameters.items()
-        if name not in arguments and parameter.default is parameter.empty
-    ]
-    if "shape" in missing:
-        raise Refused(
-            f"[{section}] {maker.__name__} is for pictures, and these items are none. Name "
-            "another kind."
-        )
-    if "length" in missing:
-        raise Refused(
-            f"[{section}] {maker.__name__} is for items of a fixed length, as windows of music "
-            "and pictures are; sentences have none. Name another kind."
-        )
+    missing = _missing(maker, arguments)
+    _check_items(section, maker, missing)
     if missing:
         needed = ", ".join(_as_written(name, package) for name in missing)
         raise Refused(f"[{section}] {maker.__name__} also needs: {needed}.")
@@ -217,6 +204,29 @@ def construct(
         raise
     except (ValueError, RuntimeError) as error:  # of torch: a size or number it cannot take
         raise Refused(f"[{section}] {maker.__name__}: {str(error).splitlines()[0]}.") from error
+
+
+def _missing(maker: Any, arguments: Mapping[str, Any]) -> list[str]:
+    """The arguments that it cannot do without, and is not given."""
+    return [
+        name
+        for name, parameter in _parameters(maker).items()
+        if name not in arguments and parameter.default is parameter.empty
+    ]
+
+
+def _check_items(section: str, maker: Any, missing: Sequence[str]) -> None:
+    """Refuse a network for items that lack what it is built for."""
+    if "shape" in missing:
+        raise Refused(
+            f"[{section}] {maker.__name__} is for pictures, and these items are none. Name "
+            "another kind."
+        )
+    if "length" in missing:
+        raise Refused(
+            f"[{section}] {maker.__name__} is for items of a fixed length, as windows of music "
+            "and pictures are; sentences have none. Name another kind."
+        )
 
 
 def _as_written(name: str, package: ModuleType) -> str:
@@ -306,6 +316,8 @@ def _decoder(recipe: Recipe, given: Mapping[str, Any]) -> Decoder:
     section = dict(recipe["decoder"])
     if not _has_likelihood(section):
         return construct({"decoder": section}, "decoder", decoders, **given)
+    maker = _export(decoders, section["kind"], "decoder")
+    _check_items("decoder", maker, _missing(maker, given))  # sooner than levels of what has none
     made = {LIKELIHOOD: _likelihood_section(section)}
     likelihood = construct(made, LIKELIHOOD, likelihoods, **given)
     section.pop("likelihood", None)

@@ -457,7 +457,8 @@ def find_corpus(folder: Path) -> Corpus:
     if not note.is_file():
         raise Refused(
             f"{folder} does not say which corpus it was trained on, as an export does not. To "
-            "measure it, name one: --corpus FOLDER; to train, begin a new run."
+            "measure it, name one: --corpus FOLDER (of neighbours: --among); to train, begin a "
+            "new run."
         )
     try:
         said = json.loads(note.read_bytes())

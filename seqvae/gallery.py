@@ -9,10 +9,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn.functional import pad
 
-from .explore import Explorer
+from .explore import Decoding, Explorer
 from .images import (
     Drawn,
-    by_quantile,
     code_histogram,
     contact_sheet,
     interpolation,
@@ -30,6 +29,7 @@ DRAWS = 5000  # of the prior, beside codes
 SMUDGES = 300  # posteriors that can still be told apart
 PICTURES = 10  # in a row
 STYLES = 6
+SIDE = 12  # pictures along each side of the plane
 
 
 def gallery(
@@ -63,6 +63,11 @@ def _prior(model: Explorer, count: int) -> Tensor:
         return model.vae.prior().sample((count,)).cpu()
 
 
+def _across(model: Explorer) -> Tensor:
+    """Values over which the plane is drawn: where 9 tenths of the prior's draws lie."""
+    return _prior(model, DRAWS).flatten().quantile(torch.linspace(0.05, 0.95, SIDE))
+
+
 def _said(model: Explorer) -> str:
     plane = "Codes" if model.latent <= 2 else "The two widest directions of codes"
     return f"{plane}, {model.recipe['name']}"
@@ -70,9 +75,8 @@ def _said(model: Explorer) -> str:
 
 def _plane(z: Tensor) -> Tensor:
     """Codes (N, D) -> (N, 2): as they are, along their widest directions, or with a zero."""
-    if z.shape[1] > 2:
-        return principal_axes(z)
-    return pad(z, (0, 2 - z.shape[1]))
+    plane = principal_axes(z) if z.shape[1] > 2 else z
+    return pad(plane, (0, 2 - plane.shape[1]))  # a single item has but one direction
 
 
 def _of_pictures(model: Explorer, items: Sequence[Any], classes: Array) -> dict[str, Drawn]:
@@ -85,7 +89,8 @@ def _of_pictures(model: Explorer, items: Sequence[Any], classes: Array) -> dict[
             pairs, ["picture", "comes back"], columns=len(few), title="What comes back"
         ),
         "samples": contact_sheet(
-            model.means(model.draw(4 * PICTURES)).numpy(),
+            # The likeliest of every pixel in turn would be the background.
+            model.means(model.draw(4 * PICTURES), Decoding(temperature=1.0)).numpy(),
             columns=PICTURES,
             title="Codes drawn from the prior",
         ),
@@ -93,7 +98,7 @@ def _of_pictures(model: Explorer, items: Sequence[Any], classes: Array) -> dict[
         "several_codes": _several(model, few[0]),
     }
     if model.latent == 2 and not model.labels:
-        drawn["grid"] = latent_grid(model.means, by_quantile(12))
+        drawn["grid"] = latent_grid(model.means, _across(model))
     if model.labels:
         drawn["styles"] = _styles(model)
     return drawn

@@ -16,12 +16,13 @@ from torch.distributions.constraints import Constraint
 
 from .codecs import Codec
 from .corpus import Corpus, open_corpus
-from .data import Items, in_order
+from .data import Items, in_order, spread
 from .densities import Density, Mixture, kinds
 from .density import FILE, Kept, save
 from .errors import Refused, check_sizes
 from .fit import find_corpus
 from .measures.codes import Tell, device_of
+from .measures.pictures import seen, sharpness
 from .measures.writing import samples
 from .randomness import seeded
 from .recipe import unknown
@@ -76,6 +77,13 @@ class Filled(NamedTuple):
         noun, count = figures["noun"], figures["written"]
         told = {f"held-out {noun}s": "real", "from the prior": "prior"}
         told["from the density"] = "density"
+        if "sharpness_real" in figures:
+            what = f"mean squared step between neighbours; {count:,} each"
+            rows = [
+                (f"  {name}", f"{figures[f'sharpness_{who}']:.4f}", "")
+                for name, who in told.items()
+            ]
+            return [("how sharp what is written is", "", what), *rows]
         return [
             (
                 "what is written, under 3-grams",
@@ -283,14 +291,22 @@ def writings(
     """Nats a token, by n-grams, of what is written from the prior and from the density.
 
     The figures are those of `measures.writing.samples`, in nats a token. In reverse, an n-gram
-    model of what is written reads held-out items.
+    model of what is written reads held-out items. Of pictures it is how sharp they are.
     """
     drawn = VAE(vae.encoder, _Drawn(density), vae.decoder, vae.labeller)
     prior = samples(vae, codec, held_out, train, count=count, seed=seed).figures
     other = samples(drawn, codec, held_out, train, count=count, seed=seed).figures
+    both = {"noun": codec.noun, "written": prior["samples"]}
+    if codec.shape is not None:
+        real = seen([held_out[row].tolist() for row in spread(len(held_out), count)], codec)
+        return {
+            **both,
+            "sharpness_real": sharpness(real),
+            "sharpness_prior": prior["sharpness_samples"],
+            "sharpness_density": other["sharpness_samples"],
+        }
     return {
-        "noun": codec.noun,
-        "written": prior["samples"],
+        **both,
         "nll_real": prior["samples_nll_held_out"],
         "nll_prior": prior["samples_nll"],
         "nll_density": other["samples_nll"],

@@ -38,7 +38,7 @@ def path(a: Tensor, b: Tensor, steps: int, *, kind: str = "lerp") -> Tensor:
     [[0.0, 3.0], [2.0, 2.0], [4.0, 1.0], [6.0, 0.0]]
     """
     mix = torch.linspace(0, 1, steps, dtype=torch.float64, device=a.device)
-    ends = (end.double().expand(steps, *end.shape) for end in (a, b))
-    points = PATHS[kind](*ends, mix.view(steps, *[1] * a.dim())).to(a.dtype)
+    first, last = (end.double().expand(steps, *end.shape) for end in (a, b))
+    points = PATHS[kind](first, last, mix.view(steps, *[1] * a.dim())).to(a.dtype)
     points[0], points[-1] = a, b  # the ends are exact, whatever the rounding of the curve
     return points

@@ -86,9 +86,11 @@ def _named(recipe: Recipe, corpus: Corpus) -> Recipe:
     if "label" not in recipe:
         return recipe
     if not corpus.labels:
+        pictures = corpus.codec.shape is not None
+        how = "images FOLDER, a subfolder each" if pictures else "text FILE --label COLUMN"
         raise Refused(
             f"[label]: the items of {corpus.folder} have no labels. Prepare them with some "
-            "(seqvae prepare text FILE --label COLUMN), or leave the head out: --set label=none"
+            f"(seqvae prepare {how}), or leave the head out: --set label=none"
         )
     named = recipe["label"].get("names", corpus.labels)
     if named != corpus.labels:

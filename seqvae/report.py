@@ -193,7 +193,11 @@ def check_codec(codec: Codec, other: Codec, folder: Path) -> None:
     if not same_codec(codec, other):
         raise Refused(
             f"{folder} was made with another codec than the run's, so its ids mean other tokens. "
-            "Prepare its corpus with --codec RUN/codec."
+            + (
+                "Prepare its pictures as the run's: their size and colour, --levels, --binarize."
+                if codec.shape
+                else "Prepare its corpus with --codec RUN/codec."
+            )
         )
 
 

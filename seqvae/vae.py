@@ -17,7 +17,7 @@ from .schedules import FAR
 
 
 class Batch(NamedTuple):
-    """Items side by side: sequences (B, T) int64 padded behind their end, or pixels (B, C, H, W).
+    """Items side by side: sequences (B, T) int64 padded behind their end; of pictures, all pixels.
 
     `length` (B,) counts tokens with EOS; `label` (B,) or None; `item` (B,) are rows of the corpus;
     `step` is the training step that the batch belongs to.

@@ -71,7 +71,8 @@ def _noun(figures: Mapping[str, Any]) -> str:
 
 def _dropped(figures: Mapping[str, Any]) -> str:
     """What may be kept from the decoder, so that it needs its code."""
-    return "words" if _noun(figures) == "sentence" else "tokens"
+    known = {"sentence": "words", "image": "pixels, where it reads any,"}
+    return known.get(_noun(figures), "tokens")
 
 
 def _undefined(figures: Mapping[str, Any]) -> Verdict | None:
@@ -86,13 +87,10 @@ def _undefined(figures: Mapping[str, Any]) -> Verdict | None:
 
 def _collapsed(figures: Mapping[str, Any]) -> Verdict | None:
     held = figures.get("mutual_information_high", figures.get("kl"))
-    cure = (
-        f"Raise the floor of free bits, anneal the KL, or drop {_dropped(figures)} from the "
-        "decoder's input."
-    )
-    if held is None:
+    if held is None:  # no KL, so nothing of it can be changed
         if figures["active_units"]:
             return None
+        cure = "Weigh the penalties on codes less, or train longer."
         return Verdict("collapsed", "No unit of the code moves with the data.", cure)
     if held >= LEAST_INFORMATION:
         return None
@@ -100,7 +98,8 @@ def _collapsed(figures: Mapping[str, Any]) -> Verdict | None:
         "collapsed",
         # An estimate of next to nothing may lie below it.
         f"The code holds at most {max(held, 0.0):.2f} nats about its {_noun(figures)}.",
-        cure,
+        f"Raise the floor of free bits, anneal the KL, or drop {_dropped(figures)} from the "
+        "decoder's input.",
     )
 
 

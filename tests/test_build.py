@@ -11,7 +11,7 @@ import torch
 from small import ARGUMENTS, PICTURES, batch, exports, reads_pictures
 
 from seqvae import decoders, encoders, objectives, posteriors, priors, regularizers, runs, training
-from seqvae.build import Built, build, build_stepper, coerce
+from seqvae.build import Built, build, build_stepper, coerce, complete, learns_apart
 from seqvae.decoders.sequence import SequenceDecoder
 from seqvae.errors import Refused
 from seqvae.generate import generate
@@ -253,6 +253,30 @@ def test_every_shipped_recipe_builds_and_takes_a_step(name: str) -> None:
     built = built_of(made, 6 if is_of_pictures(made) else VOCAB, steps=100)
     assert one_step(built, made)["loss"] > 0
     assert built.objective.settled(FAR)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_no_shipped_recipe_chooses_weights_by_a_figure_that_leaves_its_critic_out(
+    name: str,
+) -> None:
+    made = shrunk(name)
+    built = built_of(made, 6 if is_of_pictures(made) else VOCAB, steps=100)
+    if any(map(learns_apart, built.objective.modules())):
+        assert made["training"]["select"] == "last"
+
+
+@pytest.mark.parametrize("name", ["image-labels", "image-wizard", "image-50", "image-iwae"])
+def test_what_was_published_without_decay_or_an_early_end_has_neither(name: str) -> None:
+    made = complete(read(name))
+    optimizer, training = made["optimizer"], made["training"]
+    assert optimizer["weight_decay"] == 0
+    seen = optimizer["patience"] * training["validate_every"] * training["batch"]
+    assert training["select"] == "last" or seen >= 57_000 * training["epochs"]
+
+
+@pytest.mark.parametrize("name", ["image-labels", "image-wizard"])
+def test_what_was_published_without_clipping_clips_nothing(name: str) -> None:
+    assert read(name)["training"]["clip"] > 1e5
 
 
 @pytest.mark.parametrize("decoder", SECTIONS["decoder"], ids=lambda way: way["kind"])

@@ -58,6 +58,31 @@ def test_a_plane_is_drawn_as_it_is_with_smudges_and_a_grid(digits: Corpus, tmp_p
     assert {y for _, y in one["codes"].numbers["points"]} == {0.0}
 
 
+@pytest.mark.parametrize(
+    ("family", "parameters", "ends"),
+    [
+        ("Normal", {"loc": 0.0, "scale": 1.0}, (-1.645, 1.645)),
+        ("Normal", {"loc": 0.0, "scale": 5.0}, (-8.22, 8.22)),
+        ("Uniform", {"low": 2.0, "high": 12.0}, (2.5, 11.5)),
+    ],
+)
+def test_the_plane_is_drawn_where_the_prior_lies(
+    digits: Corpus,
+    tmp_path: Path,
+    family: str,
+    parameters: dict[str, float],
+    ends: tuple[float, float],
+) -> None:
+    said = ", ".join(f"{name} = {value}" for name, value in parameters.items())
+    prior = (f"prior={{kind = 'Product', family = '{family}', parameters = {{{said}}}}}",)
+    plain = ("latent=2", "posterior.kind=DeltaPosterior", "objective.terms={}")
+    model = trained(digits, tmp_path / "run", *plain, *prior)
+    values = gallery(model, *given(digits))["grid"].numbers["values"]
+    width = ends[1] - ends[0]
+    assert (values[0], values[-1]) == pytest.approx(ends, abs=0.03 * width)
+    assert len(values) == 12 and sorted(values) == values
+
+
 def test_a_label_head_is_asked_for_every_label(digits: Corpus, tmp_path: Path) -> None:
     head = ("label={hidden=[8]}", "objective.terms.label={kind='CrossEntropy'}")
     found = gallery(trained(digits, tmp_path / "run", *head), *given(digits))

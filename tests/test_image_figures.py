@@ -128,6 +128,12 @@ def test_smudges_overlap_where_they_are_wide() -> None:
     assert shares == [0, pytest.approx(2 / 3), 1]
 
 
+@pytest.mark.filterwarnings("error")
+def test_codes_without_noise_lie_in_no_others_smudge_unless_they_are_the_same() -> None:
+    mu = torch.tensor([[0.0, 0.0], [1e-3, 0.0], [9.0, 9.0], [9.0, 9.0]])
+    assert images.smudges(mu, 0 * mu, [0, 1, 2, 2]).numbers["covered"] == 0.5
+
+
 def test_principal_axes_are_those_of_most_variance() -> None:
     codes = torch.randn(500, 4) * torch.tensor([0.1, 5.0, 0.1, 2.0])
     std = images.principal_axes(codes).std(0)
@@ -397,6 +403,15 @@ def test_a_rate_is_a_marginal_kl_and_information() -> None:
     assert images.aggregate(mu.tolist(), sigma.tolist())["marginal"] == pytest.approx(
         sampled, abs=0.01
     )
+
+
+def test_information_of_two_posteriors_is_a_bit_at_most_or_they_are_refused() -> None:
+    """Beyond the points where densities are added up it would be without bounds, or negative."""
+    for mu, sigma in (([-24.0, 24.0], [1.0, 1.0]), ([-0.1003, 0.1], [0.002, 0.002])):
+        assert images.aggregate(mu, sigma)["information"] == pytest.approx(BIT)
+    for mu, sigma in (([-50.0, 50.0], [1.0, 1.0]), ([0.0, 0.0], [1e-4, 1e-4])):
+        with pytest.raises(Refused, match=r"widths of 0\.002 or more"):
+            images.aggregate(mu, sigma)
 
 
 def test_one_bit_collapses_only_where_the_past_is_seen() -> None:

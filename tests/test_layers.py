@@ -60,7 +60,7 @@ BASES |= {"sequence", "sources", "plan", "scan", "blocks", "docstrings", "gramma
 BASES |= {"songs", "windows", "workers", "songblocks", "gather", "composer", "music", "voices"}
 BASES |= {"pictures", "picture", "likelihood", "drawing"}
 BASES |= {"notes", "song", "raw", "writing", "pretty", "harmony", "grooves"}
-BASES |= {"options", "sentences", "corpora"}  # of the commands; and their own music
+BASES |= {"options", "sentences", "corpora", "given"}  # of the commands; and their own music
 
 Module = tuple[str, ...]  # ("seqvae", "decoders", "lstm")
 

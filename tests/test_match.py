@@ -104,6 +104,16 @@ def test_the_discrepancy_of_a_shift_is_that_of_its_kernel() -> None:
     assert found["aggregate_mmd"] == pytest.approx(exact, rel=0.2)
 
 
+def test_the_noise_is_how_far_codes_drawn_from_the_prior_stray() -> None:
+    """One block of 60 codes: its standard error is that of one sample, not of the nulls' mean."""
+    p = StandardNormal(2)()
+    with seeded(0):
+        found = [discrepancy(drawn(p, 60), p, prior_moments(p)) for _ in range(100)]
+    strays = torch.tensor([one["aggregate_mmd"] for one in found]).std().item()
+    told = torch.tensor([one["aggregate_mmd_noise"] for one in found]).mean().item()
+    assert told == pytest.approx(strays, rel=0.3)
+
+
 def test_a_dead_dimension_of_many_is_told_by_the_moments_beside() -> None:
     p = StandardNormal(20)()
     with seeded(0):

@@ -229,6 +229,10 @@ def test_what_is_written_token_by_token_is_looked_at_as_it_is() -> None:
     assert torch.equal(shown, torch.tensor(np.stack(given(3)) / 255).float())
 
 
+def test_no_pictures_are_seen_of_none() -> None:
+    assert seen([], CODEC).shape == (0, SIDE, SIDE, 1)
+
+
 def test_expected_pictures_come_in_parts_and_are_the_same() -> None:
     decoder: Any = decoder_of("dense").requires_grad_(False)
     z = torch.randn(601, LATENT)

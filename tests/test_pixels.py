@@ -63,7 +63,7 @@ def test_a_codec_is_saved_whole_and_a_damaged_one_refused(tmp_path: Path) -> Non
         (np.array([[0, 300]]), r"pixels from 0 to 300.*integers they are 0 to 255"),
         (np.array([[-1, 3]]), r"pixels from -1 to 3"),
         (np.array([[0.0, 255.0]]), r"pixels from 0 to 255.*floats they are 0 to 1.*Rescale"),
-        (np.array([[np.nan, 0.5]]), r"pixels from nan"),
+        (np.array([[np.nan, 0.5]]), r"some pixels are NaN"),
         (np.zeros((0, 3)), r"no picture"),
         ([[1, 2], [3]], r"rows differ in length"),
         ("a.png", r"no picture"),
@@ -124,6 +124,8 @@ def test_training_draws_anew_and_evaluation_does_not() -> None:
     assert (first.x != again.x).any() and (again.x == collate(items, rows).x).all()
     in_order = [batch.x[batch.item.argsort()] for batch in (first, second)]
     assert (in_order[0] != in_order[1]).any() and (resumed.x == second.x).all()
+    other = next(batches(items, Order(items.lengths, 6, seed=2)))
+    assert (other.x[other.item.argsort()] != in_order[0]).any()  # of another seed
     extra = [next(iter(drawn_anew(items, order, step, 1))).x for step in (0, 0, 1)]
     assert (extra[0] == extra[1]).all() and (extra[0] != extra[2]).any()
 

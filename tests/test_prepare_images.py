@@ -109,6 +109,27 @@ def test_floats_of_an_npz_are_brightness(tmp_path: Path) -> None:
     assert pictures(corpus, "train") == [[SPECIAL + 17 * i for i in range(16)]]
 
 
+def test_labels_that_are_met_in_no_training_are_named(tmp_path: Path) -> None:
+    other = write_png(tmp_path / "other" / "{cow}" / "a.png", noise(1, seed=9)[0]).parents[1]
+    made, corpus = prepared(tmp_path, folder_of(tmp_path / "in"), valid=other, test_fraction=0)
+    assert made.report["labels unmet"] == ["{cow}"] and corpus.labels == ["cat", "dog", "{cow}"]
+    assert "labels of no picture in train: 1 ({cow})" in str(made)
+
+
+@pytest.mark.parametrize("form", ["idx", "npz"])
+def test_labels_that_do_not_fit_are_no_matter_where_none_are_wanted(
+    form: str, tmp_path: Path
+) -> None:
+    if form == "idx":
+        source = write_idx(tmp_path / "a-images-idx3-ubyte", noise(5))
+        write_idx(tmp_path / "a-labels-idx1-ubyte", np.arange(4))
+    else:
+        source = tmp_path / "a.npz"
+        np.savez(source, x=noise(5), y=np.arange(4))
+    made, corpus = prepared(tmp_path, source, labels=False, **WHOLE)
+    assert made.labels is None and pictures(corpus, "train") == ids_of(noise(5))
+
+
 def test_a_folder_of_png_is_labelled_by_its_subfolders(tmp_path: Path) -> None:
     made, corpus = prepared(tmp_path, folder_of(tmp_path / "in"), **WHOLE)
     assert corpus.labels == ["cat", "dog"] and made.codec.shape == (4, 4, 1)
@@ -303,6 +324,10 @@ def coloured(path: Path) -> Path:
     return write_png(path / "a.png", np.dstack([noise(3)[s] for s in range(3)]))
 
 
+def transparent(path: Path) -> Path:
+    return write_png(path / "a.png", np.full((2, 2, 4), 9, np.uint8))
+
+
 def half_labelled(path: Path) -> Path:
     write_png(folder_of(path) / "loose.png", noise(1, seed=7)[0])
     return path
@@ -345,6 +370,9 @@ def text(path: Path) -> Path:
         (folder_of, {"valid_fraction": 12}, r"leave none to train on"),
         (mixed, {"labels": True, "height": 4, "width": 4}, r"none of 2 pictures has one.*--no-la"),
         (empty, {}, r"holds no pictures.*Name the folder"),
+        (npz(x=np.zeros((9, 3, 3))), {}, r"9 pictures to train on, and all are alike.*--valid"),
+        (npz(x=np.full((2, 3, 3), np.nan)), {}, r"a\.npz/x: some pixels are NaN"),
+        (transparent, {}, r"a\.png \(transparent in places\)"),
         (text, {}, r"none of 1 pictures can be used: .*a\.txt \(no picture\)"),
         (lambda path: path / "gone", {}, r"no such file or folder: .*gone"),
     ],

@@ -187,6 +187,20 @@ def test_a_verdict_says_why_and_then_what_to_do() -> None:
     assert found.sentence == f"{found.reason} {found.cure}"
 
 
+def test_a_cure_names_what_the_model_has() -> None:
+    empty = {"latent": 2, "mutual_information_high": 0.1}
+    dropped = {
+        None: "drop words from",
+        "window": "drop tokens from",
+        "image": "where it reads any",
+    }
+    for noun, said in dropped.items():
+        found = verdict(empty if noun is None else {**empty, "noun": noun})
+        assert found is not None and said in found.cure
+    plain = verdict({"latent": 2, "active_units": 0})
+    assert plain is not None and not re.search("KL|free bits", plain.cure)
+
+
 def test_what_is_used_is_repayment_first_and_the_shuffle_else() -> None:
     assert used(HEALTHY) == 0.9
     assert used({"kl": 8.0, "shuffle_delta_nll": 4.0}) == 0.5

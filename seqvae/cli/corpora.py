@@ -161,6 +161,7 @@ def _corpus(named: str | None, recipe: "Recipe", folder: Path) -> "Corpus":
         raise _no_corpus(place)
     options = _preparation(recipe)
     if source in EMBEDDED and source != DIGITS and not place.exists():
+        _check_embedded(source, recipe)
         source, own = _write_embedded(source, folder)
         options |= own
     prepared = folder / "corpus"
@@ -182,6 +183,19 @@ def _check_no_pictures(source: str, recipe: str, read: str) -> None:
             f"{source} holds pictures, and the recipe {recipe!r} reads {read}. Name one for "
             f"pictures: seqvae train {DIGITS if source == DIGITS else f'{DIGITS} {source}'}"
         )
+
+
+def _check_embedded(source: str, recipe: "Recipe") -> None:
+    """Refuse a corpus that is made here for a recipe of something else, before it is made."""
+    songs = source == "composed"
+    if songs is _of_music(recipe) and not _of_images(recipe):
+        return
+    read = "pictures" if _of_images(recipe) else "MIDI" if _of_music(recipe) else "sentences"
+    raise Refused(
+        f"{source} holds {'MIDI files' if songs else 'sentences'}, and the recipe "
+        f"{recipe['name']!r} reads {read}. Name one that fits: seqvae train "
+        f"{fitting_recipe(source)} {source}"
+    )
 
 
 def _check_text(source: str, recipe: str) -> None:

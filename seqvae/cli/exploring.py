@@ -2,20 +2,15 @@
 
 import json
 from collections.abc import Iterable
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import Refused
-from .music import (
-    check_files,
-    check_no_folder,
-    check_sentences,
-    knows_music,
-    midi_files,
-    write_songs,
-)
+from .given import check_no_folder, check_sentences, given_items
+from .music import check_files, knows_music, midi_files, write_songs
 from .options import (
     AsJson,
     Device,
@@ -32,11 +27,25 @@ from .options import (
     warn,
     writes,
 )
+from .pictures import (
+    brightness,
+    corpus_pictures,
+    free,
+    given_pictures,
+    knows_pictures,
+    looked_at,
+    one_picture,
+    sampled,
+    stems,
+    tens,
+    write_pictures,
+)
 from .sentences import given_sentences, read_codes, read_sentences, write_rows
 
 if TYPE_CHECKING:
     from ..corpus import Corpus
     from ..explore import Decoding, Explorer
+    from .pictures import Named
 
 
 @writes
@@ -56,20 +65,30 @@ def sample(
     *,
     decoding: "Decoding",
 ) -> None:
-    """Write sentences, or MIDI files, from codes drawn from the prior, or from a density."""
+    """Write sentences, MIDI files or pictures of codes drawn from the prior, or a density."""
     model = load(run, device)
-    written = model.sample(n, decoding, source=source, label=label)
+    usual, names = f"{model.recipe['name']}-samples", _numbered("sample", n)
+    if knows_pictures(model):
+        pictures = sampled(model, n, decoding, source, label)
+    else:
+        written = model.sample(n, decoding, source=source, label=label)
     if source != "prior":
         warn(f"codes are drawn from the {source}: {model.density().about}")
-    if knows_music(model):
+    if knows_pictures(model):
+        write_pictures(pictures, names, free(out, usual), as_json, repeat({"from": source}, n))
+    elif knows_music(model):
         from ..studio import songs
 
-        named = ((f"sample-{i:03d}", song) for i, song in enumerate(songs(written), 1))
-        usual = f"{model.recipe['name']}-samples"
+        named = zip(names, songs(written), strict=True)
         write_songs(named, out, usual, as_json, {"from": source})
     else:
         check_no_folder(out)
         write_rows(({"text": text, "from": source} for text in written), as_json)
+
+
+def _numbered(word: str, count: int) -> list[str]:
+    """Names of so many files."""
+    return [f"{word}-{i:03d}" for i in range(1, count + 1)]
 
 
 @writes
@@ -85,10 +104,14 @@ def reconstruct(
     *,
     decoding: "Decoding",
 ) -> None:
-    """Encode sentences, or MIDI files, and write them again from their codes."""
+    """Encode sentences, MIDI files or pictures, and write them again from their codes."""
     model = load(run, device)
     if knows_music(model):
         _reconstruct_songs(model, midi_files(texts, file), label, out, track, as_json, decoding)
+    elif knows_pictures(model):
+        _reconstruct_pictures(
+            model, given_pictures(model, texts, file), label, out, as_json, decoding
+        )
     else:
         check_no_folder(out)
         check_sentences(model, texts)
@@ -124,6 +147,29 @@ def _reconstruct_songs(
         write_rows([{**row, "written": str(write(again.song, path))}], as_json, form)
 
 
+def _reconstruct_pictures(
+    model: "Explorer",
+    given: list["Named"],
+    label: str | None,
+    out: Path | None,
+    as_json: bool,
+    decoding: "Decoding",
+) -> None:
+    folder = free(out, f"{model.recipe['name']}-again")
+    z = model.encode(given)
+    again = looked_at(model, z if label is None else model.labelled(z, label), decoding)
+    before = brightness(given)
+    errors = ((again - before) ** 2).mean(axis=(1, 2, 3)).tolist()
+    said = (
+        {"file": picture.name, "pixel_error": error}
+        for picture, error in zip(given, errors, strict=True)
+    )
+    form = "{file}: squared error a pixel {pixel_error:.4f}, written: {written}"
+    names = stems(given, "_again")
+    page = tens(before, again)
+    write_pictures(again, names, folder, as_json, said, form, page, "written")
+
+
 def label(
     run: Run,
     texts: Texts = None,
@@ -132,7 +178,7 @@ def label(
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
-    """Say which label sentences, or windows of MIDI files, have, if the run has a label head."""
+    """Say which label sentences, MIDI windows or pictures have, if the run has a label head."""
     model = load(run, device)
     if knows_music(model):
         from ..studio import label as label_song
@@ -142,11 +188,10 @@ def label(
         rows = (row for name in files for row in label_song(model, name, track))
         write_rows(rows, as_json, "{probability:7.1%}  {label}  {file}, bar {bar}")
         return
-    check_sentences(model, texts)
-    given = list(given_sentences(texts, file))
-    told = zip(given, model.label(given), strict=True)
-    rows = ({"text": text, **found.row()} for text, found in told)
-    write_rows(rows, as_json, "{probability:7.1%}  {label}  {text}")
+    given = given_items(model, texts, file)
+    told = zip(given.names, model.label(given.items), strict=True)
+    rows = ({given.word: name, **found.row()} for name, found in told)
+    write_rows(rows, as_json, f"{{probability:7.1%}}  {{label}}  {{{given.word}}}")
 
 
 def encode(
@@ -160,7 +205,7 @@ def encode(
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Write the codes of sentences as JSON lines, text, z, sigma; of MIDI a line a window."""
+    """Write codes as JSON lines: text or file, z, sigma; of MIDI a line a window."""
     found = load(run, device)
     if knows_music(found):
         from ..midi import read
@@ -174,11 +219,10 @@ def encode(
                 warn(f"{name}: {told}")
             write_rows(encode_song(found, name, track, sample=draw, seed=seed), True)
         return
-    check_sentences(found, texts)
-    given = list(given_sentences(texts, file))
-    codes, stddev = found.encode(given, sample=draw, seed=seed), found.stddev(given)
-    for text, z, sigma in zip(given, codes.tolist(), stddev.tolist(), strict=True):
-        print(json.dumps({"text": text, "z": z, "sigma": sigma}, ensure_ascii=False))
+    given = given_items(found, texts, file)
+    codes, stddev = found.encode(given.items, sample=draw, seed=seed), found.stddev(given.items)
+    for name, z, sigma in zip(given.names, codes.tolist(), stddev.tolist(), strict=True):
+        print(json.dumps({given.word: name, "z": z, "sigma": sigma}, ensure_ascii=False))
 
 
 @writes
@@ -191,28 +235,33 @@ def decode(
     *,
     decoding: "Decoding",
 ) -> None:
-    """Write the sentences, or MIDI files, of codes."""
+    """Write the sentences, MIDI files or pictures of codes."""
     import torch
 
     codes = torch.tensor(read_codes(file), dtype=torch.float32)
     model = load(run, device)
-    written = model.decode(codes, decoding)
-    if knows_music(model):
+    usual, names = f"{model.recipe['name']}-codes", _numbered("code", len(codes))
+    if knows_pictures(model):
+        pictures = looked_at(model, codes, decoding)
+        write_pictures(pictures, names, free(out, usual), as_json)
+    elif knows_music(model):
         from ..studio import songs
 
-        named = ((f"code-{i:03d}", song) for i, song in enumerate(songs(written), 1))
-        write_songs(named, out, f"{model.recipe['name']}-codes", as_json)
+        named = zip(names, songs(model.decode(codes, decoding)), strict=True)
+        write_songs(named, out, usual, as_json)
     else:
         check_no_folder(out)
-        write_rows(({"text": text} for text in written), as_json)
+        write_rows(({"text": text} for text in model.decode(codes, decoding)), as_json)
 
 
 def neighbours(
     run: Run,
-    text: Annotated[str, typer.Argument(help="The sentence, or MIDI file, to start from.")],
+    text: Annotated[str, typer.Argument(help="A sentence, MIDI file or picture to start from.")],
     among: Annotated[
-        str | None, typer.Option(help="A prepared folder or text file; else the run's corpus.")
+        str | None,
+        typer.Option(help="A prepared folder, text file or pictures; else the run's corpus."),
     ] = None,
+    out: Out = None,
     track: OfTrack = None,
     bar: Annotated[
         int | None, typer.Option(min=1, help="Of MIDI: the bar to start from; else the best.")
@@ -222,18 +271,50 @@ def neighbours(
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
-    """Find the sentences, or windows of songs, whose codes lie nearest."""
+    """Find the sentences, windows of songs or pictures whose codes lie nearest."""
     model = load(run, device)
+    if knows_pictures(model):
+        _near_pictures(model, run, text, among, split, n, out, as_json)
+        return
+    check_no_folder(out, model.codec.noun)
     if knows_music(model):
         from ..studio import neighbours as near_windows
 
         check_files(model, [text])
-        found = near_windows(model, text, _music_corpus(run, among), split, n, track, bar)
+        found = near_windows(model, text, _corpus(run, among), split, n, track, bar)
     else:
         check_sentences(model, [text])
         found = model.neighbours(text, _candidates(run, among, split), n)
     rows = ({"distance": distance, "text": near} for near, distance in found)
     write_rows(rows, as_json, "{distance:7.3f}  {text}")
+
+
+def _near_pictures(
+    model: "Explorer",
+    run: str,
+    name: str,
+    among: str | None,
+    split: str,
+    n: int,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    home, folder = one_picture(model, name), free(out, f"{model.recipe['name']}-near")
+    near = model.neighbours(home, _other_pictures(model, run, among, split), n)
+    found = brightness([picture for picture, _ in near])
+    said = ({"distance": distance, "text": picture.name} for picture, distance in near)
+    form = "{distance:7.3f}  {text}  {file}"
+    page = [brightness([home]), *tens(found)]
+    write_pictures(found, _numbered("near", len(near)), folder, as_json, said, form, page)
+
+
+def _other_pictures(
+    model: "Explorer", run: str, among: str | None, split: str
+) -> Iterable["Named"]:
+    """Pictures to look among: of a prepared corpus, or in files."""
+    if among is None or (Path(among) / "manifest.json").is_file():
+        return corpus_pictures(model, _corpus(run, among), split)
+    return given_pictures(model, [among], None)
 
 
 def _candidates(run: str, among: str | None, split: str) -> Iterable[str]:
@@ -254,7 +335,7 @@ def _candidates(run: str, among: str | None, split: str) -> Iterable[str]:
     return read_sentences(among)
 
 
-def _music_corpus(run: str, among: str | None) -> "Corpus":
+def _corpus(run: str, among: str | None) -> "Corpus":
     from ..corpus import open_corpus
     from ..fit import find_corpus
     from ..shelf import find, is_shipped

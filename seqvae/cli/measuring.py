@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import Refused
-from .corpora import make_corpus
+from .corpora import fitting_recipe, make_corpus
 from .options import (
     AnotherCorpus,
     AsJson,
@@ -213,7 +213,7 @@ def _counts(exact: bool, samples: int, items: int, fitted: int, written: int) ->
 
 def rate(
     corpus: Annotated[
-        str, typer.Argument(help="A text file, one sentence a line, or a prepared folder.")
+        str, typer.Argument(help="A text file, one sentence a line; MIDI, pictures; prepared.")
     ],
     named: Annotated[
         str | None, typer.Option("--recipe", help="Whose models: a recipe's name, or a .toml.")
@@ -249,7 +249,7 @@ def rate(
     tried = _numbers(floors, "--floors", "1,2,4,8,16")
     check_floors(tried)
     changes = recipe_changes(settings, seed)
-    recipe = recipes.override(recipes.read(named or recipes.DEFAULT), changes)
+    recipe = recipes.override(recipes.read(named or fitting_recipe(corpus)), changes)
     folder = plain(out or Path("runs") / f"{recipe['name']}-rate")
     prepared = make_corpus(corpus, recipe, folder, device)
     with Progress() as progress:

@@ -1,4 +1,4 @@
-"""`seqvae interpolate`, from one sentence or MIDI file to another, and `seqvae tracks`."""
+"""`seqvae interpolate`, from one sentence, MIDI file or picture to another; `seqvae tracks`."""
 
 import inspect
 import json
@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import Refused
+from .given import check_sentences
 from .music import MELODY, check_files, is_midi, knows_music
 from .options import AsJson, Device, load, warn, writes
+from .pictures import (
+    brightness,
+    free,
+    is_picture,
+    knows_pictures,
+    looked_at,
+    one_picture,
+    tens,
+    write_pictures,
+)
 from .sentences import write_rows
 
 if TYPE_CHECKING:
@@ -25,7 +36,7 @@ def interpolate(
         list[str],
         typer.Argument(
             metavar="[RUN] A B",
-            help="Two sentences or two MIDI files; a run first, or one that ships.",
+            help="Two sentences, MIDI files or pictures; a run first, or one that ships.",
         ),
     ],
     steps: Annotated[
@@ -82,7 +93,7 @@ def interpolate(
     *,
     decoding: "Decoding",
 ) -> None:
-    """Walk from one sentence, or one MIDI file, to another through the space of codes."""
+    """Walk from one sentence, MIDI file or picture to another through the space of codes."""
     run, a, b = _two_ends(arguments)
     midi = _are_midi(a, b)
     playing: dict[str, Any] = {  # Taste refuses what it does not know
@@ -96,8 +107,13 @@ def interpolate(
         "band": band,
         "refine": refine,
     }
+    if run is None:
+        _check_known(a, b)
     model = load(run or (_run_for(a, b) if midi else None), device)
-    if knows_music(model) or midi:
+    if knows_pictures(model):
+        _check_unused({**playing, "audio": audio}, "pictures")
+        _walk(model, a, b, steps or 7, path, out, as_json, decoding)
+    elif knows_music(model) or midi:
         from dataclasses import replace
 
         from ..morph import Taste
@@ -106,7 +122,8 @@ def interpolate(
         taste = Taste(**playing, steps=steps or 9, kind=path, decoding=decoding)
         _morph(model, a, b, taste, out, audio, as_json)
     else:
-        _check_unused({**playing, "out": out, "audio": audio})
+        _check_unused({**playing, "out": out, "audio": audio}, "sentences")
+        check_sentences(model, (a, b))
         count = steps or 7
         written = model.interpolate(a, b, steps=count, kind=path, decoding=decoding)
         rows = [{"mix": round(i / (count - 1), 4), "text": t} for i, t in enumerate(written)]
@@ -156,14 +173,24 @@ def _run_for(a: str, b: str) -> str:
     return run
 
 
-def _check_unused(playing: Mapping[str, Any]) -> None:
-    """Refuse options of MIDI files that are given for sentences."""
+def _check_known(a: str, b: str) -> None:
+    """Refuse pictures where no run is named, for none that knows them comes with the package."""
+    for name in (a, b):
+        if is_picture(name) and (" " not in name or Path(name).is_file()):
+            raise Refused(
+                f"{name} is a picture, and no run that knows pictures comes with seqvae. Name "
+                "one of yours first: seqvae interpolate RUN a.png b.png"
+            )
+
+
+def _check_unused(playing: Mapping[str, Any], given: str) -> None:
+    """Refuse options of MIDI files that are given for others."""
     usual = inspect.signature(interpolate).parameters
-    given = [name for name, value in playing.items() if value != usual[name].default]
-    if given:
-        flags = (("no-" if playing[name] is False else "") + name for name in given)
+    changed = [name for name, value in playing.items() if value != usual[name].default]
+    if changed:
+        flags = (("no-" if playing[name] is False else "") + name for name in changed)
         options = ", ".join(f"--{flag.replace('_', '-')}" for flag in flags)
-        raise Refused(f"{options}: only of MIDI files, and these are sentences. Leave it out.")
+        raise Refused(f"{options}: only of MIDI files, and these are {given}. Leave it out.")
 
 
 def _morph(
@@ -187,6 +214,39 @@ def _morph(
     if sound is not None:
         print(f"sound: {sound}")
     print(f"written to {folder}: {', '.join(path.name for path in files)}")
+
+
+def _walk(
+    model: "Explorer",
+    a: str,
+    b: str,
+    steps: int,
+    kind: str,
+    out: Path | None,
+    as_json: bool,
+    decoding: "Decoding",
+) -> None:
+    """From picture to picture: the way of their codes, on its page below their cross-fade."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from ..album import folder_name
+
+    ends = [one_picture(model, name) for name in (a, b)]
+    folder = free(out, folder_name(a, b))
+    z = model.way(*ends, steps=steps, kind=kind)
+    walked = looked_at(model, z, replace(decoding, together=True))
+    mix = np.linspace(0, 1, steps)
+    first, last = brightness(ends)
+    faded = np.stack([(1 - t) * first + t * last for t in mix])
+    names = [
+        f"{i:02d}of{steps:02d}_a{100 * (1 - t):02.0f}_b{100 * t:02.0f}"
+        for i, t in enumerate(mix, 1)
+    ]
+    said = [{"mix": round(t, 4)} for t in mix.tolist()]
+    form = "{mix:4.2f}  {file}"
+    write_pictures(walked, names, folder, as_json, said, form, tens(faded, walked))
 
 
 def tracks(

@@ -1,4 +1,4 @@
-"""MIDI files as the commands take and write them, and who knows music and who sentences."""
+"""MIDI files as the commands take and write them, and who knows music."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -48,22 +48,6 @@ def check_files(model: "Explorer", names: Iterable[str]) -> None:
             what = "is a folder" if Path(name).is_dir() else "is no file here"
             run = model.recipe["name"]
             raise Refused(f"{name} {what}; the run {run!r} knows music: name MIDI files.")
-
-
-def check_sentences(model: "Explorer", texts: Iterable[str] | None) -> None:
-    """Refuse a MIDI file, for a run that knows sentences."""
-    for text in texts or ():
-        if is_midi(text) and (" " not in text or Path(text).is_file()):
-            raise Refused(
-                f"{text} is a MIDI file, and the run {model.recipe['name']!r} knows sentences. "
-                f"Name a run that knows music, such as {MELODY}."
-            )
-
-
-def check_no_folder(out: Path | None) -> None:
-    """Refuse a folder for sentences, which are printed."""
-    if out is not None:
-        raise Refused(f"--out {out} is for MIDI files; sentences are printed: … > {out}.txt")
 
 
 def write_songs(

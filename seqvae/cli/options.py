@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 Run = Annotated[str, typer.Argument(help="A run's folder, or the name of one that ships.")]
 Texts = Annotated[
     list[str] | None,
-    typer.Argument(help="Sentences, or MIDI files if the run knows music; with --file: none."),
+    typer.Argument(
+        help="Sentences; MIDI files or pictures, if the run knows them; with --file: none."
+    ),
 ]
 Out = Annotated[
-    Path | None, typer.Option(help="The folder for MIDI files, if the run knows music.")
+    Path | None, typer.Option(help="The folder for MIDI files or pictures, if the run knows them.")
 ]
 OfTrack = Annotated[
     str | None,

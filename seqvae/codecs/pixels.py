@@ -176,9 +176,11 @@ def intensities(values: Any, name: str = "a picture") -> Pixels:
         )
     if pixels.dtype == bool:
         return pixels.astype(np.uint8) * np.uint8(WHITE)
+    if pixels.dtype.kind == "f" and np.isnan(pixels).any():
+        raise Refused(f"{name}: some pixels are NaN, which is no brightness. Give each a number.")
     least, most = pixels.min(), pixels.max()
     whole = pixels.dtype.kind in "ui"
-    if not (least >= 0 and most <= (WHITE if whole else 1)):  # a NaN is neither
+    if not (least >= 0 and most <= (WHITE if whole else 1)):
         raise Refused(
             f"{name}: pixels from {least:g} to {most:g}, but as "
             f"{'integers they are 0 to 255' if whole else 'floats they are 0 to 1'}. Rescale them."

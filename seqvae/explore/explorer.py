@@ -288,13 +288,20 @@ class Explorer:
         Raises `Refused` for fewer than 2 steps, another kind, or a language model, whose code
         has no dimensions.
         """
+        return self.decode(self.way(a, b, steps=steps, kind=kind), decoding)
+
+    def way(self, a: Any, b: Any, *, steps: int = 7, kind: str = "lerp") -> Tensor:
+        """The codes of that interpolation: (steps, D), with a label head (steps, D + K).
+
+        Raises `Refused` as `interpolate` does.
+        """
         if steps < 2:
             raise Refused(f"steps = {steps}: a path has at least its 2 ends.")
         if kind not in PATHS:
             raise Refused(unknown(kind, PATHS, "interpolation", "kind"))
         start, end = self.encode([a, b])
         kind = "slerp" if on_sphere(self.vae.prior()) else kind
-        return self.decode(self.path(start, end, steps, kind=kind), decoding)
+        return self.path(start, end, steps, kind=kind)
 
     def path(self, a: Tensor, b: Tensor, steps: int, *, kind: str = "lerp") -> Tensor:
         """Codes a and b (*, D + K) -> (steps, *, D + K): z as asked, a label's part straight."""

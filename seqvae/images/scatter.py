@@ -133,6 +133,8 @@ def smudges(
         axis.scatter(centres[own, 0], centres[own, 1], s=2, color=colour(place), label=str(label))
     share = _covered(centres, widths)
     low, high = (centres - widths).min(0), (centres + widths).max(0)
+    edge = 0.5 * (low == high)  # of a single point
+    low, high = low - edge, high + edge
     axis.set_xlim(low[0], high[0])
     axis.set_ylim(low[1], high[1])
     name(axis, f"{title}: {share:.0%} lie in another's 1σ", "z₁", "z₂")
@@ -143,8 +145,9 @@ def smudges(
 
 def _covered(mu: Array, sigma: Array) -> float:
     """The share of means inside at least one ellipse but their own."""
+    widths = np.maximum(sigma, 1e-12)  # codes without noise are points, and no division by 0
     covered = [
-        bool(((((mean - mu) / sigma) ** 2).sum(1) <= 1).sum() > 1)  # its own always is
+        bool(((((mean - mu) / widths) ** 2).sum(1) <= 1).sum() > 1)  # its own always is
         for mean in mu
     ]
     return float(np.mean(covered))

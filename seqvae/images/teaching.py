@@ -11,7 +11,10 @@ from ..plots import BLUE, GREY, INK, RED
 from .drawing import Array, Drawn, charts, drawn, name
 
 BIT = math.log(2)  # nats
-Z = np.linspace(-30, 30, 60_001)  # where densities are added up
+END = 30.0
+Z = np.linspace(-END, END, 60_001)  # where densities are added up
+NARROW = 0.002  # a width of two steps: sums of smooth densities are exact from there
+AWAY = 6.0  # widths from its mean, beyond which a Gaussian has nothing left
 SHAPES: Mapping[str, tuple[list[float], list[float]]] = {
     "every posterior is the prior": ([0, 0], [1, 1]),
     "a little apart": ([-0.6, 0.6], [0.8, 0.8]),
@@ -38,6 +41,12 @@ def aggregate(mu: Sequence[float], sigma: Sequence[float]) -> dict[str, float]:
     """
     if len(mu) != len(sigma) or not mu or not min(sigma) > 0:
         raise Refused(f"mu = {mu}, sigma = {sigma}: one mean and one width above 0 each.")
+    if min(sigma) < NARROW or max(abs(m) + AWAY * s for m, s in zip(mu, sigma, strict=True)) > END:
+        raise Refused(
+            f"mu = {mu}, sigma = {sigma}: densities are added up over ±{END:g} in steps of "
+            f"{Z[1] - Z[0]:.3f}. Give widths of {NARROW:g} or more, and means {AWAY:g} of them "
+            "inside."
+        )
     m, s = np.asarray(mu), np.asarray(sigma)
     rate = float((0.5 * (m**2 + s**2 - 1) - np.log(s)).mean())
     log_q = np.logaddexp.reduce(log_normal(Z, mu, sigma), 0) - math.log(len(mu))

@@ -29,8 +29,9 @@ class Bernoulli(Likelihood):
         if self.levels != 2:
             raise Refused(
                 f"the likelihood Bernoulli is of pixels of 2 levels, and these have {self.levels} "
-                "(the cross-entropy of grey values is no likelihood). Binarise the pictures, or "
-                "use the likelihood Gaussian or Categorical."
+                "(the cross-entropy of grey values is no likelihood). Binarise the pictures "
+                "(seqvae prepare images … --binarize dynamic), or name another likelihood: "
+                "--set decoder.likelihood.kind=Gaussian, or Categorical"
             )
 
     def pixels(self, numbers: Tensor) -> Pixels:

@@ -23,8 +23,8 @@ def seen(ids: Sequence[Sequence[int]], codec: Codec) -> Tensor:
     """
     if codec.shape is None:
         raise Refused(f"{codec.noun}s are no pictures: they have no brightness to look at.")
-    x = torch.tensor(ids, dtype=torch.long).view(len(ids), -1)
-    return brightness(x, codec.vocab).view(-1, *codec.shape)
+    x = torch.tensor(ids, dtype=torch.long).view(len(ids), *codec.shape)
+    return brightness(x, codec.vocab)
 
 
 @torch.no_grad()
