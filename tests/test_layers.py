@@ -50,6 +50,7 @@ BASES = {
     "folder",
     "how",
     "lagging",
+    "listed",
     "objective",
     "optimizers",
     "posterior",

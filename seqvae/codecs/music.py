@@ -1,11 +1,9 @@
 """What the codecs of music share: a clip as one token a step and voice, on a grid."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
 from itertools import islice
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,15 +11,12 @@ from ..clips import Clip, Feel, Grid
 from ..errors import Refused
 from ..midi import TICKS
 from ..tokens import SPECIAL
-from .codec import Codec, Encoded
-from .folder import Saved, read_folder, write_folder
+from .codec import Encoded
+from .listed import ListedCodec
 from .voices import Ids, Lane, Timing, Voice
 
-LIST = "tokens.txt"  # the data file: what every id says
-NAMES = ("<pad>", "<unk>", "<s>", "</s>")
 
-
-class MusicCodec(Codec):
+class MusicCodec(ListedCodec):
     """A clip <-> ids: at each step of the grid one token of every voice, in order.
 
     Each voice has a range of ids of its own, so that a position says which ids may stand there.
@@ -33,6 +28,7 @@ class MusicCodec(Codec):
     """
 
     noun: ClassVar[str] = "window"
+    words = ("metre",)
 
     def __init__(self, grid: Grid, voices: Sequence[Voice]) -> None:
         grid.check()
@@ -113,18 +109,13 @@ class MusicCodec(Codec):
         ]
         return np.concatenate([np.arange(SPECIAL), *own])
 
-    def tokens(self, ids: Sequence[int]) -> list[str]:
-        return [self._names[i] if 0 <= i < self.vocab else NAMES[1] for i in map(int, ids)]
-
-    @cached_property
-    def _names(self) -> list[str]:
+    def names(self) -> list[str]:
         several = len(self.voices) > 1
-        own = (
+        return [
             f"{voice.part} {voice.name(token)}" if several else voice.name(token)
             for voice in self.voices
             for token in range(voice.size)
-        )
-        return [*NAMES, *own]
+        ]
 
     def show(self, item: Any) -> str:
         return " ".join(self.tokens(self.encode(item).ids))
@@ -145,29 +136,8 @@ class MusicCodec(Codec):
         velocity, shift = (np.split(column, edges, axis=1) for column in feel)
         return [Feel(*both) for both in zip(velocity, shift, strict=True)]
 
-    # --- on disk ---
-
     def settings(self) -> dict[str, Any]:
-        """The arguments that make the same codec again."""
         return {"steps": self.grid.steps, "metre": str(self.grid.metre), "bars": self.grid.bars}
-
-    def save(self, folder: Path) -> None:
-        data = "".join(f"{i}\t{name}\n" for i, name in enumerate(self._names)).encode()
-        write_folder(folder, Saved(self.kind, self.settings(), data), LIST)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        saved = read_folder(folder)
-        try:
-            made = cls(**_checked(saved.settings))
-        except (TypeError, ValueError) as error:
-            raise Refused(f"{folder}/codec.json is damaged ({error}). Copy it again.") from error
-        if (said := saved.data.count(b"\n")) != made.vocab:
-            raise Refused(
-                f"{folder}/codec.json is damaged: by its settings there are {made.vocab} ids, "
-                f"{LIST} says {said}. Copy the folder again."
-            )
-        return made
 
 
 def _taken(lane: Lane, at: Ids, rest: int) -> Ids:
@@ -179,11 +149,3 @@ def _taken(lane: Lane, at: Ids, rest: int) -> Ids:
     taken = np.append(lane.tokens, [rest, 0])[np.minimum(at, last + 1)]
     taken[:, 0] = np.append(lane.opening, 0)[np.minimum(at[:, 0], last)]
     return taken
-
-
-def _checked(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings. Raises `TypeError` for one that no codec saved."""
-    for name, value in settings.items():
-        if type(value) is not (str if name == "metre" else int):
-            raise TypeError(f"{name} = {value!r}")
-    return settings

@@ -1,20 +1,17 @@
 """Pictures as tokens: one for every pixel and channel, in the order rows, columns, channels."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from math import prod
-from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import Refused, check_sizes
 from ..tokens import SPECIAL
-from .codec import Codec, Encoded, Shape, Spans
-from .folder import Saved, read_folder, write_folder
-from .music import LIST, NAMES
+from .codec import Encoded, Shape, Spans
+from .listed import ListedCodec
 
 Binarize = Literal["none", "static", "dynamic"]
 Pixels = NDArray[np.uint8]
@@ -24,7 +21,7 @@ SHADES = " .:-=+*#%@"
 SHOWN = 16  # rows and columns of a picture shown, at most
 
 
-class PixelCodec(Codec):
+class PixelCodec(ListedCodec):
     """A picture <-> ids: a pixel of level v is the id 4 + v; every picture has as many.
 
     The item is an array (H, W, C), or (H, W) of one channel: 0 to 255 as integers, or 0 to 1 as
@@ -47,6 +44,7 @@ class PixelCodec(Codec):
 
     kind: ClassVar[str] = "pixels"
     noun: ClassVar[str] = "image"
+    words = ("binarize",)
 
     def __init__(
         self,
@@ -107,12 +105,8 @@ class PixelCodec(Codec):
         levels[: len(given)] = [i - SPECIAL if SPECIAL <= i < self.vocab else 0 for i in given]
         return self.pixel(levels).reshape(self.shape)
 
-    def tokens(self, ids: Sequence[int]) -> list[str]:
-        return [self._names[i] if 0 <= i < self.vocab else NAMES[1] for i in map(int, ids)]
-
-    @cached_property
-    def _names(self) -> list[str]:
-        return [*NAMES, *map(str, range(self.levels))]
+    def names(self) -> list[str]:
+        return list(map(str, range(self.levels)))
 
     def show(self, item: Any) -> str:
         """The picture's rows in characters, dark to bright; of a large one every second, third …
@@ -128,7 +122,6 @@ class PixelCodec(Codec):
     # --- on disk ---
 
     def settings(self) -> dict[str, Any]:
-        """The arguments that make the same codec again."""
         height, width, channels = self.shape
         of_picture = {"height": height, "width": width, "channels": channels}
         return {
@@ -137,24 +130,6 @@ class PixelCodec(Codec):
             "binarize": self.binarize,
             "seed": self.seed,
         }
-
-    def save(self, folder: Path) -> None:
-        data = "".join(f"{i}\t{name}\n" for i, name in enumerate(self._names)).encode()
-        write_folder(folder, Saved(self.kind, self.settings(), data), LIST)
-
-    @classmethod
-    def load(cls, folder: Path) -> Self:
-        saved = read_folder(folder)
-        try:
-            made = cls(**_checked(saved.settings))
-        except (TypeError, ValueError) as error:
-            raise Refused(f"{folder}/codec.json is damaged ({error}). Copy it again.") from error
-        if (said := saved.data.count(b"\n")) != made.vocab:
-            raise Refused(
-                f"{folder}/codec.json is damaged: by its settings there are {made.vocab} ids, "
-                f"{LIST} says {said}. Copy the folder again."
-            )
-        return made
 
 
 def intensities(values: Any, name: str = "a picture") -> Pixels:
@@ -197,11 +172,3 @@ def sized(shape: Sequence[int]) -> str:
         return f"shape {tuple(shape)}"
     colour = {1: "grey", 3: "in colour"}.get(shape[2], f"x {shape[2]}")
     return f"{shape[0]} x {shape[1]} {colour}"
-
-
-def _checked(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The settings. Raises `TypeError` for one that no codec saved."""
-    for name, value in settings.items():
-        if type(value) is not (str if name == "binarize" else int):
-            raise TypeError(f"{name} = {value!r}")
-    return settings

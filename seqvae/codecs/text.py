@@ -11,7 +11,7 @@ import numpy as np
 import sentencepiece
 
 from ..errors import Refused
-from ..tokens import BOS, EOS, PAD, SPECIAL, UNK
+from ..tokens import BOS, EOS, NAMES, PAD, SPECIAL, UNK
 from .codec import Codec, Encoded
 from .folder import Saved, read_folder, write_folder
 
@@ -24,7 +24,6 @@ COVERAGE = 0.9999  # characters rarer than the last 1 in 10,000 are spelt in byt
 LEAST_COVERAGE = 0.98  # the trainer takes no less
 LONGEST_PIECE = 16  # characters, which is what the trainer allows
 LONGEST_LINE = 16_000  # characters; the trainer drops longer lines without a word, so we split
-NAMES = ("<pad>", "<unk>", "<s>", "</s>")
 
 # The trainer cuts the *names* of its special pieces out of every line, and `<unk>` is a common
 # word of published corpora: U+FDD0, which Unicode reserves for such use, keeps them apart.
