@@ -197,7 +197,7 @@ def test_ids_that_are_no_level_have_probability_zero(kind: Any, way: dict[str, A
 @pytest.mark.parametrize(
     ("kind", "arguments", "message"),
     [
-        (Bernoulli, {"vocab": 260}, "2 levels, and these have 256.*Binarise.*Gaussian or Categ"),
+        (Bernoulli, {"vocab": 260}, "2 levels, and these have 256.*Binarise.*Gaussian, or Categ"),
         (Bernoulli, {"vocab": 5}, r"vocab = 5: .*Set vocab to 4 \+ levels"),
         (Categorical, {"vocab": 4}, "2 levels of brightness or more"),
         (Gaussian, {"vocab": 6, "sigma": 0.0}, "sigma = 0"),
