@@ -138,8 +138,10 @@ def _lost(lost: Mapping[str, int], notes: int) -> str:
     said += [
         f"{name} {count / max(notes, 1):.1%}"
         for name, count in lost.items()
-        if "off the grid" not in name
+        if "off the grid" not in name and name != "velocity in all"
     ]
+    if softer := lost.get("softer or louder", 0):
+        said.append(f"by {lost['velocity in all'] / softer:.1f} of 127 on average")
     return f"{notes} notes: {', '.join(said)}"
 
 
@@ -182,7 +184,7 @@ def prepare_midi(
         sources: folders (with all that is in them), .zip archives (songs.zip/folder for a part
             of one), single files: .mid, .midi, .kar, .rmi.
         out: the corpus's folder; an unfinished one is carried on.
-        codec: "melody", "drums", "trio", or the folder of a codec or corpus to reuse.
+        codec: "melody", "drums", "groove", "trio", or the folder of a codec or corpus to reuse.
         bars, steps, metre: of a window; None: 2 bars of 4/4, 4 steps a beat.
         low, high: pitches of melody and bass; None: 21 to 108.
         track: the track that plays a part, by part: a name ("Lead*"), a number ("#2") or programs

@@ -96,6 +96,7 @@ def _cut(made: Record, song: Song, bars: Bars, wish: Wish) -> Record:
     for part in wish.codec.parts:
         try:
             found = find_part(song, part, wish.track.get(part))
+            wish.codec.check(part, found.notes)
         except NoPart as error:
             fault = f"no {part}"
             return replace(made, fault=fault, detail=str(error), dropped={fault: windows})

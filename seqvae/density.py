@@ -43,7 +43,7 @@ def weights_sum(vae: VAE) -> str:
 
     So a run and its export, which holds them in half precision, have the same.
     """
-    return _checksum(
+    return checksum(
         {n: t.half() if t.is_floating_point() else t for n, t in vae.state_dict().items()}
     )
 
@@ -63,7 +63,7 @@ def save(folder: Path, density: Density, vae: VAE, *, codes: int, split: str, se
         "split": split,
         "seed": seed,
         "weights": weights_sum(vae),
-        "sha256": _checksum(tensors),
+        "sha256": checksum(tensors),
     }
     with Replacing(folder / FILE) as file:
         file.write(to_bytes(tensors, {HEADER: json.dumps(header)}))
@@ -80,7 +80,7 @@ def load(folder: Path, vae: VAE) -> Kept:
     if not path.is_file():
         raise Refused(f"{folder} has no density of its codes ({FILE}). {cure}")
     try:
-        header, tensors = _read(path)
+        header, tensors = read_tensors(path)
         if header["format"] > FORMAT:
             raise Refused(
                 f"{path} has format {header['format']}; this version reads up to {FORMAT}. "
@@ -96,7 +96,7 @@ def load(folder: Path, vae: VAE) -> Kept:
                 f"{path} was fitted to other weights than the run's, which was trained on since: "
                 f"its codes are none of this model's. {cure}"
             )
-        if header["sha256"] != _checksum(tensors):
+        if header["sha256"] != checksum(tensors):
             raise Refused(f"{path} is not what was saved: damaged or edited. {cure}")
         return Kept(_filled(header, tensors), header)
     except Refused:
@@ -105,7 +105,8 @@ def load(folder: Path, vae: VAE) -> Kept:
         raise Refused(f"{path} is damaged ({error!r:.80}). {cure}") from error
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_tensors(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The header of a safetensors file of ours, and its tensors."""
     with safe_open(path, framework="pt") as file:
         header = json.loads((file.metadata() or {})[HEADER])
         return header, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -119,7 +120,7 @@ def _filled(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Density
     return density.requires_grad_(False).eval()
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
+def checksum(tensors: Mapping[str, Tensor]) -> str:
     """SHA-256 of tensors with their names and shapes, in the order of their names."""
     found = hashlib.sha256()
     for name in sorted(tensors):

@@ -1,7 +1,7 @@
 """The distributions torch lacks, and the divergence between any two: nats, never averaged."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar, Protocol
 
@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .errors import Refused
 from .schedules import FAR
-from .tokens import PAD
+from .tokens import PAD, SPECIAL
 
 
 def gaussian(mu: Tensor, sigma: Tensor) -> Distribution:
@@ -386,18 +386,25 @@ class NextTokenScores(Protocol):
     def head(self, features: Tensor) -> Tensor: ...
 
 
+Told = Callable[[Tensor, Tensor, int], Tensor]  # x (B, T), z (B, D), step -> tokens (B, T)
+
+
 class TokenSequence(Distribution):
     """p(x | z) = prod_t softmax(scores_t)[x_t], with scores_t a function of z and x_<t only.
 
-    PAD has probability one. `z` is (*, B, D); `log_prob(x)` of x (B, T) is (*, B).
+    PAD has probability one. `z` is (*, B, D); `log_prob(x)` of x (B, T) is (*, B). Where the
+    decoder is to be told other tokens than those it scores, `told` makes them of x.
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {}
 
-    def __init__(self, decoder: NextTokenScores, z: Tensor, step: int = FAR) -> None:
+    def __init__(
+        self, decoder: NextTokenScores, z: Tensor, step: int = FAR, told: Told | None = None
+    ) -> None:
         self.decoder = decoder
         self.z = z
         self.step = step  # of training
+        self.told = told
         super().__init__(z.shape[:-1], validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -408,7 +415,9 @@ class TokenSequence(Distribution):
         shape = (*self.z.shape[:-1], x.shape[-1])
         x = x.expand(shape).reshape(-1, shape[-1])
         # Not reshape(-1, D): a code of no dimensions leaves -1 to be guessed.
-        features = self.decoder.features(x, self.z.flatten(0, -2), self.step)
+        z = self.z.flatten(0, -2)
+        read = x if self.told is None else self.told(x, z, self.step)
+        features = self.decoder.features(read, z, self.step)
         real = x != PAD
         log_p = torch.zeros(x.shape, dtype=torch.float32, device=x.device)
         log_p = log_p.masked_scatter(real, score_tokens(self.decoder, features[real], x[real]))
@@ -442,3 +451,21 @@ def score_tokens(decoder: NextTokenScores, features: Tensor, tokens: Tensor) -> 
     # The head draws no random numbers, so there is no generator state to keep for the way back.
     again = partial(checkpoint, score, use_reentrant=False, preserve_rng_state=False)
     return torch.cat([again(f, t) for f, t in pairs])
+
+
+@torch.no_grad()
+def draw_tokens(decoder: NextTokenScores, features: Tensor) -> Tensor:
+    """Tokens (N,) drawn from softmax(head(features)), features (N, H), less the special ones.
+
+    In slices, as above. Of fewer than five ids, none of which is a word, the last is drawn.
+    """
+    first = min(SPECIAL, decoder.vocab - 1)
+
+    def draw(features: Tensor) -> Tensor:
+        p = decoder.head(features)[:, first:].float().softmax(-1)
+        # Of waits with rates p_v the shortest is v's with probability p_v. Unlike multinomial it
+        # takes scores that are not finite, so that training can say which step diverged.
+        return first + (p / torch.empty_like(p).exponential_()).argmax(-1)
+
+    slices = math.ceil(len(features) * decoder.vocab / SCORES_AT_ONCE)
+    return torch.cat([draw(part) for part in features.chunk(max(slices, 1))])

@@ -29,6 +29,26 @@ def check_shares(**shares: float) -> None:
             raise Refused(f"{name} = {share}: a share lies between 0 and 1.")
 
 
+def check_parts(length: int, bars: int) -> None:
+    """Raise `Refused` where a window of `length` tokens is not so many parts of equal length.
+
+    >>> check_parts(96, 16)
+    >>> check_parts(30, 16)
+    Traceback (most recent call last):
+    ...
+    seqvae.errors.Refused: bars = 16 do not divide a window of 30 tokens: set bars = 15.
+    """
+    check_sizes(length=length, bars=bars)
+    if length % bars:
+        nearest = min(
+            (parts for parts in range(1, length + 1) if length % parts == 0),
+            key=lambda parts: abs(parts - bars),
+        )
+        raise Refused(
+            f"bars = {bars} do not divide a window of {length} tokens: set bars = {nearest}."
+        )
+
+
 class Diverged(RuntimeError):
     """The loss, a gradient or a weight is not finite; the last good state was saved, or stands."""
 

@@ -25,6 +25,8 @@ from .measures.match import match
 from .measures.music import in_bits, music
 from .measures.pictures import pictures
 from .measures.retrieval import retrieval
+from .measures.structure import copies, structure
+from .measures.style import style
 from .metrics import bootstrap, repayment
 from .tokens import EOS
 from .vae import VAE, Decoder
@@ -34,6 +36,7 @@ NO_DENSITY = "the posterior or the prior has no density"
 NO_SUPPORT = "the prior gives some codes no probability"
 NO_RATE = 1e-3  # nats up to which a baseline counts as without a code
 LEAST_RATE = 0.1  # nats below which there is nothing to repay
+COPIED_FROM = 20_000  # training windows of music among which runs are looked for
 
 
 @dataclass
@@ -330,6 +333,21 @@ class _Task:
         )
         self.measured.add(drawn.figures)
         self.measured.samples = drawn.ids
+        if isinstance(codec, MusicCodec):
+            self.hear(codec, train)
+
+    def hear(self, codec: MusicCodec, train: Items) -> None:
+        """What is written from the prior as music: its style, its bars, and what it copies."""
+        rows = self.rows[spread(len(self.rows), len(self.measured.samples))]
+        lessons = spread(len(train), COPIED_FROM)
+        written = [codec.decode(ids) for ids in self.measured.samples]
+        real, known = (
+            [codec.decode(items[int(row)].tolist()) for row in taken]
+            for items, taken in ((self.items, rows), (train, lessons))
+        )
+        self.measured.add(style(written, real, known))
+        self.measured.add(structure(written, real))
+        self.measured.add(copies(written, real, known))
 
     def judge(self) -> Measured:
         """The figures, with the verdict as the last of the notes."""

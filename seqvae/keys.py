@@ -79,19 +79,32 @@ def estimate(
     'C major'
     """
     sounding = _sounding(music, weights) if isinstance(music, Notes) else np.asarray(music, float)
-    centred = sounding - sounding.mean()
-    norm = float(np.linalg.norm(centred))
-    if norm <= 1e-9 * max(float(np.abs(sounding).sum()), 1e-300):
+    fit = fits(sounding)
+    if fit is None:
         return KeyFound(0, False, 0.0)
-    fits = PROFILES @ (centred / norm) + _declared(signatures)
-    best = int(fits.argmax())
-    margin = float(fits[best] - fits[SCALES[best] != SCALES].max())
+    fit = fit + _declared(signatures)
+    best = int(fit.argmax())
+    margin = float(fit[best] - fit[SCALES[best] != SCALES].max())
     confidence = 1 - DOUBT * float(np.exp(-margin / WIDTH))
     confidence *= min(int(np.count_nonzero(sounding > 0)) / PITCH_CLASSES, 1.0)
     return KeyFound(best % 12, best >= 12, confidence)
 
 
-def _sounding(notes: Notes, weights: Floats | None) -> Floats:
+def fits(music: Notes | Floats) -> Floats | None:
+    """How well the profile of each key correlates with music (24,): major from C, then minor.
+
+    Of notes, or of how much each of the twelve pitch classes sounds (12,). None where all sound
+    alike, or nothing does.
+    """
+    sounding = _sounding(music) if isinstance(music, Notes) else music
+    centred = sounding - sounding.mean()
+    norm = float(np.linalg.norm(centred))
+    if norm <= 1e-9 * max(float(np.abs(sounding).sum()), 1e-300):
+        return None
+    return PROFILES @ (centred / norm)
+
+
+def _sounding(notes: Notes, weights: Floats | None = None) -> Floats:
     """How much each pitch class sounds (12,)."""
     each = np.sqrt((notes.end - notes.start).astype(np.float64))
     each = each if weights is None else each * weights

@@ -3,8 +3,11 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 ACTIVE = 0.01  # the variance of posterior means above which a unit counts as active
@@ -106,6 +109,28 @@ def repayment(baseline: Tensor, reconstruction: Tensor, rate: Tensor) -> Tensor:
     0.75
     """
     return (baseline - reconstruction) / rate
+
+
+# --- ranks ---------------------------------------------------------------------------------------
+
+
+def spearman(a: ArrayLike, b: ArrayLike) -> float:
+    """The correlation of the ranks of a and b (N,), equal values at the mean of their ranks.
+
+    1 where one rises whenever the other does. Not a number where either never changes.
+
+    >>> spearman([1, 2, 3], [1, 10, 100])
+    1.0
+    """
+    ranks = np.stack([_ranks(np.asarray(values)) for values in (a, b)])
+    centred = ranks - ranks.mean(1, keepdims=True)
+    size = np.sqrt((centred**2).sum(1).prod())
+    return float(centred.prod(0).sum() / size) if size > 0 else math.nan
+
+
+def _ranks(values: NDArray[Any]) -> NDArray[np.float64]:
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(count) - (count - 1) / 2)[place]
 
 
 # --- rate and accuracy ---------------------------------------------------------------------------

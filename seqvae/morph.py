@@ -21,6 +21,7 @@ from .codecs.voices import PLACE, Line
 from .distributions import has_density
 from .errors import Refused
 from .explore import Decoding, Explorer
+from .feel import AS_IT_IS, Playing, Touch, check_time
 from .keys import KeyFound, Move, nearest_octaves, smallest_move
 from .latent import PATHS
 from .midi import TICKS, Song, Source, fold, read
@@ -53,6 +54,7 @@ class Taste:
         refine: move the ends' codes until the decoder gives the ends back.
         band: the tracks the model does not know, in the full render: "crossfade", "a" or "b".
         decoding: greedy, or draws with one noise for all steps.
+        touch: what to do with swing, timing and velocity; by default nothing.
     """
 
     bars: int = 4
@@ -67,6 +69,7 @@ class Taste:
     refine: bool = True
     band: Literal["crossfade", "a", "b"] = "crossfade"
     decoding: Decoding = TOGETHER
+    touch: Touch = AS_IT_IS
 
     def __post_init__(self) -> None:
         if not 2 <= self.steps <= LONGEST:
@@ -115,20 +118,21 @@ class Morph:
     lost: tuple[Mapping[str, int], Mapping[str, int]]  # what the codec changed in A and B
     grid: Grid
     ranges: Mapping[str, Range]  # the pitches the model can write, by part
+    written: list[Step]  # the steps as the model has them, before what `Taste.touch` does
     said: list[str] = field(default_factory=list)
 
     @cached_property
     def ends(self) -> tuple[float, float]:
         """Onset and pitch F1 of what comes back of A and of B, on the grid."""
-        first, last = self.steps[0], self.steps[-1]
+        first, last = self.written[0], self.written[-1]
         return self._alike(first.clip, first.again), self._alike(last.clip, last.again)
 
     @cached_property
     def distances(self) -> list[tuple[float, float]]:
         """Onset and pitch F1 of every step with A and with B."""
-        first, last = self.steps[0].clip, self.steps[-1].clip
+        first, last = self.written[0].clip, self.written[-1].clip
         return [
-            (self._alike(first, step.clip), self._alike(last, step.clip)) for step in self.steps
+            (self._alike(first, step.clip), self._alike(last, step.clip)) for step in self.written
         ]
 
     def _alike(self, one: Clip, other: Clip) -> float:
@@ -157,14 +161,19 @@ def morph(explorer: Explorer, a: Source, b: Source, taste: Taste | None = None) 
     ranges = ranges_of(codec)
     moved, key = _keys(taste, piece_a, piece_b, ranges)
     clip_a, clip_b = clip_a.moved(moved[0].semitones), clip_b.moved(moved[1].semitones)
-    walk = _Walk(explorer, codec, taste, clip_a, clip_b)
+    for piece in (piece_a, piece_b) if taste.touch.timed else ():
+        check_time(piece.played, piece.name)
+    seed = taste.decoding.seed
+    playing = Playing(taste.touch, clip_a, clip_b, codec.grid.steps, seed)
+    walk = _Walk(explorer, codec, taste, *playing.read)
     usual = explorer.facts.get("figures", {}).get("negative_elbo")
     grid = Grid(codec.grid.steps, clip_a.metre, taste.bars)
-    steps, costs, lost = walk.steps(), walk.costs(), walk.lost()
+    written, costs, lost = walk.steps(), walk.costs(), walk.lost()
+    steps = _played(written, playing)
     found = Morph(
-        piece_a, piece_b, key, moved, pace, steps, taste, costs, usual, lost, grid, ranges
+        piece_a, piece_b, key, moved, pace, steps, taste, costs, usual, lost, grid, ranges, written
     )
-    found.said.extend(_told(found, codec))
+    found.said.extend([*_told(found, codec), *playing.told])
     return found
 
 
@@ -366,6 +375,16 @@ class _Walk:
         clip = clip if self.scale == 1 else clip.stretched(1 / self.scale)
         qpm = a.qpm ** (1 - mix) * b.qpm**mix
         return replace(clip.cut(0, a.length), metre=a.metre, qpm=qpm)
+
+
+def _played(steps: Sequence[Step], playing: Playing) -> list[Step]:
+    """The steps of a way with their feel put back; its ends are the phrases themselves."""
+    found = []
+    for place, (mix, clip, again) in enumerate(steps):
+        end = {0: 0, len(steps) - 1: 1}.get(place)
+        clip = playing.written(clip, mix) if end is None else playing.end(end)
+        found.append(Step(mix, clip, playing.written(again, mix)))
+    return found
 
 
 def _seed(seed: int, window: int) -> int:

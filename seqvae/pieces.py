@@ -44,6 +44,12 @@ class Piece:
     def name(self) -> str:
         return self.song.name
 
+    @property
+    def played(self) -> Clip:
+        """The codec's parts over the whole song, in its own ticks."""
+        notes = {name: part.notes for name, part in self.parts.items()}
+        return Clip(notes, int(self.song.bars.start[-1]), self.song.ticks_per_beat)
+
     @cached_property
     def others(self) -> list[Track]:
         """What no part is taken from, cut to the stretch, in ticks of the clip.
@@ -126,7 +132,10 @@ def find_parts(song: Song, codec: MusicCodec, asked: str | None = None) -> dict[
     """
     wanted = _asked(codec, asked)
     try:
-        return {name: find_part(song, name, wanted.get(name)) for name in codec.parts}
+        found = {name: find_part(song, name, wanted.get(name)) for name in codec.parts}
+        for name, part in found.items():
+            codec.check(name, part.notes)
+        return found
     except NoPart as error:
         cure = "" if asked else _instead(song, codec)
         file = song.name or "FILE"
@@ -289,7 +298,7 @@ def _astray(song: Song, codec: MusicCodec, parts: Mapping[str, Part], start: int
         why = f"they fit {finer[0]} steps" + ", as triplets do" * (finer[0] in (6, 12))
     return [
         f"{away:.0%} of its notes ({part}) are off the grid of {steps} steps a beat: {why}. The "
-        "model hears them on the nearest step"
+        f"model hears them {codec.hears}"
     ]
 
 

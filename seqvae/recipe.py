@@ -93,7 +93,7 @@ STAGE: dict[str, Any] = {
 }
 UNNAMED = ("0", "1")  # labels, of a recipe that is tried before its corpus is known
 LENGTHS = ("epochs", "steps", "share")
-MUSIC = ("melody", "drums", "trio")  # codecs that read MIDI
+MUSIC = ("melody", "drums", "groove", "trio")  # codecs that read MIDI
 IMAGES = "pixels"  # the codec that reads pictures
 # Of [data], what the preparation of each modality takes.
 OF_TEXT = ("codec", "vocab", "max_tokens", "column", "label")

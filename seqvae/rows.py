@@ -152,6 +152,25 @@ def _way(title: str, way: str) -> tuple[Row, Row]:
     )
 
 
+STYLE = {  # what of music has an overlapped area
+    "pitch_class": "pitch classes",
+    "interval": "intervals",
+    "duration": "lengths of notes",
+    "inter_onset": "onset to onset",
+    "drum": "drums",
+}
+
+
+def _overlap(name: str) -> Row:
+    """The overlapped area of a feature, with that of other real music beside it."""
+    form = (
+        "overlapped area; KL {style_NAME_kl:.2f}; of training {noun}s "
+        "{style_NAME_overlap_real:.2f}, {style_NAME_kl_real:.2f}"
+    )
+    said = remark(form.replace("NAME", name))
+    return Row(f"{STYLE[name]}, overlap", value(f"style_{name}_overlap", 2), said)
+
+
 TABLE: Mapping[str, tuple[Row, ...]] = {
     "what it costs": (
         Row("reconstruction D (z ~ q)", value("reconstruction"), _nats),
@@ -382,6 +401,19 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
             _with_bits("free-running; equal onset, pitch and end step, of {duration_parts}"),
         ),
         Row("drums, F1", _share("drums_f1"), _with_bits("free-running; {drums_each}")),
+        Row(
+            "velocity, off by",
+            value("velocity_error", 1),
+            remark(
+                "of 127, over {feel_strokes:,} strokes truly there and written; "
+                "{plain_velocity_error:.1f} if all had their median"
+            ),
+        ),
+        Row(
+            "timing, off by",
+            value("timing_error_steps", 3),
+            remark("of a step; {plain_timing_error_steps:.3f} if all were on time"),
+        ),
     ),
     "what is written from the prior": (
         Row(
@@ -418,6 +450,20 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
             "copied from training",
             written("{copied:.1%}"),
             remark("of held-out {noun}s {copied_real:.1%}"),
+        ),
+        Row(
+            "longest run copied",
+            written("{copy_share:.1%}"),
+            remark(
+                "of a {noun}'s moves, {copy_moves:.1f} of them; of held-out {noun}s "
+                "{copy_share_real:.1%}, {copy_moves_real:.1f}; among {copy_known:,}"
+            ),
+        ),
+        *(_overlap(name) for name in STYLE),
+        Row(
+            "likeness of bars",
+            value("bar_similarity", 2),
+            remark("F1 of notes, wherever transposed; held-out {noun}s {bar_similarity_real:.2f}"),
         ),
     ),
 }

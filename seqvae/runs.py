@@ -28,6 +28,8 @@ from .density import FILE as DENSITY
 from .density import load as load_density
 from .errors import Refused
 from .recipe import Recipe, check, read_whole, staged, to_toml
+from .vectors import FILE as VECTORS
+from .vectors import load as load_vectors
 
 FORMAT = 1  # of a run folder; a reader refuses a higher one
 WEIGHTS, OPTIMIZER, TRAINER, SUMS = (
@@ -299,7 +301,7 @@ def export(folder: Path, out: Path, *, warn: Warn | None = None) -> None:
     try:
         create(out, opened.recipe, opened.codec)
         save_checkpoint(out / "best", name, Checkpoint(weights, opened.trainer), keep=1)
-        for extra in ("card.md", "report.json", *_fitting_density(opened, warn)):
+        for extra in ("card.md", "report.json", *_fitting(opened, warn)):
             if (folder / extra).is_file():
                 shutil.copyfile(folder / extra, out / extra)
     except BaseException:
@@ -307,16 +309,19 @@ def export(folder: Path, out: Path, *, warn: Warn | None = None) -> None:
         raise
 
 
-def _fitting_density(opened: Opened, warn: Warn | None) -> list[str]:
-    """The density of the run's codes, unless it belongs to other weights; `warn` is told then."""
-    if not (opened.folder / DENSITY).is_file():
-        return []
-    try:
-        load_density(opened.folder, opened.built.vae)
-    except Refused as reason:
-        (warn or _warn)(f"left behind: {reason}")
-        return []
-    return [DENSITY]
+def _fitting(opened: Opened, warn: Warn | None) -> list[str]:
+    """The files about the run's codes, but those of other weights; `warn` is told of these."""
+    found = []
+    for name, load in ((DENSITY, load_density), (VECTORS, load_vectors)):
+        if not (opened.folder / name).is_file():
+            continue
+        try:
+            load(opened.folder, opened.built.vae)
+        except Refused as reason:
+            (warn or _warn)(f"left behind: {reason}")
+        else:
+            found.append(name)
+    return found
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,8 +10,10 @@ from .album import clip_song
 from .clips import Clip, join, split, ties
 from .codecs.music import MusicCodec
 from .corpus import Corpus
+from .drummer import DRAWN, ROUNDS, groove_codec, perform
 from .errors import Refused
 from .explore import Decoding, Explorer
+from .feel import AS_IT_IS, Playing, Touch, check_time
 from .midi import TICKS, Song, Source, joined, read
 from .morph import agreement, music_codec, ranges_of
 from .pieces import Piece, parts_in, phrase, rest_of, whole
@@ -96,24 +98,65 @@ def reconstruct(
     decoding: Decoding,
     asked: str | None = None,
     label: str | None = None,
+    touch: Touch = AS_IT_IS,
 ) -> Again:
     """A song whose part is what the decoder makes of its codes; everything else as it was.
 
-    With a label head, of its codes and the `label`.
+    With a label head, of its codes and the `label`. It is played as it was, but for the `touch`.
     """
     codec = music_codec(explorer)
     found = whole(read(source, channels=True), codec, asked)
-    clips = split(found.clip, codec.grid)
+    if touch.timed:
+        check_time(found.clip, found.name)
+    playing = Playing(touch, found.clip, found.clip, codec.grid.steps, decoding.seed)
+    read_so, _ = playing.read
+    clips = split(read_so, codec.grid)
     z = explorer.encode(clips)
     z = z if label is None else explorer.labelled(z, label)
     ids = explorer.write(z, decoding)
     feels = [codec.feel(clip) for clip in clips]
     written = [codec.decode(each, feel) for each, feel in zip(ids, feels, strict=True)]
-    again = join(written, ties(found.clip, codec.grid)).cut(0, found.clip.length)
+    again = join(written, ties(read_so, codec.grid)).cut(0, found.clip.length)
+    again = replace(again, metre=found.clip.metre, qpm=found.clip.qpm)
     grid = codec.grid._replace(bars=1)
-    f1 = agreement(found.clip, again, grid, ranges_of(codec))
+    f1 = agreement(read_so, again, grid, ranges_of(codec))
+    again = playing.written(again, 0.0)
     found = replace(found, said=[*found.said, *metre_told(found.song, codec)])
     return Again(found, _put_back(found, again.rescaled(found.song.ticks_per_beat)), f1)
+
+
+def humanise(
+    explorer: Explorer,
+    source: Source,
+    like: Source | None = None,
+    decoding: Decoding = DRAWN,
+    *,
+    asked: str | None = None,
+    rounds: int = ROUNDS,
+) -> Again:
+    """A song whose drums strike as they did, played anew by a model that knows grooves.
+
+    With the feel of the drums of another song, `like`, window by window from its first that
+    strikes, or with one the model draws (`drummer.perform`). Everything else is as it was. Its
+    `f1` says whether all hits are there.
+
+    Raises `Refused` for a run without the codec `groove`, and for drums in free time.
+    """
+    codec = groove_codec(explorer)
+    found = whole(read(source, channels=True), codec, asked)
+    check_time(found.clip, found.name)
+    donor = None if like is None else _donor(codec, like)
+    played = perform(explorer, split(found.clip, codec.grid), donor, decoding, rounds=rounds)
+    again = join(played).cut(0, found.clip.length)
+    f1 = agreement(found.clip, again, codec.grid._replace(bars=1))
+    return Again(found, _put_back(found, again.rescaled(found.song.ticks_per_beat)), f1)
+
+
+def _donor(codec: MusicCodec, like: Source) -> list[Clip]:
+    """The windows of a performance, in order, the silent ones left out."""
+    found = whole(read(like), codec)
+    check_time(found.clip, found.name)
+    return [clip for clip in split(found.clip, codec.grid) if clip.notes]
 
 
 def _put_back(found: Piece, again: Clip) -> Song:

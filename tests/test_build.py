@@ -21,12 +21,15 @@ from seqvae.training import train
 from seqvae.vae import Batch
 
 VOCAB, LENGTH = 9, 8
-SIZES = {name: ARGUMENTS[name] for name in ("embed", "hidden", "width", "heads", "layers")}
+NAMES = ("embed", "hidden", "width", "heads", "layers", "bars", "conductor", "over")
+SIZES = {name: ARGUMENTS[name] for name in NAMES}
 SHAPES: dict[str, dict[str, Any]] = {
     "LSTMEncoder": {"embed": 8, "hidden": 8},
     "TransformerEncoder": {"width": 8, "heads": 2, "layers": 1},
     "LSTMDecoder": {"embed": 8, "hidden": 8},
     "TransformerDecoder": {"width": 8, "heads": 2, "layers": 1},
+    "HierarchicalEncoder": {"embed": 8, "hidden": 8, "over": 8, "bars": 2},
+    "HierarchicalDecoder": {"embed": 8, "hidden": 8, "conductor": 8, "bars": 2},
     "DenseEncoder": {"hidden": [8]},
     "DenseDecoder": {"hidden": [8]},
     "ConvEncoder": {"channels": [4, 4], "hidden": 8},

@@ -10,12 +10,13 @@ import pytest
 import torch
 from small import VOCAB, make
 
-from seqvae.codecs import PixelCodec, TrioCodec, WordCodec
+from seqvae.codecs import GrooveCodec, PixelCodec, TrioCodec, WordCodec
 from seqvae.data import InMemory, Order, batches
 from seqvae.decoders import DenseDecoder, LSTMDecoder
 from seqvae.encoders import EmptyEncoder, LSTMEncoder
 from seqvae.evaluate import measure
 from seqvae.likelihoods import Gaussian
+from seqvae.measures.music import feel
 from seqvae.objectives import Elbo
 from seqvae.posteriors import GaussianPosterior
 from seqvae.posteriors.label import LabelPosterior
@@ -39,7 +40,15 @@ def corpus(count: int, seed: int) -> InMemory:
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
     """All that can be measured of models that use their code: text, music, pictures."""
-    return figures_of_pictures() | figures_of_music() | figures_of_text()
+    others = figures_of_pictures() | figures_of_grooves()
+    return others | figures_of_music() | figures_of_text()
+
+
+def figures_of_grooves() -> dict[str, Any]:
+    """Of drums whose feel is in their tokens, what those of other music have not."""
+    voices = GrooveCodec(bars=1).voices
+    truth, written = np.random.default_rng(0).integers(0, voices[0].size, (2, 3, 16, 9))
+    return feel(voices, truth, written)
 
 
 def figures_of_pictures() -> dict[str, Any]:
@@ -59,16 +68,24 @@ def figures_of_pictures() -> dict[str, Any]:
 def figures_of_music() -> dict[str, Any]:
     """Of a model that was never trained: every figure that text has not."""
     torch.manual_seed(0)
-    codec = TrioCodec(bars=1)
+    codec = TrioCodec(bars=2)
     draw = np.random.default_rng(0)
-    first, end = np.tile(codec.allowed, (16, 1)).T
+    first, end = np.tile(codec.allowed, (32, 1)).T
     windows = InMemory(draw.integers(first, end, (60, codec.length)).tolist())
     sizes: dict[str, Any] = {"vocab": codec.vocab, "hidden": 8}
     encoder = make(LSTMEncoder, posterior=GaussianPosterior(4, sigma=0.9), **sizes)
     model = VAE(encoder, StandardNormal(4), make(LSTMDecoder, latent=4, **sizes))
     without = VAE(EmptyEncoder(), StandardNormal(0), make(LSTMDecoder, latent=0, **sizes))
     return measure(
-        model, windows, samples=20, sample_items=30, written=5, codec=codec, baseline=without
+        model,
+        windows,
+        samples=20,
+        sample_items=30,
+        fitted_items=0,
+        written=5,
+        codec=codec,
+        train=windows,
+        baseline=without,
     ).figures
 
 

@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .attributes import attribute
 from .exploring import decode, encode, export, info, label, neighbours, reconstruct, sample
 from .measuring import compare, density, draw, evaluate, rate
-from .morphing import interpolate, tracks
+from .morphing import humanise, interpolate, tracks
 from .preparing import prepare
 from .training import recipes, train
 
@@ -47,6 +48,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (  # in the order of `seqvae --help`
     reconstruct,
     label,
     interpolate,
+    humanise,
     encode,
     decode,
     neighbours,
@@ -57,3 +59,4 @@ COMMANDS: tuple[Callable[..., None], ...] = (  # in the order of `seqvae --help`
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(prepare, name="prepare")
+app.add_typer(attribute, name="attribute")

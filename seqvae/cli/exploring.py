@@ -10,7 +10,16 @@ import typer
 
 from ..errors import Refused
 from .given import check_no_folder, check_sentences, given_items
-from .music import check_files, knows_music, midi_files, write_songs
+from .music import (
+    Humanise,
+    Quantise,
+    Swing,
+    Velocity,
+    check_files,
+    knows_music,
+    midi_files,
+    write_songs,
+)
 from .options import (
     AsJson,
     Device,
@@ -45,6 +54,7 @@ from .sentences import given_sentences, read_codes, read_sentences, write_rows
 if TYPE_CHECKING:
     from ..corpus import Corpus
     from ..explore import Decoding, Explorer
+    from ..feel import Touch
     from .pictures import Named
 
 
@@ -101,13 +111,25 @@ def reconstruct(
     track: OfTrack = None,
     as_json: AsJson = False,
     device: Device = "auto",
+    swing: Swing = "keep",
+    humanise: Humanise = 0.0,
+    quantise: Quantise = 0.0,
+    velocity: Velocity = "keep",
     *,
     decoding: "Decoding",
 ) -> None:
     """Encode sentences, MIDI files or pictures, and write them again from their codes."""
-    model = load(run, device)
+    from ..feel import Touch
+
+    model, touch = load(run, device), Touch(swing, humanise, quantise, velocity)
+    if not (knows_music(model) or touch.idle):
+        raise Refused(
+            "--swing, --humanise, --quantise and --velocity are of MIDI files, and the run "
+            f"{model.recipe['name']!r} knows none. Leave them out."
+        )
     if knows_music(model):
-        _reconstruct_songs(model, midi_files(texts, file), label, out, track, as_json, decoding)
+        files = midi_files(texts, file)
+        _reconstruct_songs(model, files, label, out, track, as_json, decoding, touch)
     elif knows_pictures(model):
         _reconstruct_pictures(
             model, given_pictures(model, texts, file), label, out, as_json, decoding
@@ -128,6 +150,7 @@ def _reconstruct_songs(
     track: str | None,
     as_json: bool,
     decoding: "Decoding",
+    touch: "Touch",
 ) -> None:
     from ..midi import write
     from ..studio import reconstruct as reconstruct_song
@@ -140,7 +163,7 @@ def _reconstruct_songs(
         raise Refused("two of the files have one name, and so would what is written of them.")
     form = "{file}: {f1:.1%} of its notes come back (onset and pitch F1), written: {written}"
     for name, path in zip(files, paths, strict=True):
-        again = reconstruct_song(model, name, decoding, track, label)
+        again = reconstruct_song(model, name, decoding, track, label, touch)
         for line in () if as_json else again.piece.said:
             print(f"{name}: {line}")
         row = {"file": name, "f1": again.f1, "said": again.piece.said}

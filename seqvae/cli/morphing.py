@@ -1,4 +1,4 @@
-"""`seqvae interpolate`, from one sentence, MIDI file or picture to another; `seqvae tracks`."""
+"""`seqvae interpolate`, from one sentence, MIDI file or picture to another; and its music."""
 
 import inspect
 import json
@@ -10,8 +10,18 @@ import typer
 
 from ..errors import Refused
 from .given import check_sentences
-from .music import MELODY, check_files, is_midi, knows_music
-from .options import AsJson, Device, load, warn, writes
+from .music import (
+    MELODY,
+    PLAYING,
+    Humanise,
+    Quantise,
+    Swing,
+    Velocity,
+    check_files,
+    is_midi,
+    knows_music,
+)
+from .options import AsJson, Device, OfTrack, Run, check_free, load, warn, writes
 from .pictures import (
     brightness,
     free,
@@ -26,8 +36,6 @@ from .sentences import write_rows
 
 if TYPE_CHECKING:
     from ..explore import Decoding, Explorer
-
-PLAYING = "Of MIDI files"
 
 
 @writes
@@ -90,6 +98,10 @@ def interpolate(
     audio: Annotated[
         bool, typer.Option("--audio", help="Also write a WAV file.", rich_help_panel=PLAYING)
     ] = False,
+    swing: Swing = "keep",
+    humanise: Humanise = 0.0,
+    quantise: Quantise = 0.0,
+    velocity: Velocity = "keep",
     *,
     decoding: "Decoding",
 ) -> None:
@@ -107,22 +119,29 @@ def interpolate(
         "band": band,
         "refine": refine,
     }
+    feel: dict[str, Any] = {
+        "swing": swing,
+        "humanise": humanise,
+        "quantise": quantise,
+        "velocity": velocity,
+    }
     if run is None:
         _check_known(a, b)
     model = load(run or (_run_for(a, b) if midi else None), device)
     if knows_pictures(model):
-        _check_unused({**playing, "audio": audio}, "pictures")
+        _check_unused({**playing, **feel, "audio": audio}, "pictures")
         _walk(model, a, b, steps or 7, path, out, as_json, decoding)
     elif knows_music(model) or midi:
         from dataclasses import replace
 
+        from ..feel import Touch
         from ..morph import Taste
 
-        decoding = replace(decoding, together=True)
-        taste = Taste(**playing, steps=steps or 9, kind=path, decoding=decoding)
+        decoding, touch = replace(decoding, together=True), Touch(**feel)
+        taste = Taste(**playing, steps=steps or 9, kind=path, decoding=decoding, touch=touch)
         _morph(model, a, b, taste, out, audio, as_json)
     else:
-        _check_unused({**playing, "out": out, "audio": audio}, "sentences")
+        _check_unused({**playing, **feel, "out": out, "audio": audio}, "sentences")
         check_sentences(model, (a, b))
         count = steps or 7
         written = model.interpolate(a, b, steps=count, kind=path, decoding=decoding)
@@ -247,6 +266,48 @@ def _walk(
     said = [{"mix": round(t, 4)} for t in mix.tolist()]
     form = "{mix:4.2f}  {file}"
     write_pictures(walked, names, folder, as_json, said, form, tens(faded, walked))
+
+
+@writes
+def humanise(
+    run: Run,
+    file: Annotated[str, typer.Argument(help="A MIDI file with drums.")],
+    like: Annotated[
+        str | None, typer.Option(help="A MIDI file whose drums' feel to take; else the model's.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The MIDI file to write; else FILE_human.mid, here.")
+    ] = None,
+    track: OfTrack = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="In which the model draws its feel; without --like.")
+    ] = 8,
+    as_json: AsJson = False,
+    device: Device = "auto",
+    *,
+    decoding: "Decoding",
+) -> None:
+    """Play the drums of a file anew: its hits, with a model's feel, or another drummer's.
+
+    The run is one that knows how drums are played: seqvae train feel FOLDER.
+    """
+    from dataclasses import replace
+
+    from ..midi import write
+    from ..studio import humanise as humanise_song
+
+    model = load(run, device)
+    check_files(model, filter(None, (file, like)))
+    path = out or Path(f"{Path(file).stem}_human.mid")
+    check_free(path)
+    if decoding.greedy and like is None:  # the likeliest of every hit is nobody's playing
+        decoding = replace(decoding, temperature=1.0)
+    played = humanise_song(model, file, like, decoding, asked=track, rounds=rounds)
+    for line in () if as_json else played.piece.said:
+        print(f"{file}: {line}")
+    row = {"file": file, "f1": played.f1, "said": played.piece.said, "like": like}
+    form = "{file}: {f1:.1%} of its hits are there (F1), written: {written}"
+    write_rows([{**row, "written": str(write(played.song, path))}], as_json, form)
 
 
 def tracks(

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ..errors import Refused
 from .sentences import write_rows
@@ -12,6 +14,29 @@ if TYPE_CHECKING:
     from ..midi import Song
 
 MELODY = "melody"  # the run that morphs MIDI files where none is named
+PLAYING = "Of MIDI files"
+Swing = Annotated[
+    str,
+    typer.Option(
+        help="Where off-beat eighths lie: keep, 50 (straight), 66 (triplets), 1 to 99.",
+        metavar="keep|%",
+        rich_help_panel=PLAYING,
+    ),
+]
+Humanise = Annotated[
+    float,
+    typer.Option(
+        help="Per cent of the way to how the files are played in the mean, by step of the bar.",
+        min=0,
+        max=100,
+        rich_help_panel=PLAYING,
+    ),
+]
+Quantise = Annotated[
+    float,
+    typer.Option(help="Per cent of the way to the grid.", min=0, max=100, rich_help_panel=PLAYING),
+]
+Velocity = Annotated[str, typer.Option(help="keep, or flat: one a part.", rich_help_panel=PLAYING)]
 
 
 def is_midi(name: str) -> bool:

@@ -76,7 +76,7 @@ def prepare_midi(
     ],
     out: Annotated[Path, typer.Option(help="The folder to make.")],
     codec: Annotated[
-        str, typer.Option(help="melody, drums, trio, or a prepared codec's folder.")
+        str, typer.Option(help="melody, drums, groove, trio, or a prepared codec's folder.")
     ] = "melody",
     bars: Annotated[int | None, typer.Option(help="Of a window; 2 if left out.")] = None,
     steps: Annotated[

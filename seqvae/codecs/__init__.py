@@ -8,6 +8,7 @@ from .codec import Codec as Codec
 from .codec import Encoded as Encoded
 from .drums import DrumsCodec as DrumsCodec
 from .folder import read_folder
+from .groove import GrooveCodec as GrooveCodec
 from .melody import MelodyCodec as MelodyCodec
 from .music import MusicCodec as MusicCodec
 from .pixels import PixelCodec as PixelCodec
@@ -23,7 +24,7 @@ def kinds_of(base: type[C]) -> dict[str, type[C]]:
     """The exported codecs of a sort by their kind: the export list is the registry.
 
     >>> sorted(kinds_of(MusicCodec))
-    ['drums', 'melody', 'trio']
+    ['drums', 'groove', 'melody', 'trio']
     """
     exported = [value for value in globals().values() if isinstance(value, type)]
     return {c.kind: c for c in exported if issubclass(c, base) and hasattr(c, "kind")}

@@ -9,11 +9,12 @@ import numpy as np
 
 from ..clips import Clip, Feel, Grid
 from ..errors import Refused
-from ..midi import TICKS
+from ..midi import TICKS, Notes, joined
+from ..parts import NoPart
 from ..tokens import SPECIAL
 from .codec import Encoded
 from .listed import ListedCodec
-from .voices import Ids, Lane, Timing, Voice
+from .voices import KNOWN, Ids, Lane, Timing, Voice
 
 
 class MusicCodec(ListedCodec):
@@ -28,6 +29,7 @@ class MusicCodec(ListedCodec):
     """
 
     noun: ClassVar[str] = "window"
+    hears: ClassVar[str] = "on the nearest step"  # where, what is off the grid
     words = ("metre",)
 
     def __init__(self, grid: Grid, voices: Sequence[Voice]) -> None:
@@ -42,8 +44,19 @@ class MusicCodec(ListedCodec):
 
     @property
     def parts(self) -> list[str]:
-        """The names of the voices."""
-        return [voice.part for voice in self.voices]
+        """The names of the parts that the voices play."""
+        return list(dict.fromkeys(voice.part for voice in self.voices))
+
+    def check(self, part: str, notes: Notes) -> None:
+        """Raise `NoPart` for the notes of a song's part where the codec knows none of them."""
+        drums = any(voice.drums for voice in self.voices if voice.part == part)
+        if drums and len(notes) and not KNOWN[notes.pitch].any():
+            heard = f"{notes.pitch.min()} to {notes.pitch.max()}"
+            raise NoPart(
+                f"none of the {len(notes)} notes of {part} is a drum of General MIDI, which are "
+                f"notes {KNOWN.argmax()} to {127 - KNOWN[::-1].argmax()}; these are {heard}. Map "
+                "them to General MIDI's in the program they come from, or name another track."
+            )
 
     def encode(self, item: Any) -> Encoded:
         if not isinstance(item, Clip):
@@ -82,10 +95,11 @@ class MusicCodec(ListedCodec):
         timing = Timing(TICKS / self.grid.steps, self.grid.length, 0.0)
         lanes = self._split(ids)
         feels = [None] * len(lanes) if feel is None else self._split_feel(feel)
-        parts = {
-            voice.part: voice.read(tokens, timing, own)
-            for voice, tokens, own in zip(self.voices, lanes, feels, strict=True)
-        }
+        parts: dict[str, Notes] = {}
+        for voice, tokens, own in zip(self.voices, lanes, feels, strict=True):
+            notes = voice.read(tokens, timing, own)
+            before = parts.get(voice.part)
+            parts[voice.part] = notes if before is None else joined([before, notes])
         length = self.grid.length * TICKS // self.grid.steps
         return Clip(parts, length, TICKS, self.grid.metre)
 

@@ -14,6 +14,7 @@ from ..midi import Ints, Notes, fold, notes_of
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
 
 LOW, HIGH = 21, 108  # a piano's keys: with hold and note-off the usual 90 classes
 HOLD, OFF, FIRST_PITCH = 0, 1, 2  # of a line: nothing new; the note ends; a note begins
@@ -72,6 +73,11 @@ class Voice(ABC):
     width: int  # how many strokes at once have a feel of their own
     drums: bool = False
 
+    @property
+    def called(self) -> str:
+        """Its name among the voices of a codec, for people: several may play one part."""
+        return self.part
+
     @abstractmethod
     def write(self, notes: Notes, timing: Timing) -> Lane:
         """The notes of a part, in ticks, as tokens."""
@@ -107,9 +113,8 @@ class Voice(ABC):
         every = np.arange(timing.steps)
         step, places, rank = timing.nearest(notes.start), self.places(notes), self.rank(notes)
         for place in np.unique(places).tolist():
-            chosen = np.flatnonzero((places == place) & (step >= 0) & (step < timing.steps))
-            chosen = chosen[np.lexsort((rank[chosen], step[chosen]))]
-            chosen = chosen[np.append(np.diff(step[chosen]) > 0, True)[: len(chosen)]]
+            inside = (places == place) & (step >= 0) & (step < timing.steps)
+            chosen = foremost(np.flatnonzero(inside), step, rank)
             if len(chosen):
                 at = step[chosen]
                 shift[at, place] = np.clip(notes.start[chosen] / timing.ticks - at, -0.5, 0.5)
@@ -133,6 +138,12 @@ class Voice(ABC):
         stop = np.minimum(stop, _following(start, place))
         loud = np.clip(np.floor(velocity + 0.5), 1, 127)
         return notes_of(np.stack([start, stop, pitch, loud], axis=1).astype(np.int32).tolist())
+
+
+def foremost(chosen: Places, step: Ints, rank: Ints) -> Places:
+    """Of the notes at these places, at every step the one of the highest rank."""
+    chosen = chosen[np.lexsort((rank[chosen], step[chosen]))]
+    return chosen[np.append(np.diff(step[chosen]) > 0, True)[: len(chosen)]]
 
 
 def _following(start: Floats, place: Ints) -> Floats:
@@ -264,11 +275,15 @@ class Kit(Voice):
 
 
 def _moved(notes: Notes, timing: Timing) -> Counter[str]:
-    """How far the notes are from the grid: how many, and milliseconds in all.
+    """How far the notes are from the grid: how many, and milliseconds in all."""
+    return off_by(np.abs(notes.start - timing.nearest(notes.start) * timing.ticks), timing)
+
+
+def off_by(off: Floats, timing: Timing) -> Counter[str]:
+    """How many of these ticks off are heard, and the milliseconds of those in all.
 
     One is that is off by more than a tick, or than half a tick where ticks are far apart.
     """
-    off = np.abs(notes.start - timing.nearest(notes.start) * timing.ticks)
     moved = off > max(min(INAUDIBLE / timing.ms, 1.0), 0.5)
     ms = round(float(off[moved].sum() * timing.ms))
     return Counter({"off the grid": int(moved.sum()), "ms off the grid": ms})

@@ -2,6 +2,7 @@
 
 from .deconvolutional import DeconvDecoder as DeconvDecoder
 from .dense import DenseDecoder as DenseDecoder
+from .hierarchical import HierarchicalDecoder as HierarchicalDecoder
 from .lstm import LSTMDecoder as LSTMDecoder
 from .pixel_cnn import PixelCNNDecoder as PixelCNNDecoder
 from .transformer import TransformerDecoder as TransformerDecoder

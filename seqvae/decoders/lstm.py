@@ -36,6 +36,7 @@ class LSTMDecoder(SequenceDecoder):
         skip: bool = False,
         context: int | None = None,
         word_dropout: float | Schedule = 0.0,
+        scheduled_sampling: float | Schedule = 0.0,
         dropout: float = 0.0,
         tied: bool = False,
     ) -> None:
@@ -50,6 +51,7 @@ class LSTMDecoder(SequenceDecoder):
             skip=skip,
             context=context,
             word_dropout=word_dropout,
+            scheduled_sampling=scheduled_sampling,
             dropout=dropout,
             tied=tied,
         )

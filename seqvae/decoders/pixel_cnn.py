@@ -47,7 +47,8 @@ class PixelCNNDecoder(SequenceDecoder):
     Tokens x (B, T) are pixels in the order rows, columns: level v is id 4 + v, and ids 0 … 3 have
     probability 0. Pixels behind the last begin a new picture from the same code.
 
-    Arguments: of `SequenceDecoder` `vocab`, `latent`, `embed`, `skip`, `word_dropout`, `dropout`;
+    Arguments: of `SequenceDecoder` `vocab`, `latent`, `embed`, `skip`, `word_dropout`,
+        `scheduled_sampling`, `dropout`;
         shape: height, width and channels, of which there is one.
         channels: of every layer.
         layers: convolutions one behind another.
@@ -87,6 +88,7 @@ class PixelCNNDecoder(SequenceDecoder):
         hidden: int = 64,
         skip: bool = False,
         word_dropout: float | Schedule = 0.0,
+        scheduled_sampling: float | Schedule = 0.0,
         dropout: float = 0.0,
     ) -> None:
         levels = levels_of(vocab)
@@ -101,6 +103,7 @@ class PixelCNNDecoder(SequenceDecoder):
             at_start=False,
             skip=skip,
             word_dropout=word_dropout,
+            scheduled_sampling=scheduled_sampling,
             dropout=dropout,
         )
         nn.init.normal_(self.embedding.weight)  # of size 1, as no score uses it

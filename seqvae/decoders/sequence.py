@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..distributions import TokenSequence
+from ..distributions import TokenSequence, draw_tokens
 from ..errors import Refused, check_shares, check_sizes
 from ..schedules import FAR, Schedule, constant
-from ..tokens import BOS, UNK
+from ..tokens import BOS, PAD, UNK
 from ..vae import Decoder
 
 
@@ -39,6 +39,9 @@ class SequenceDecoder(Decoder):
         word_dropout: share of input tokens replaced by UNK, in training only, so that the code
             is needed to know what came before   (Bowman et al., 2016, section 3.2). A schedule
             makes it a function of the step.
+        scheduled_sampling: share of input tokens replaced by what the decoder itself would write
+            there, in training only, so that it learns to go on from its own mistakes: see `told`.
+            A schedule as above.
         context: how many of the tokens before it a position sees, beside the code and its own
             place; None: all of them. A decoder that sees less needs its code more.
         skip: whether z also has a path of its own to the scores, past the network (Dieng et al.,
@@ -59,6 +62,7 @@ class SequenceDecoder(Decoder):
         skip: bool = False,
         context: int | None = None,
         word_dropout: float | Schedule = 0.0,
+        scheduled_sampling: float | Schedule = 0.0,
         dropout: float = 0.0,
         tied: bool = False,
     ) -> None:
@@ -74,17 +78,15 @@ class SequenceDecoder(Decoder):
                 "it out for all of them."
             )
         check_sizes(embed=embed, width=width)
-        if not callable(word_dropout):
-            word_dropout = partial(constant, value=word_dropout)
-        for step in (0, FAR):
-            check_shares(word_dropout=word_dropout(step), dropout=dropout)
+        check_shares(dropout=dropout)
         self.vocab = vocab
         self.latent = latent
         self.at_start = at_start and latent > 0
         self.at_every_step = at_every_step and latent > 0
         self.skip = nn.Linear(latent, width, bias=False) if skip and latent > 0 else None
         self.context = context
-        self.word_dropout = word_dropout
+        self.word_dropout = _share("word_dropout", word_dropout)
+        self.scheduled_sampling = _share("scheduled_sampling", scheduled_sampling)
         self.dropout = nn.Dropout(dropout)
         self.embedding = nn.Embedding(vocab, embed)
         nn.init.normal_(self.embedding.weight, std=embed**-0.5)
@@ -121,7 +123,30 @@ class SequenceDecoder(Decoder):
         return features + (added if features.dim() == 2 else added.unsqueeze(1))
 
     def forward(self, z: Tensor, step: int = FAR) -> TokenSequence:
-        return TokenSequence(self, z, step)
+        return TokenSequence(self, z, step, self.told)
+
+    def told(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
+        """What `features` is told while x (B, T) is scored: x, in training with tokens drawn.
+
+        Scheduled sampling (Bengio et al., 2015) in two passes (Mihaylova and Martins, 2019): a
+        first one scores all positions of x teacher-forced, without gradient; each token of x is
+        replaced, with the probability `scheduled_sampling`, by one drawn from the scores of its
+        position. What is trained is the second pass, which is told these and scores x. So all
+        positions still go at once; what is drawn has seen true tokens, not earlier draws. PAD
+        stays PAD, and no draw is PAD, UNK, BOS or EOS, which nothing reads that goes on writing.
+
+        The first pass drops what the second drops, by draws of its own. Where the share is 0, and
+        in evaluation, x itself comes back and no random number is drawn.
+        """
+        share = self.scheduled_sampling(step) if self.training else 0.0
+        if share == 0:
+            return x
+        replaced = (torch.rand(x.shape, device=x.device) < share) & (x != PAD)
+        device, bf16 = x.device.type, torch.is_autocast_enabled(x.device.type)
+        # Older torch keeps weights that were cast without gradient, for the second pass too.
+        with torch.no_grad(), torch.autocast(device, enabled=bf16, cache_enabled=False):
+            features = self.features(x, z, step)
+            return x.masked_scatter(replaced, draw_tokens(self, features[replaced]))
 
     def inputs(self, x: Tensor, step: int = FAR) -> Tensor:
         """What is read while x (B, T) is written: BOS, x_1 .. x_T-1, corrupted in training."""
@@ -132,3 +157,11 @@ class SequenceDecoder(Decoder):
         lost = torch.rand(read.shape, device=read.device) < share
         lost[:, 0] = False
         return read.masked_fill(lost, UNK)
+
+
+def _share(name: str, value: float | Schedule) -> Schedule:
+    """A share as a function of the step; refused where it begins or ends outside 0 to 1."""
+    schedule = value if callable(value) else partial(constant, value=value)
+    for step in (0, FAR):
+        check_shares(**{name: schedule(step)})
+    return schedule

@@ -40,6 +40,7 @@ class TransformerDecoder(SequenceDecoder):
         skip: bool = False,
         context: int | None = None,
         word_dropout: float | Schedule = 0.0,
+        scheduled_sampling: float | Schedule = 0.0,
         dropout: float = 0.1,
         tied: bool = True,
     ) -> None:
@@ -54,6 +55,7 @@ class TransformerDecoder(SequenceDecoder):
             skip=skip,
             context=context,
             word_dropout=word_dropout,
+            scheduled_sampling=scheduled_sampling,
             dropout=dropout,
             tied=tied,
         )

@@ -39,6 +39,7 @@ class WindowDecoder(SequenceDecoder):
         at_every_step: bool = True,
         skip: bool = False,
         word_dropout: float | Schedule = 0.0,
+        scheduled_sampling: float | Schedule = 0.0,
         dropout: float = 0.0,
         tied: bool = False,
     ) -> None:
@@ -52,6 +53,7 @@ class WindowDecoder(SequenceDecoder):
             at_every_step=at_every_step,
             skip=skip,
             word_dropout=word_dropout,
+            scheduled_sampling=scheduled_sampling,
             dropout=dropout,
             tied=tied,
         )

@@ -3,6 +3,7 @@
 from .convolutional import ConvEncoder as ConvEncoder
 from .dense import DenseEncoder as DenseEncoder
 from .empty import EmptyEncoder as EmptyEncoder
+from .hierarchical import HierarchicalEncoder as HierarchicalEncoder
 from .lstm import LSTMEncoder as LSTMEncoder
 from .noise import NoiseEncoder as NoiseEncoder
 from .transformer import TransformerEncoder as TransformerEncoder

@@ -187,9 +187,14 @@ class Explorer:
                 f"{self.width} numbers for each item{labels}."
             )
 
-    def write(self, z: Tensor, decoding: Decoding = GREEDY) -> list[list[int]]:
-        """Codes (N, D) -> the ids the decoder writes, padded behind an end token."""
-        return list(self._ids(torch.split(z, AT_ONCE), decoding))
+    def write(
+        self, z: Tensor, decoding: Decoding = GREEDY, form: Form | None = None
+    ) -> list[list[int]]:
+        """Codes (N, D) -> the ids the decoder writes, padded behind an end token.
+
+        `form` is another than the model's own, as one that fixes some of what is written.
+        """
+        return list(self._ids(torch.split(z, AT_ONCE), decoding, form))
 
     def settle(self, items: Sequence[Any], z: Tensor) -> Tensor:
         """Codes (N, D) moved until greedy decoding gives their items back   (`infer.settle`).
@@ -392,9 +397,11 @@ class Explorer:
     def _written(self, codes: Iterable[Tensor], decoding: Decoding) -> Iterator[Any]:
         return map(self.codec.decode, self._ids(codes, decoding))
 
-    def _ids(self, codes: Iterable[Tensor], decoding: Decoding) -> Iterator[list[int]]:
+    def _ids(
+        self, codes: Iterable[Tensor], decoding: Decoding, form: Form | None = None
+    ) -> Iterator[list[int]]:
         parts = (part.to(self._device) for part in codes)
-        return chain.from_iterable(decoding.write(self._decoder(), parts, self.form))
+        return chain.from_iterable(decoding.write(self._decoder(), parts, form or self.form))
 
     def batch(self, items: Sequence[Any]) -> Batch:
         """Items as the networks read them."""

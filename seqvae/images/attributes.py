@@ -1,6 +1,5 @@
 """Attributes of pictures, and what moving a code along a direction does to them."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +8,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..errors import Refused
+from ..metrics import spearman as spearman
 from ..plots import SEVERAL
 from .drawing import (
     Array,
@@ -52,25 +52,6 @@ def slant(pixels: ArrayLike) -> Array:
     y = y - (ink * y).sum((1, 2), keepdims=True) / mass
     m11, m02 = (ink * x * y).sum((1, 2)), (ink * y * y).sum((1, 2))
     return np.divide(-m11, m02, out=np.zeros_like(m11), where=m02 > 1e-9)
-
-
-def spearman(a: ArrayLike, b: ArrayLike) -> float:
-    """The correlation of the ranks of a and b (N,), equal values at the mean of their ranks.
-
-    1 where one rises whenever the other does. Not a number where either never changes.
-
-    >>> spearman([1, 2, 3], [1, 10, 100])
-    1.0
-    """
-    ranks = np.stack([_ranks(np.asarray(values)) for values in (a, b)])
-    centred = ranks - ranks.mean(1, keepdims=True)
-    size = np.sqrt((centred**2).sum(1).prod())
-    return float(centred.prod(0).sum() / size) if size > 0 else math.nan
-
-
-def _ranks(values: Array) -> Array:
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[place]
 
 
 def pair_vector(code_with: Tensor, code_without: Tensor) -> Tensor:

@@ -13,3 +13,6 @@ from .match import match as match
 from .music import music as music
 from .pricing import prices as prices
 from .retrieval import retrieval as retrieval
+from .structure import structure as structure
+from .style import style as style
+from .way import way as way

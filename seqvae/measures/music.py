@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..codecs import Codec, MusicCodec
+from ..codecs.groove import Stroke
 from ..codecs.voices import FIRST_PITCH, KIT, Ids, Kit, Voice
 from ..data import Rows
 from ..decoders.sequence import SequenceDecoder
@@ -132,9 +133,10 @@ def figures_of(voices: Sequence[Voice], truth: Ids, told: Mapping[str, Ids]) -> 
         "rhythm_kinds": _kinds(voices),
         **_of_voices(voices, truth, told),
         **drums(voices, truth, told["free_running"]),
+        **feel(voices, truth, told["free_running"]),
         "voices": [
             {
-                "voice": voice.part,
+                "voice": voice.called,
                 **_of_voices(
                     [voice],
                     truth[..., at : at + 1],
@@ -196,7 +198,8 @@ def floors(voices: Sequence[Voice], truth: Ids) -> dict[str, Any]:
     """The accuracy of who always tells the commonest token of every voice, and which these are."""
     common = [int(np.bincount(lane.ravel()).argmax()) for lane in np.moveaxis(truth, -1, 0)]
     named = [
-        f'{voice.part} "{voice.name(token)}"' for voice, token in zip(voices, common, strict=True)
+        f'{voice.called} "{voice.name(token)}"'
+        for voice, token in zip(voices, common, strict=True)
     ]
     return {
         "accuracy_floor": share(truth == np.array(common)),
@@ -281,10 +284,9 @@ def drums(voices: Sequence[Voice], truth: Ids, written: Ids) -> dict[str, Any]:
 
     A drum that is neither struck nor written has none: it is left out, and named.
     """
-    kits = [at for at, voice in enumerate(voices) if isinstance(voice, Kit)]
-    if not kits:
+    if not any(voice.drums for voice in voices):
         return {}
-    true, found = (_struck(tokens[..., kits]) for tokens in (truth, written))
+    true, found = (_struck(voices, tokens) for tokens in (truth, written))
     counts = [Counted(*map(int, each)) for each in zip(*_sums(true, found), strict=True)]
     micro = Counted(*(sum(column) for column in zip(*counts, strict=True)))
     each = [{"drum": name, **c.figures()} for name, c in zip(KIT, counts, strict=True)]
@@ -298,9 +300,53 @@ def drums(voices: Sequence[Voice], truth: Ids, written: Ids) -> dict[str, Any]:
     }
 
 
-def _struck(tokens: Ids) -> NDArray[np.bool_]:
-    """Tokens of drums (*,) -> which of the nine are struck (M, 9)."""
-    return (tokens.reshape(-1, 1) >> np.arange(len(KIT)) & 1).astype(bool)
+def _struck(voices: Sequence[Voice], tokens: Ids) -> NDArray[np.bool_]:
+    """Tokens (N, T, C) -> which of the nine are struck at each step (N T, 9)."""
+    found = np.zeros((*tokens.shape[:-1], len(KIT)), dtype=bool)
+    for at, voice in enumerate(voices):
+        if isinstance(voice, Kit):
+            found |= (tokens[..., at, None] >> np.arange(len(KIT)) & 1).astype(bool)
+        if isinstance(voice, Stroke):
+            found[..., voice.place] |= tokens[..., at] > 0
+    return found.reshape(-1, len(KIT))
+
+
+def feel(voices: Sequence[Voice], truth: Ids, written: Ids) -> dict[str, Any]:
+    """How far off velocity and timing are where a drum is struck both truly and as written.
+
+    Means of absolute differences, of velocities 1 to 127 and of shares of a step, of all strokes
+    and of each drum; beside them those of who always plays the strokes' median velocity, on time.
+    Nothing of voices without feel in their tokens.
+    """
+    strokes = [(at, voice) for at, voice in enumerate(voices) if isinstance(voice, Stroke)]
+    if not strokes:
+        return {}
+    said = [_both(voice, truth[..., at], written[..., at]) for at, voice in strokes]
+    whole = np.concatenate(said)
+    plain = np.array([np.median(whole[:, 0, 0]) if len(whole) else 0.0, 0.0])
+    return {
+        "feel_strokes": len(whole),
+        **_off(whole[..., 0] - whole[..., 1]),
+        **_named("plain", _off(whole[..., 0] - plain)),
+        "feel": [
+            {"drum": voice.called, "strokes": len(own), **_off(own[..., 0] - own[..., 1])}
+            for (_, voice), own in zip(strokes, said, strict=True)
+        ],
+    }
+
+
+def _both(voice: Stroke, truth: Ids, written: Ids) -> NDArray[np.float64]:
+    """(velocity and lateness, true and written) of what is struck in both (N, 2, 2)."""
+    both = (truth > 0) & (written > 0)
+    return np.stack([voice.played(tokens[both]) for tokens in (truth, written)], axis=2)
+
+
+def _off(difference: NDArray[np.float64]) -> dict[str, Any]:
+    """Mean absolute errors of velocity and timing (N, 2); None of nothing."""
+    if not len(difference):
+        return {"velocity_error": None, "timing_error_steps": None}
+    velocity, timing = np.abs(difference).mean(axis=0).tolist()
+    return {"velocity_error": velocity, "timing_error_steps": timing}
 
 
 def _sums(true: NDArray[np.bool_], found: NDArray[np.bool_]) -> Iterator[Ids]:

@@ -16,6 +16,7 @@ from .notes import Tempo as Tempo
 from .notes import fold as fold
 from .notes import joined as joined
 from .notes import notes_of as notes_of
+from .notes import rounded as rounded
 from .pretty import to_pretty_midi as to_pretty_midi
 from .reading import ENDINGS as ENDINGS
 from .reading import Source as Source

@@ -1,0 +1,230 @@
+"""`seqvae attribute …`: vectors learnt, applied to an item, and tested on unseen ones."""
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import Refused
+from .corpora import prepare_of_midi, prepare_of_text
+from .given import check_no_folder, check_sentences
+from .music import check_files, knows_music
+from .options import AsJson, Device, OfTrack, Out, Run, Seed, load, plain, warn, writes
+from .pictures import knows_pictures
+from .sentences import write_rows
+
+if TYPE_CHECKING:
+    from ..corpus import Corpus
+    from ..explore import Decoding, Explorer
+
+attribute = typer.Typer(
+    help="Directions along which one attribute rises: learn, apply, test.", no_args_is_help=True
+)
+Data = Annotated[
+    str, typer.Argument(help="A prepared corpus; or MIDI files, or sentences, to prepare.")
+]
+
+
+@attribute.command("learn")
+def learn(
+    run: Run,
+    data: Data,
+    asked: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attribute",
+            help="One that must be learnt, such as note-density, or a label; all are tried.",
+        ),
+    ] = None,
+    items: Annotated[int, typer.Option(min=1, help="Items to encode, at most.")] = 10_000,
+    tried: Annotated[
+        int, typer.Option(min=0, help="Items to try each vector's length on; 0: as a line says.")
+    ] = 200,
+    as_json: AsJson = False,
+    device: Device = "auto",
+) -> None:
+    """Learn a vector for every attribute of a corpus's items, each holding the others.
+
+    They are kept in the run, for `seqvae attribute apply`, and belong to its weights.
+    """
+    from ..bearings import learn as learn_vectors
+    from ..progress import Progress, table
+
+    model = _without_pictures(load(run, device))
+    with TemporaryDirectory() as folder, Progress() as progress:
+        found = learn_vectors(
+            model,
+            _corpus(data, model, Path(folder)),
+            asked=asked or (),
+            items=items,
+            tried=tried,
+            progress=progress.count,
+        )
+    for line in found.said:
+        warn(line)
+    if as_json:
+        write_rows((vector.row() for vector in found.vectors.vectors.values()), True)
+        return
+    print(table(found.rows()))
+    print(f"written: {found.path}")
+
+
+@attribute.command("apply", context_settings={"ignore_unknown_options": True})
+@writes
+def apply(
+    run: Run,
+    what: Annotated[str, typer.Argument(metavar="FILE|TEXT", help="A MIDI file or a sentence.")],
+    further: Annotated[
+        list[float] | None, typer.Argument(metavar="[STRENGTH]...", help="More strengths.")
+    ] = None,
+    named: Annotated[
+        str | None,
+        typer.Option("--attribute", help="Which; if left out the only one there is."),
+    ] = None,
+    strength: Annotated[
+        list[float] | None,
+        typer.Option(help="How much, in standard deviations of the data: --strength 0.5 1 2."),
+    ] = None,
+    out: Out = None,
+    bars: Annotated[int, typer.Option(min=1, max=64, help="Of MIDI: of the phrase.")] = 4,
+    bar: Annotated[
+        int | None, typer.Option(min=1, help="Of MIDI: its first bar; else the best.")
+    ] = None,
+    track: OfTrack = None,
+    as_json: AsJson = False,
+    device: Device = "auto",
+    *,
+    decoding: "Decoding",
+) -> None:
+    """Write a MIDI file's phrase, or a sentence, again with more of an attribute, or less."""
+    from ..steering import apply as apply_vector
+    from ..steering import named_vector
+
+    model = _without_pictures(load(run, device))
+    strengths = [*(strength or ()), *(further or ())] or [1.0]
+    if knows_music(model):
+        check_files(model, [what])
+        wanted = {"bars": bars, "bar": bar, "asked": track}
+        _apply_song(model, what, named, strengths, out, as_json, decoding, wanted)
+        return
+    check_no_folder(out)
+    check_sentences(model, [what])
+    vector = named_vector(model, named)
+    moved = apply_vector(model, what, vector, strengths, decoding)
+    _say(moved)
+    rows = ({"strength": m.strength, "text": m.item, **_values(m)} for m in moved)
+    write_rows(rows, as_json, "{strength:+5.2f}  {text}")
+
+
+def _apply_song(
+    model: "Explorer",
+    file: str,
+    named: str | None,
+    strengths: list[float],
+    out: Path | None,
+    as_json: bool,
+    decoding: "Decoding",
+    wanted: dict[str, Any],
+) -> None:
+    from dataclasses import replace
+
+    from ..album import free_folder
+    from ..midi import write
+    from ..steering import apply_song, named_vector
+
+    vector = named_vector(model, named)
+    together = replace(decoding, together=True)
+    played = apply_song(model, file, vector, strengths, together, **wanted)
+    folder = free_folder(out, f"{Path(file).stem}-{vector.name}")
+    for line in () if as_json else played.piece.said:
+        print(f"{file}: {line}")
+    _say(played.moved)
+    for number, (moved, song) in enumerate(zip(played.moved, played.songs, strict=True), 1):
+        path = folder / f"{number:02d}_{vector.name}_{moved.strength:+.2f}.mid"
+        row = {"file": str(write(song, path)), "strength": moved.strength, **_values(moved)}
+        now = f": {vector.name} {{before:.3g}} -> {{now:.3g}} {vector.unit}" * ("now" in row)
+        write_rows([row], as_json, "{file}" + now)
+
+
+def _say(moved: list[Any]) -> None:
+    """What leaves the range of the data."""
+    for one in moved:
+        for line in one.said:
+            warn(line)
+
+
+def _values(moved: Any) -> dict[str, float]:
+    """The attribute before and now, where it can be measured."""
+    return {} if moved.now != moved.now else {"before": moved.before, "now": moved.now}
+
+
+@attribute.command("test")
+def test(
+    run: Run,
+    data: Annotated[Path, typer.Argument(help="A prepared corpus.")],
+    split: Annotated[str, typer.Option(help="valid, or at the very end test.")] = "valid",
+    items: Annotated[int, typer.Option(min=1, help="Items to move, at most.")] = 300,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write to; else into the run.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+) -> None:
+    """Tell what the vectors change on unseen items, what leaks, and what is kept.
+
+    Beside each vector stand a random one as long and, where there is one, the trivial edit.
+    """
+    from ..corpus import open_corpus
+    from ..leaks import HEADER, try_vectors
+    from ..progress import Progress, table
+    from ..shelf import find, is_shipped
+    from ..steering import vectors_of
+
+    model = _without_pictures(load(run, device))
+    folder = find(run)
+    if out is None and is_shipped(folder):
+        raise Refused(f"{run} comes with the package and is never written to: --out FOLDER.")
+    with Progress() as progress:
+        found = try_vectors(
+            model,
+            vectors_of(model),
+            open_corpus(data),
+            split=split,
+            items=items,
+            seed=seed,
+            progress=progress.count,
+        )
+    print(table([HEADER, *(tuple(moves.cells()) for moves in found.moves)]))
+    written = found.save(plain(out) if out is not None else folder)
+    print(f"written: {', '.join(map(str, written))}")
+
+
+def _without_pictures(model: "Explorer") -> "Explorer":
+    if knows_pictures(model):
+        raise Refused(
+            f"the run {model.recipe['name']!r} knows pictures, whose attributes have no names "
+            "here: seqvae draw shows what its dimensions do."
+        )
+    return model
+
+
+def _corpus(data: str, model: "Explorer", folder: Path) -> "Corpus":
+    """A prepared corpus, or what is named prepared as the run's own was, for this once."""
+    from ..corpus import open_corpus
+
+    place = Path(data)
+    if any((place / name).is_file() for name in ("manifest.json", "plan.json")):
+        return open_corpus(place)
+    if not place.exists():
+        raise Refused(
+            f"{data} does not exist: name a prepared corpus, MIDI files or a file of sentences."
+        )
+    codec, prepared = folder / "codec", folder / "corpus"
+    model.codec.save(codec)
+    make = prepare_of_midi if knows_music(model) else prepare_of_text
+    with redirect_stdout(sys.stderr):  # what it prints is not what was asked for
+        make([data], prepared, codec=codec)
+    return open_corpus(prepared)

@@ -1,0 +1,137 @@
+"""What begins when in music, on a grid: how alike two clips are by it, and how a line moves."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from .clips import DRUMS, Clip
+from .codecs.voices import PLACE
+from .midi import Ints, Notes
+
+Struck = Mapping[tuple[str, int], frozenset[int]]  # (part, step) -> pitches; of drums, of the nine
+
+FINE = 12  # steps a beat on which sixteenths and triplets both fall
+
+
+def struck(clip: Clip, steps: int = FINE) -> Struck:
+    """What begins at which of so many steps a beat, by part. Lengths and velocities are left out.
+
+    >>> from seqvae.midi import notes_of
+    >>> clip = Clip({"melody": notes_of([(0, 480, 60, 80), (475, 960, 64, 80)])}, 1920)
+    >>> struck(clip, 4)
+    {('melody', 0): frozenset({60}), ('melody', 4): frozenset({64})}
+    """
+    found: dict[tuple[str, int], set[int]] = {}
+    for part, notes in clip.parts.items():
+        what = _what(notes, drums=part == DRUMS)
+        for step, each in zip(_step(clip, notes, steps).tolist(), what.tolist(), strict=True):
+            found.setdefault((part, step), set()).add(each)
+    return {place: frozenset(pitches) for place, pitches in found.items()}
+
+
+def _what(notes: Notes, *, drums: bool) -> Ints:
+    return PLACE[notes.pitch] if drums else notes.pitch
+
+
+def _step(clip: Clip, notes: Notes, steps: int) -> Ints:
+    """The step nearest to each onset, halves late."""
+    return np.floor(notes.start * steps / clip.ticks_per_beat + 0.5).astype(np.int32)
+
+
+# --- how alike -----------------------------------------------------------------------------------
+
+
+class Alike(NamedTuple):
+    """How alike two clips are: F1 of their notes and of their onsets, each 0 to 1.
+
+    `moved` is by how many semitones the first was moved to be most like the second.
+    """
+
+    notes: float
+    onsets: float
+    moved: int
+
+    @property
+    def distance(self) -> float:
+        """1 - (notes + onsets) / 2: 0 of what is equal, 1 of what shares no onset."""
+        return 1 - (self.notes + self.onsets) / 2
+
+
+def alike(one: Struck, other: Struck) -> Alike:
+    """How alike two things are that begin at steps, wherever they are transposed to.
+
+    With P the notes (part, step, pitch) and O the onsets (part, step) of each,
+
+        notes = max_k 2 |(P_1 + k) and P_2| / (|P_1| + |P_2|)
+        onsets = 2 |O_1 and O_2| / (|O_1| + |O_2|),
+
+    where all that has pitch is moved by the same k semitones, and drums by none. Of the k that
+    are as good the smallest is taken, then the lower. It is symmetric and 1 of equals, also of two
+    rests. Only onsets count, each as much as any other: a grid of held notes looks alike whatever
+    is played. Moving costs nothing, so a piece is like itself in another key; `moved` says which.
+    """
+    both = one.keys() & other.keys()
+    votes: Counter[int] = Counter({0: 0})
+    for place in both:
+        votes.update(_moves(one[place], other[place], drums=place[0] == DRUMS))
+    fixed = sum(len(one[place] & other[place]) for place in both if place[0] == DRUMS)
+    moved = max(votes, key=lambda k: (votes[k], -abs(k), -k))
+    counts = (sum(map(len, each.values())) for each in (one, other))
+    return Alike(_f1(votes[moved] + fixed, *counts), _f1(len(both), len(one), len(other)), moved)
+
+
+def _moves(one: frozenset[int], other: frozenset[int], *, drums: bool) -> Iterator[int]:
+    """By how much each note of one step lies below each of another; drums by nothing."""
+    return iter(()) if drums else (b - a for a in one for b in other)
+
+
+def _f1(both: int, one: int, other: int) -> float:
+    return 2 * both / (one + other) if one + other else 1.0
+
+
+def distance(one: Clip, other: Clip, steps: int = FINE) -> float:
+    """How unlike two clips are, 0 to 1, by what begins at so many steps a beat   (`alike`).
+
+    A dissimilarity, symmetric, 0 of equals and of transpositions; no metric: it does not hold that
+    the way round is never shorter.
+
+    >>> from seqvae.midi import notes_of
+    >>> up = Clip({"melody": notes_of([(0, 480, 60, 80), (480, 960, 64, 80)])}, 1920)
+    >>> down = Clip({"melody": notes_of([(0, 480, 60, 80), (480, 960, 57, 80)])}, 1920)
+    >>> distance(up, up.moved(7)), distance(up, down), distance(up, Clip({}, 1920))
+    (0.0, 0.25, 1.0)
+    """
+    return alike(struck(one, steps), struck(other, steps)).distance
+
+
+# --- how a line moves ----------------------------------------------------------------------------
+
+
+def line(clip: Clip, part: str, steps: int = FINE) -> Ints:
+    """Rows (step, what) of a part, one an onset (N, 2): the highest pitch; of drums, all struck.
+
+    Of drums it is the sum of the bits of the nine.
+    """
+    notes, drums = clip.part(part), part == DRUMS
+    rows = np.stack([_step(clip, notes, steps), _what(notes, drums=drums)], axis=1)
+    if not drums:
+        rows = rows[np.lexsort((rows[:, 1], rows[:, 0]))]
+        return rows[np.append(np.diff(rows[:, 0]) > 0, True)[: len(rows)]]
+    rows = np.unique(rows, axis=0)
+    at, first = np.unique(rows[:, 0], return_index=True)
+    bits = (1 << rows[:, 1]).astype(np.int32)
+    return np.stack([at, np.add.reduceat(bits, first) if len(rows) else bits], axis=1)
+
+
+def moves(clip: Clip, part: str, steps: int = FINE) -> Ints:
+    """Rows (interval, inter-onset) from each onset of a part to the next (N - 1, 2).
+
+    Semitones between the highest pitches, and steps. Drums have no interval: in its place stands
+    what is struck, as bits.
+    """
+    found = line(clip, part, steps)
+    apart = np.diff(found, axis=0)
+    what = found[1:, 1] if part == DRUMS else apart[:, 1]
+    return np.stack([what, apart[:, 0]], axis=1)

@@ -1,0 +1,141 @@
+"""Attributes of items, moved through the space of codes: an item written again with more of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from .album import clip_song
+from .attributes import attributes_of
+from .bearings import steered
+from .clips import Clip, join, split, ties
+from .codecs import MusicCodec
+from .errors import Refused
+from .explore import Decoding, Explorer
+from .explore.decoding import GREEDY
+from .midi import Song, Source, read
+from .morph import music_codec
+from .pieces import Piece, phrase
+from .vectors import Vector, Vectors, load
+
+
+def vectors_of(explorer: Explorer) -> Vectors:
+    """The vectors of a run's folder. Raises `Refused` as `vectors.load` does."""
+    if "folder" not in explorer.facts:
+        raise Refused("this model was not opened from a run's folder, where vectors are kept.")
+    return load(Path(explorer.facts["folder"]), explorer.vae)
+
+
+def named_vector(explorer: Explorer, name: str | None) -> Vector:
+    """The run's vector of an attribute; without a name the only one there is."""
+    known = vectors_of(explorer)
+    if name is None and len(known.vectors) > 1:
+        raise Refused(f"which attribute? --attribute one of {', '.join(known.vectors)}.")
+    return known.named(next(iter(known.vectors)) if name is None else name)
+
+
+class Moved(NamedTuple):
+    """An item written again from its moved code; the attribute before, as written, now."""
+
+    item: Any
+    strength: float
+    before: float
+    now: float
+    said: list[str]
+
+
+def apply(
+    explorer: Explorer,
+    item: Any,
+    vector: Vector,
+    strengths: Sequence[float],
+    decoding: Decoding = GREEDY,
+) -> list[Moved]:
+    """An item at each strength: encoded, moved along the vector, and decoded.
+
+    `before` is the attribute of the item as the codec has it, `now` of what is written; both NaN
+    for a label, which no function tells.
+    """
+    _check_strengths(strengths)
+    whole = explorer.codec.decode(explorer.codec.encode(item).ids)
+    before = value(explorer, vector.name, whole)
+    z = explorer.encode([item])
+    codes = torch.cat([steered(explorer, z, vector.shift, s) for s in strengths])
+    written = explorer.decode(codes, decoding)
+    return [
+        _moved(explorer, vector, s, before, w) for s, w in zip(strengths, written, strict=True)
+    ]
+
+
+def value(explorer: Explorer, name: str, item: Any) -> float:
+    """An attribute of an item; NaN for a label."""
+    known = attributes_of(explorer.codec).get(name)
+    return np.nan if known is None else known.measure(item)
+
+
+def _moved(explorer: Explorer, vector: Vector, strength: float, before: float, item: Any) -> Moved:
+    leaves = vector.leaves(before, strength)
+    now = value(explorer, vector.name, item)
+    return Moved(item, strength, before, now, [leaves] if leaves else [])
+
+
+def _check_strengths(strengths: Sequence[float]) -> None:
+    if not strengths:
+        raise Refused("no strength: name one or more, as in --strength 0.5 1 2.")
+    for strength in strengths:
+        if not np.isfinite(strength):
+            raise Refused(f"strength {strength}: a number such as 1, or -0.5, is needed.")
+
+
+class Played(NamedTuple):
+    """A song's phrase at each strength, as songs of their own."""
+
+    piece: Piece
+    songs: list[Song]
+    moved: list[Moved]
+
+
+def apply_song(
+    explorer: Explorer,
+    source: Source,
+    vector: Vector,
+    strengths: Sequence[float],
+    decoding: Decoding = GREEDY,
+    *,
+    bars: int = 4,
+    bar: int | None = None,
+    asked: str | None = None,
+) -> Played:
+    """A song's phrase with every window's code moved, at each strength; played as it was.
+
+    Arguments:
+        bars, bar: of the phrase; its first in the song, from 1, None: the most repeated, fullest.
+        asked: the track, as for the other verbs.
+    """
+    _check_strengths(strengths)
+    codec = music_codec(explorer)
+    found = phrase(read(source, channels=True), codec, bars, at=bar, asked=asked)
+    clips = split(found.clip, codec.grid)
+    z, feels = explorer.encode(clips), [codec.feel(clip) for clip in clips]
+    whole = _joined(codec, found.clip, (codec.encode(clip).ids for clip in clips), feels)
+    before = value(explorer, vector.name, whole)
+    played = {part: found.player(part) for part in found.parts}
+    songs, moved = [], []
+    for strength in strengths:
+        ids = explorer.write(steered(explorer, z, vector.shift, strength), decoding)
+        clip = _joined(codec, found.clip, ids, feels)
+        moved.append(_moved(explorer, vector, strength, before, clip))
+        songs.append(clip_song(clip, played, name=found.name))
+    return Played(found, songs, moved)
+
+
+def _joined(
+    codec: MusicCodec, clip: Clip, ids: Iterable[Iterable[int]], feels: Sequence[Any]
+) -> Clip:
+    """Windows of a phrase as one clip, at its tempo and of its length."""
+    written = [codec.decode(each, feel) for each, feel in zip(ids, feels, strict=True)]
+    again = join(written, ties(clip, codec.grid)).cut(0, clip.length)
+    return replace(again, qpm=clip.qpm, metre=clip.metre)
