@@ -60,7 +60,13 @@ def make_plan(recipe: Recipe, corpus: Corpus, folder: Path, device: str) -> Plan
     training = recipe["training"]
     corpus.split("valid")  # refused now, not after the first epoch, where there is none
     lengths = corpus.split("train").lengths
-    order = Order(lengths, training["batch"], by=training["by"], seed=recipe["seed"])
+    order = Order(
+        lengths,
+        training["batch"],
+        by=training["by"],
+        seed=recipe["seed"],
+        mixed=training["mixed"],
+    )
     epoch = order.steps_per_epoch()
     steps = training.get("steps") or max(round(training["epochs"] * epoch), 1)
     every = training.get("validate_every") or max(min(epoch, steps, VALIDATE_WITHIN), 1)

@@ -56,6 +56,7 @@ SECTIONS: dict[str, dict[str, Any] | None] = {
         "steps": 1,
         "batch": 64,
         "by": "sentences",
+        "mixed": False,
         "accumulate": 1,
         "transpose": 5,
         "clip": 5.0,
