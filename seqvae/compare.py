@@ -20,7 +20,7 @@ from .evaluate import Tell
 from .fit import Say, find_corpus
 from .frontier import Point
 from .plots import rate_distortion, save
-from .recipe import Recipe
+from .recipe import CORRUPTING, Recipe
 from .report import check_codec, evaluate_run, report_folder, same_codec
 from .rows import nats, noun, rows, side_by_side
 from .shelf import find
@@ -397,9 +397,9 @@ def _notes_on_line(
 
 def _train_model(run: _Run, corpus: Corpus) -> str:
     """The command that trains the decoder of a run without its code."""
-    changes = ["latent=0"]
-    if complete(run.recipe)["decoder"].get("word_dropout"):
-        changes.append("decoder.word_dropout=0")  # else it would be worse, and seem to be repaid
+    decoder = complete(run.recipe)["decoder"]
+    # With corrupted inputs it would be worse, and seem to be repaid.
+    changes = ["latent=0", *(f"decoder.{name}=0" for name in CORRUPTING if decoder.get(name))]
     words = ["seqvae", "train", str(run.folder / "recipe.toml"), str(corpus.folder)]
     words += [word for change in changes for word in ("--set", change)]
     return shlex.join([*words, "--out", f"runs/{run.folder.resolve().name}-lm"])
@@ -408,7 +408,8 @@ def _train_model(run: _Run, corpus: Corpus) -> str:
 def _network(run: _Run) -> dict[str, Any]:
     """A decoder as it is after training, when nothing is dropped."""
     decoder = complete(run.recipe)["decoder"]
-    return {key: value for key, value in decoder.items() if not key.endswith("dropout")}
+    passing = (*CORRUPTING, "dropout")
+    return {key: value for key, value in decoder.items() if key not in passing}
 
 
 def _notes_on_figures(reports: Mapping[str, Report]) -> Iterator[str]:

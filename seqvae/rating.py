@@ -20,7 +20,7 @@ from .fit import Say, fit
 from .frontier import BASELINE, Frontier
 from .log import read_log
 from .plots import rate_distortion, save
-from .recipe import SECTIONS, Recipe, override
+from .recipe import CORRUPTING, SECTIONS, Recipe, override
 from .rows import nats
 
 FLOORS = (1.0, 2.0, 4.0, 8.0, 16.0)  # nats an item
@@ -117,8 +117,8 @@ def settings_at(recipe: Recipe, floor: float, latent: int | None = None) -> list
         changes += [f"objective.terms.kl.nats={nats}"]
     else:
         changes += ["objective.kind=Elbo", "objective.terms={}", f"objective.terms.kl={term}"]
-    words = complete(recipe)["decoder"].get("word_dropout", 0)
-    return [*changes, *(["decoder.word_dropout=0"] if words else [])]
+    decoder = complete(recipe)["decoder"]
+    return [*changes, *(f"decoder.{name}=0" for name in CORRUPTING if decoder.get(name))]
 
 
 def _has_floor(objective: Mapping[str, Any]) -> bool:

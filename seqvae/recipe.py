@@ -143,6 +143,7 @@ ALWAYS = {f"training.{key}" for key in SECTIONS["training"] or {}} - {
     "training.validate_every",
     "training.save_every",
 }
+CORRUPTING = ("word_dropout", "scheduled_sampling")  # of a decoder's inputs, in training
 FAMILY = 6  # names that begin alike; more are not listed one by one
 MOST = 2**63 - 1  # what a seed, and a number of anything, may be
 
