@@ -10,6 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from .errors import Refused
+
 ACTIVE = 0.01  # the variance of posterior means above which a unit counts as active
 DRAWN_AT_ONCE = 2**21  # numbers of a bootstrap in memory
 MOST_DRAWN = 200_000_000  # items that a bootstrap draws in all
@@ -327,3 +329,39 @@ def hierarchical_bootstrap(
         means.append(of_runs[torch.arange(some).unsqueeze(1), chosen].mean(1))
     low, high = statistic(torch.cat(means)).quantile(torch.tensor([0.025, 0.975]).double())
     return float(low), float(high)
+
+
+def boxes(points: Tensor, low: Tensor, high: Tensor, bins: int = 20) -> Tensor:
+    """The share of points (N, D) in each of bins^D boxes from low to high (D,), and outside: last.
+
+    >>> inside, outside = torch.tensor([0.5, 0.5]), torch.tensor([9.0, 0.5])
+    >>> shares = boxes(torch.stack([inside, outside]), torch.zeros(2), torch.ones(2))
+    >>> len(shares), shares[[210, 400]].tolist()
+    (401, [0.5, 0.5])
+    """
+    place = ((points.double() - low) / (high - low) * bins).floor()
+    inside = ((place >= 0) & (place < bins)).all(1)
+    sizes = bins ** torch.arange(points.shape[1]).flip(0).to(place)
+    box = torch.where(inside, place.nan_to_num() @ sizes, bins ** points.shape[1])
+    return box.long().bincount(minlength=bins ** points.shape[1] + 1).double() / len(points)
+
+
+def total_variation(codes: Tensor, draws: Tensor, *, bins: int = 20) -> float:
+    """½ sum over boxes of |share of codes (N, D) - share of the prior's draws (M, D)|, D <= 2.
+
+    0 where both are spread alike, 1 where they never meet. There are bins^D boxes within four
+    standard deviations of the draws about their mean, and one for all that lies outside. Chance
+    alone gives a little, less with more codes: compare with that of other draws.
+
+    >>> total_variation(torch.zeros(9, 1), torch.zeros(5, 1))
+    0.0
+    """
+    if codes.shape[1] > 2 or codes.shape[1] != draws.shape[1]:
+        raise Refused(
+            f"codes of {codes.shape[1]} and draws of {draws.shape[1]} dimensions: boxes are "
+            "counted in one or two. Compare single dimensions, or by MMD."
+        )
+    middle, reach = draws.double().mean(0), 4 * draws.double().std(0, correction=0)
+    low, high = (middle + side * reach.clamp_min(1e-6) for side in (-1, 1))
+    p, q = (boxes(each, low, high, bins) for each in (codes, draws))
+    return float((p - q).abs().sum() / 2)

@@ -29,7 +29,7 @@ def curves(history: Sequence[Mapping[str, Any]], unit: str = UNIT) -> Figure:
     reconstruction the language model's NLL; beside the KL the information of the code, between
     its bounds, and what another item's code costs; beside active units the effective dimension.
     """
-    figure, axes = _canvas(1, 3, (11, 3.2))
+    figure, axes = charts(1, 3, (11, 3.2))
     train = [row for row in history if row["kind"] == "train"]
     valid = [row for row in history if row["kind"] == "valid"]
     for axis, name, label in zip(
@@ -60,7 +60,7 @@ def bars_of_dimensions(
     values: Sequence[float], *, title: str, unit: str, threshold: float | None = None
 ) -> Figure:
     """One bar a latent dimension, largest first, on a logarithmic scale with a threshold line."""
-    figure, (axis,) = _canvas(1, 1, (6, 3.2))
+    figure, (axis,) = charts(1, 1, (6, 3.2))
     ordered = sorted(values, reverse=True)
     axis.bar(range(1, len(ordered) + 1), [max(v, 1e-6) for v in ordered], color=BLUE)
     axis.set_yscale("log")
@@ -75,7 +75,7 @@ def bars_of_dimensions(
 
 def positions(named: Mapping[str, Sequence[float]]) -> Figure:
     """Nats that the code saves at every position of a sequence, a line a name."""
-    figure, (axis,) = _canvas(1, 1, (6, 3.2))
+    figure, (axis,) = charts(1, 1, (6, 3.2))
     for (name, values), color in zip(named.items(), (BLUE, RED, GREY), strict=False):
         axis.plot(range(1, len(values) + 1), values, color=color, linewidth=1.4, label=name)
     axis.axhline(0, color=INK, linewidth=0.8)
@@ -88,7 +88,7 @@ def positions(named: Mapping[str, Sequence[float]]) -> Figure:
 
 def convergence(named: Mapping[str, Mapping[str, float]], unit: str = UNIT) -> Figure:
     """Importance-weighted bounds over the number of samples: level where they have converged."""
-    figure, (axis,) = _canvas(1, 1, (6, 3.2))
+    figure, (axis,) = charts(1, 1, (6, 3.2))
     for (name, bound), color in zip(named.items(), (BLUE, RED, GREY), strict=False):
         samples = [int(count) for count in bound]
         axis.plot(
@@ -115,7 +115,7 @@ def _band(axis: Axes, rows: Sequence[Mapping[str, Any]], name: str, **style: Any
         axis.fill_between(steps, low, high, **style)
 
 
-def _canvas(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+def charts(rows: int, columns: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     # A canvas of its own: no global state of pyplot, no window, safe in threads.
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
@@ -138,7 +138,7 @@ def rate_distortion(
     With the NLL of a language model, the same decoder without a code, two lines say what a point
     is worth: D = NLL - R, where every nat of the code is repaid, and D = NLL, where none is.
     """
-    figure, (axis,) = _canvas(1, 1, (6.4, 4.2))
+    figure, (axis,) = charts(1, 1, (6.4, 4.2))
     ordered = sorted(points, key=lambda point: point[1])
     rates, distortions = [rate for _, rate, _ in ordered], [d for _, _, d in ordered]
     if language_model is not None:
@@ -192,7 +192,7 @@ def accuracies(
     Beside them the floor, and the `best` accuracy that a code of some bits allows, as far as a
     bound says.
     """
-    figure, (axis,) = _canvas(1, 1, (7.2, 4.6))
+    figure, (axis,) = charts(1, 1, (7.2, 4.6))
     ordered = sorted(points, key=lambda point: point[0])
     names = dict.fromkeys(name for _, shares in ordered for name in shares)
     for place, name in enumerate(names):
@@ -230,7 +230,7 @@ def dial(
 
     `lines` are levels to draw in a panel, by its title; `across` says what is turned.
     """
-    figure, axes = _canvas(1, len(panels), (1.2 + 3.3 * len(panels), 3.4))
+    figure, axes = charts(1, len(panels), (1.2 + 3.3 * len(panels), 3.4))
     for axis, (title, models) in zip(axes, panels.items(), strict=True):
         for place, (name, values) in enumerate(models.items()):
             found = [(x, y) for x, y in enumerate(values) if y is not None]
@@ -256,7 +256,7 @@ def frontiers(
     `blocks` are points (R, D) by the name of the remedy, by that of the block; with every block
     the NLL of its language model, from which two lines say what a point is worth.
     """
-    figure, axes = _canvas(1, len(blocks), (1.5 + 5.5 * len(blocks), 5.2))
+    figure, axes = charts(1, len(blocks), (1.5 + 5.5 * len(blocks), 5.2))
     names = list(dict.fromkeys(name for each in blocks.values() for name in each))
     styles = {
         name: (COLOURS(place % 20), MARKERS[place // 20 % 4]) for place, name in enumerate(names)

@@ -3,28 +3,25 @@
 One file in the run's folder, which belongs to its weights, as a density does.
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from . import __version__
-from .corpus import Replacing
-from .density import HEADER, checksum, read_tensors, weights_sum
 from .errors import Refused
+from .keepsakes import Keepsake
 from .vae import VAE
 
-FILE = "attributes.safetensors"  # tensors, and the header as their metadata: no pickled code
-FORMAT = 1
+FILE = "attributes.safetensors"
 RIDGE = 0.01  # of the mean variance of a code's numbers
 HOLD = 0.1  # of an attribute's variance
 COMMAND = "seqvae attribute learn"
+KEEPSAKE = Keepsake(
+    FILE, 1, "attribute vectors", "learnt with", f"Learn them: {COMMAND} {{run}} DATA"
+)
 
 
 class Fit(NamedTuple):
@@ -164,17 +161,9 @@ def save(folder: Path, vectors: Sequence[Vector], vae: VAE, about: Mapping[str, 
 
     `about` is what they were learnt from: corpus, its checksum, split, items.
     """
-    tensors = {"shifts": torch.stack([vector.shift for vector in vectors]).float().contiguous()}
-    header = {
-        "format": FORMAT,
-        "version": __version__,
-        **about,
-        "attributes": [vector.row() for vector in vectors],
-        "weights": weights_sum(vae),
-        "sha256": checksum(tensors),
-    }
-    with Replacing(folder / FILE) as file:
-        file.write(to_bytes(tensors, {HEADER: json.dumps(header)}))
+    shifts = torch.stack([vector.shift for vector in vectors]).float()
+    told = {**about, "attributes": [vector.row() for vector in vectors]}
+    header = KEEPSAKE.write(folder, {"shifts": shifts}, vae, told)
     return Vectors({vector.name: vector for vector in vectors}, header)
 
 
@@ -184,26 +173,9 @@ def load(folder: Path, vae: VAE) -> Vectors:
     Raises `Refused` where there are none, for those learnt with other weights, and for a file
     that is damaged or of a later version.
     """
-    path, cure = folder / FILE, f"Learn them: {COMMAND} {folder} DATA"
-    if not path.is_file():
-        raise Refused(f"{folder} has no attribute vectors ({FILE}). {cure}")
-    try:
-        header, tensors = read_tensors(path)
-        if header["format"] > FORMAT:
-            raise Refused(
-                f"{path} has format {header['format']}; this version reads up to {FORMAT}. "
-                "Upgrade: pip install -U seqvae"
-            )
-        if header["weights"] != weights_sum(vae):
-            raise Refused(
-                f"{path} was learnt with other weights than the run's, which was trained on "
-                f"since: its codes are none of this model's. {cure}"
-            )
-        if header["sha256"] != checksum(tensors):
-            raise Refused(f"{path} is not what was saved: damaged or edited. {cure}")
-        rows = zip(header["attributes"], tensors["shifts"], strict=True)
-        return Vectors({row["name"]: Vector(**row, shift=shift) for row, shift in rows}, header)
-    except Refused:
-        raise
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise Refused(f"{path} is damaged ({error!r:.80}). {cure}") from error
+    return KEEPSAKE.read(folder, vae, _made)
+
+
+def _made(header: dict[str, Any], tensors: Mapping[str, Tensor]) -> Vectors:
+    rows = zip(header["attributes"], tensors["shifts"], strict=True)
+    return Vectors({row["name"]: Vector(**row, shift=shift) for row, shift in rows}, header)

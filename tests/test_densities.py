@@ -25,6 +25,7 @@ from seqvae.distributions import has_density
 from seqvae.errors import Refused
 from seqvae.explore import Explorer
 from seqvae.holes import Filled, _Samples, draw_codes, told_apart
+from seqvae.keepsakes import weights_sum
 from seqvae.vae import VAE
 
 FEW = ("--items", 60, "--written", 0, "--device", "cpu")
@@ -207,8 +208,8 @@ def test_rounding_to_half_precision_leaves_the_checksum() -> None:
         return model
 
     model = vae()
-    assert kept.weights_sum(model) == kept.weights_sum(rounded(model))
-    assert kept.weights_sum(model) != kept.weights_sum(vae())
+    assert weights_sum(model) == weights_sum(rounded(model))
+    assert weights_sum(model) != weights_sum(vae())
 
 
 def test_a_file_that_is_none_or_damaged_is_refused(

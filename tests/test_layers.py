@@ -8,15 +8,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LAYERS = [  # from the bottom; the names of one line do not see each other
-    "errors tokens claims latent metrics schedules plots sheets progress randomness verdict rows",
+    "errors",
+    "tokens claims latent metrics schedules plots sheets progress randomness verdict rows",
     "midi",
     "clips parts keys phrases binarized",
     "distributions codecs recipe files ngram frontier",
     "rolls audio pieces matched pixels layers onsets attributes feel",
     "vae corpus posteriors attention likelihoods",
-    "data densities infer encoders noises decoders priors regularizers",
-    "density objectives",
-    "vectors",
+    "data densities infer keepsakes encoders noises decoders priors regularizers",
+    "density vectors objectives",
     "training",
     "generate build",
     "runs log measures",
@@ -39,7 +39,7 @@ SEES = {  # what sees less than all lower layers
     "measures": set(LAYER) - {"runs", "shelf", "build", "recipe"},
     "evaluate": set(LAYER) - {"runs", "shelf", "build", "recipe"},
     "images": {"errors", "randomness", "metrics", "latent", "plots", "distributions", "vae"}
-    | {"data", "explore", "measures"},
+    | {"data", "explore", "measures", "pixels"},
 }
 # The one file of a folder that the others may import.
 BASES = {

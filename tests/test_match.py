@@ -14,7 +14,8 @@ from seqvae.encoders import LSTMEncoder
 from seqvae.evaluate import measure
 from seqvae.measures.aggregate import prior_moments
 from seqvae.measures.codes import Codes
-from seqvae.measures.match import discrepancy, drawn, match, squares, variation
+from seqvae.measures.match import discrepancy, drawn, match, variation
+from seqvae.metrics import boxes
 from seqvae.posteriors import DeltaPosterior
 from seqvae.priors import Product, Ring, StandardNormal, SwissRoll
 from seqvae.randomness import seeded
@@ -62,7 +63,7 @@ def test_the_floor_of_ten_thousand_draws_of_a_wide_normal_is_a_twentieth() -> No
     each = torch.special.ndtr(edges).diff()
     expected = math.sqrt(2 / math.pi / 1e4) * float(each.sqrt().sum()) ** 2 / 2
     with seeded(0):
-        floor = variation(drawn(p, 10_000), p, prior_moments(p))["aggregate_tv_floor"]
+        floor = variation(drawn(p, 10_000), p)["aggregate_tv_floor"]
     assert floor == pytest.approx(expected, abs=0.006) == pytest.approx(0.05, abs=0.007)
 
 
@@ -78,13 +79,13 @@ def test_a_narrower_normal_varies_as_its_density_says() -> None:
     exact = math.exp(-radius / 2) - math.exp(-radius / 2 / s**2)
     p = StandardNormal(2)()
     with seeded(0):
-        found = variation(s * drawn(p, 50_000), p, prior_moments(p))
+        found = variation(s * drawn(p, 50_000), p)
     assert found["aggregate_tv"] == pytest.approx(exact, abs=0.03)
 
 
 def test_no_code_is_lost_between_the_squares() -> None:
     z = torch.tensor([[0.0, 0.0], [0.999, 0.999], [1.0, 0.5], [-0.01, 0.5], [math.nan, 0.5]])
-    shares = squares([z], torch.zeros(2), torch.ones(2))
+    shares = boxes(z, torch.zeros(2), torch.ones(2))
     assert shares[[0, 399, 400]].tolist() == [0.2, 0.2, 0.6]
 
 

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from .. import pixels as ink
 from ..errors import Refused
 from ..metrics import spearman as spearman
 from ..plots import SEVERAL
@@ -45,13 +46,7 @@ def slant(pixels: ArrayLike) -> Array:
     >>> slant(np.eye(5)[None, ::-1, :, None]).round(6).tolist()
     [1.0]
     """
-    ink = shades(pixels).mean(-1)
-    mass = np.maximum(ink.sum((1, 2)), 1e-12)[:, None, None]
-    y, x = np.mgrid[: ink.shape[1], : ink.shape[2]]
-    x = x - (ink * x).sum((1, 2), keepdims=True) / mass
-    y = y - (ink * y).sum((1, 2), keepdims=True) / mass
-    m11, m02 = (ink * x * y).sum((1, 2)), (ink * y * y).sum((1, 2))
-    return np.divide(-m11, m02, out=np.zeros_like(m11), where=m02 > 1e-9)
+    return ink.slant(torch.as_tensor(shades(pixels)).movedim(-1, -3)).numpy()
 
 
 def pair_vector(code_with: Tensor, code_without: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .. import plots
 from ..errors import Refused
-from ..plots import _canvas as charts  # its own style, and no global state of pyplot
+from ..plots import charts
 
 Array: TypeAlias = NDArray[Any]
 Decode: TypeAlias = Callable[[Tensor], ArrayLike]  # codes (N, D) -> pixels (N, H, W, C)

@@ -9,48 +9,9 @@ from matplotlib.axes import Axes
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..errors import Refused
+from ..metrics import total_variation as total_variation
 from ..plots import BLUE, GREY, RED
 from .drawing import Array, Drawn, charts, drawn, name
-
-MOST_CELLS = 2  # dimensions whose boxes are counted together: beyond, most boxes are empty
-REACH = 4.0  # standard deviations of the prior, about its mean
-
-
-def total_variation(codes: Tensor, draws: Tensor, *, bins: int = 20) -> float:
-    """½ sum over boxes of |share of codes (N, D) - share of the prior's draws (M, D)|, D <= 2.
-
-    0 where both are spread alike, 1 where they never meet. There are bins^D boxes within four
-    standard deviations of the draws about their mean, and one for all that lies outside. Chance
-    alone gives a little, less with more codes: compare with `total_variation` of other draws.
-
-    >>> total_variation(torch.zeros(9, 1), torch.zeros(5, 1)), _apart()
-    (0.0, 1.0)
-    """
-    if codes.shape[1] > MOST_CELLS or codes.shape[1] != draws.shape[1]:
-        raise Refused(
-            f"codes of {codes.shape[1]} and draws of {draws.shape[1]} dimensions: boxes are "
-            "counted in one or two. Compare single dimensions, or by MMD."
-        )
-    edges = [_edges(draws[:, place], bins) for place in range(draws.shape[1])]
-    p, q = (_shares(values.double().cpu().numpy(), edges) for values in (codes, draws))
-    return float(np.abs(p - q).sum() / 2)
-
-
-def _apart() -> float:
-    return total_variation(torch.ones(9, 1), torch.zeros(5, 1))
-
-
-def _edges(draws: Tensor, bins: int) -> Array:
-    values = draws.double()
-    reach = REACH * max(float(values.std(correction=0)), 1e-6)
-    return float(values.mean()) + reach * np.linspace(-1, 1, bins + 1)
-
-
-def _shares(values: Array, edges: list[Array]) -> Array:
-    """The share of every box, and of what lies outside all."""
-    inside = np.histogramdd(values, edges)[0].ravel() / len(values)
-    return np.append(inside, 1 - inside.sum())
 
 
 def moments(codes: Tensor, draws: Tensor, bins: int = 20) -> dict[str, Any]:

@@ -5,14 +5,13 @@ critic that cannot tell codes from draws is no such measure: its loss is 2 ln 2 
 has failed to learn.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from ..metrics import standard_error
+from ..metrics import standard_error, total_variation
 from ..randomness import seeded
 from ..regularizers.mmd import mmd
 from .aggregate import Moments, prior_moments
@@ -21,8 +20,6 @@ from .codes import Codes
 AT_MOST = 10_000  # codes held against the prior
 BLOCK = 500  # codes in a sample of the MMD, whose cost grows with their square
 NULLS = 10  # pairs of samples of the prior, at least, that say how far one strays by chance
-BINS = 20  # along each side of the square
-HALF = 4.0  # widths of the prior from the middle of the square to its sides
 DRAWS = 200_000  # of the prior that stand for its probabilities
 
 
@@ -41,7 +38,7 @@ def match(codes: Codes, *, seed: int = 0) -> dict[str, Any]:
         z = codes.z[torch.randperm(len(codes.z))[:AT_MOST]].float()
         found = discrepancy(z, codes.p, prior)
         if codes.latent == 2:
-            found |= variation(z, codes.p, prior)
+            found |= variation(z, codes.p)
     named = {"prior_mean": prior.mean.tolist(), "prior_sd": prior.variance.sqrt().tolist()}
     return {"match_items": len(z), **found, **named}
 
@@ -64,44 +61,21 @@ def discrepancy(z: Tensor, p: Distribution, prior: Moments) -> dict[str, Any]:
     }
 
 
-def variation(z: Tensor, p: Distribution, prior: Moments) -> dict[str, Any]:
+def variation(z: Tensor, p: Distribution) -> dict[str, Any]:
     """Total variation of codes z (N, 2) and p over 20 x 20 squares, and what lies outside them.
 
     TV = 1/2 sum |share of codes - probability under p|, from 0 to 1; the squares fill a box of 4
     widths of the prior to each side of its mean. `aggregate_tv_floor` is the same of N draws of
     p: few codes in many squares differ from it by chance.
     """
-    low, high = (prior.mean + side * HALF * prior.variance.sqrt() for side in (-1, 1))
-    shares = squares(_many(p), low, high)
-    codes, exact = (squares([each], low, high) for each in (z, drawn(p, len(z))))
+    draws = drawn(p, DRAWS)
     return {
-        "aggregate_tv": float((codes - shares).abs().sum() / 2),
-        "aggregate_tv_floor": float((exact - shares).abs().sum() / 2),
+        "aggregate_tv": total_variation(z, draws),
+        "aggregate_tv_floor": total_variation(drawn(p, len(z)), draws),
     }
-
-
-def squares(parts: Iterator[Tensor] | list[Tensor], low: Tensor, high: Tensor) -> Tensor:
-    """The share of points, a part (N, 2) at a time, in each square of a box, and outside: last.
-
-    >>> inside, outside = torch.tensor([[0.5, 0.5]]), torch.tensor([[9.0, 0.5]])
-    >>> shares = squares([inside, outside], torch.zeros(2), torch.ones(2))
-    >>> len(shares), shares[[210, 400]].tolist()
-    (401, [0.5, 0.5])
-    """
-    counts = torch.zeros(BINS**2 + 1, dtype=torch.float64)
-    for z in parts:
-        place = ((z.double() - low) / (high - low) * BINS).floor()
-        inside = ((place >= 0) & (place < BINS)).all(1)
-        square = torch.where(inside, place[:, 0] * BINS + place[:, 1], BINS**2)
-        counts += square.long().bincount(minlength=BINS**2 + 1)
-    return counts / counts.sum()
 
 
 def drawn(p: Distribution, count: int) -> Tensor:
     """Codes of the prior (count, D), on the CPU."""
     with torch.no_grad():
         return p.sample((count,)).cpu().float()
-
-
-def _many(p: Distribution) -> Iterator[Tensor]:
-    return (drawn(p, AT_MOST) for _ in range(DRAWS // AT_MOST))
