@@ -122,6 +122,8 @@ def test_cropped_kernels_are_masked_convolutions() -> None:
         weight = masked_weight(layer, reach)
         assert (weight[:, :, reach, reach] == 0).all() == (number == 0), "mask A hides the centre"
         sums = F.conv2d(read, weight, layer.above.bias, padding=reach)
+        if number == 0:
+            sums = sums + F.conv2d(decoder.places, decoder.spread.weight, padding=reach)
         read = h = h + layer.mix(gate(sums))
     expected = gelu(decoder.finish(gelu(h.flatten(2).mT)))
     same(decoder.features(x, torch.zeros(3, 0)), expected)
@@ -170,6 +172,21 @@ def test_the_code_reaches_every_pixel_and_is_never_masked(case: dict[str, Any]) 
     for score in decoder(z).token_log_prob(pictures(1))[0]:
         (slope,) = torch.autograd.grad(score, z, retain_graph=True)
         assert (slope != 0).all()
+
+
+@laws
+@pytest.mark.parametrize("latent", [LATENT, 0])
+def test_where_a_pixel_lies_is_known_without_a_code_too(case: dict[str, Any], latent: int) -> None:
+    """Else a language model lacks what the biases of a code's network tell, and loses by it."""
+    near = {"layers": 2, "kernel": 3, "first_kernel": 3}
+    decoder = decoder_of(case | near, latent=latent, shape=(9, 9, 1))
+    plain = torch.full((1, 81), SPECIAL)
+    with torch.no_grad():
+        here, beside = decoder(torch.zeros(1, latent)).token_log_prob(plain)[0, 40:42]
+        decoder.places.zero_()
+        blind = decoder(torch.zeros(1, latent)).token_log_prob(plain)[0, 40:42]
+    assert (here - beside).abs() > 1e-4, "though the pixels before are the same"
+    assert (blind[0] - blind[1]).abs() < 1e-5
 
 
 def test_what_is_drawn_stands_in_raster_order_and_is_scored_as_it_was_drawn() -> None:

@@ -36,10 +36,12 @@ class PixelCNNDecoder(SequenceDecoder):
     line between two random vectors, so that neighbouring greys start alike; what is unknown (UNK,
     by word dropout) has a vector of its own, and what is outside the picture, zero, is neither.
 
-    z is laid out as maps (H, W) by W z, and a convolution of these, unmasked, is added to the
-    first layer, as if they stood beside the picture (He et al., 2019, in their code); or W_l z is
-    added at every pixel of every layer l (van den Oord et al., 2016, equation 4). Either way it
-    enters what comes from above and reaches each pixel's own scores.
+    Maps (H, W) say what is not in the pixels: a convolution of these, unmasked, is added to the
+    first layer, as if they stood beside the picture. They begin as learned numbers, the same for
+    all pictures, that tell a pixel where it lies: with no code too, or a code would seem to be
+    worth what only its network's biases tell. z is added to them as W z (He et al., 2019, in
+    their code); or W_l z is added at every pixel of every layer l (van den Oord et al., 2016,
+    equation 4). Either way it enters what comes from above and reaches each pixel's own scores.
 
     How many earlier pixels one sees is set by `layers`, the kernels and `stack`, in place of a
     `context`: `receptive_field` draws it. A decoder that sees less needs its code more.
@@ -58,7 +60,7 @@ class PixelCNNDecoder(SequenceDecoder):
             et al. (2016, "Pixel recurrent neural networks"), which never sees a wedge of pixels
             above and to the right. Gates and code are the same.
         z_as: "maps" or "bias".
-        maps: how many maps z is laid out as.
+        maps: how many there are.
         hidden: H, units between the last layer and the scores.
 
     Raises `Refused` for more channels than one, for kernels with no centre or no neighbours, and
@@ -111,9 +113,9 @@ class PixelCNNDecoder(SequenceDecoder):
         self.height, self.columns, _ = shape
         self.stacks = Stacks(embed, channels, layers, first_kernel // 2, kernel // 2, stack)
         as_maps, as_bias = (latent > 0 and z_as == way for way in ("maps", "bias"))
-        self.maps = maps
-        self.layout = nn.Linear(latent, maps * math.prod(shape)) if as_maps else None
-        self.spread = nn.Conv2d(maps, 2 * channels, first_kernel, bias=False) if as_maps else None
+        self.places = nn.Parameter(0.1 * torch.randn(maps, self.height, self.columns))
+        self.layout = nn.Linear(latent, self.places.numel(), bias=False) if as_maps else None
+        self.spread = nn.Conv2d(maps, 2 * channels, first_kernel, bias=False)
         self.every = nn.Linear(latent, layers * 2 * channels, bias=False) if as_bias else None
         self.finish = nn.Linear(channels, hidden)
         self.output = nn.Linear(hidden, levels)
@@ -166,19 +168,20 @@ class PixelCNNDecoder(SequenceDecoder):
         return float(self.receptive_field(pixel).sum()) / max(row * self.columns + column, 1)
 
     def _told(self, z: Tensor, first: int, end: int) -> list[Tensor]:
-        """What z (B, D) tells each layer at rows first … end - 1: (B, 2 channels, rows, W).
+        """What z (B, D) and the place tell each layer at rows first … end - 1.
 
-        It is one number high and wide where it is the same for all pixels.
+        (B, 2 channels, rows, W); one item wide where it is the same for all, and one number high
+        and wide where it is for all pixels.
         """
-        nothing = [z.new_zeros(1)] * self.stacks.depth
-        if self.layout is not None and self.spread is not None:
-            reach = self.stacks.first
-            maps = self.layout(z).view(len(z), self.maps, self.height, self.columns)
-            window = F.pad(maps, (reach,) * 4)[:, :, first : end + 2 * reach]
-            return [self.spread(window), *nothing[1:]]
-        if self.every is not None:
-            return list(self.every(z).view(len(z), self.stacks.depth, -1, 1, 1).unbind(1))
-        return nothing
+        maps = self.places.unsqueeze(0)
+        if self.layout is not None:
+            maps = maps + self.layout(z).view(len(z), *self.places.shape)
+        reach = self.stacks.first
+        told = self.spread(F.pad(maps, (reach,) * 4)[:, :, first : end + 2 * reach])
+        if self.every is None:
+            return [told, *[z.new_zeros(1)] * (self.stacks.depth - 1)]
+        opening, *others = self.every(z).view(len(z), self.stacks.depth, -1, 1, 1).unbind(1)
+        return [told + opening, *others]
 
     def _pictures(self, tokens: Tensor) -> Tensor:
         """What was read (B, T), BOS first, as pictures (B * pictures, H, W) of what it tells."""
