@@ -73,6 +73,10 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--shard", default="0/1", help="i/n: only every n-th cell, from the i-th")
     parser.add_argument("--only", action="append", default=[], help="only these entries")
     parser.add_argument("--decoder", action="append", default=[], help="only these decoders")
+    parser.add_argument(
+        "--at", action="append", default=[], help="of a sweep: only these values of the knob"
+    )
+    parser.add_argument("--seed", type=int, help="of a sweep: once more, by a seed of the study")
     parser.add_argument("--retry", action="store_true", help="try again what has failed")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …, or auto")
     # One of several, started by a process that has checked everything and will tell the failures.
@@ -105,6 +109,19 @@ def check_given(given: argparse.Namespace, study: Study) -> None:
     for name in given.only:
         if name not in study.entries:
             raise Refused(unknown(name, study.entries, "--only: the study", "entry"))
+    values = [entry.called(at) for entry in study.entries.values() for at in range(trials(study))]
+    for value in given.at:
+        if value not in values:
+            raise Refused(unknown(value, values, "--at: the study", "value"))
+    if given.seed is not None and given.seed not in study.seeds:
+        raise Refused(unknown(str(given.seed), map(str, study.seeds), "--seed: the study", "seed"))
+    if given.phase != "sweep" and (given.at or given.seed is not None):
+        raise Refused("--at and --seed are of a sweep alone: add --phase sweep.")
+
+
+def trials(study: Study) -> int:
+    """How many values every entry tries."""
+    return len(next(iter(study.entries.values())).values)
 
 
 def find_corpora(study: Study, given: Sequence[str]) -> dict[str, Path]:
@@ -215,9 +232,14 @@ def splits(place: Path) -> dict[str, Path]:
 def cells_of(phase: str, records: Records, given: argparse.Namespace) -> list[Cell]:
     """What there is to do in a phase, as far as it was asked for."""
     study = records.study
-    cells = study.sweep() if phase == "sweep" else finals(study, chosen(records.folder))
+    cells = study.sweep(given.seed) if phase == "sweep" else finals(study, chosen(records.folder))
     first, every = shard_of(given.shard)
-    wanted = [cell for cell in cells if not given.only or cell.entry in given.only]
+    wanted = [
+        cell
+        for cell in cells
+        if (not given.only or cell.entry in given.only)
+        and (not given.at or study.entries[cell.entry].called(cell.place) in given.at)
+    ]
     return wanted[first::every]
 
 
@@ -258,6 +280,8 @@ def in_processes(phase: str, given: argparse.Namespace) -> None:
     words += [word for each in given.corpus for word in ("--corpus", each)]
     words += [word for each in given.only for word in ("--only", each)]
     words += [word for each in given.decoder for word in ("--decoder", each)]
+    words += [word for each in given.at for word in ("--at", each)]
+    words += [] if given.seed is None else ["--seed", str(given.seed)]
     own = {**os.environ, "OMP_NUM_THREADS": "1"}
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     workers = [subprocess.Popen(words, env=own) for _ in range(given.jobs)]

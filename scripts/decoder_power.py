@@ -4,8 +4,10 @@
 
 reads the sweep of a study whose every entry turns one knob through the same values, and writes
 OUT/power.md, OUT/power.json and a figure a decoder. Repayment is against the language model at the
-same value. A dashed line marks the NLL of the best language model of all: R + D lies below it only
-where a code and a decoder together are the better model of the data.
+same value, of the same seed. A dashed line marks the NLL of the best language model of all: R + D
+lies below it only where a code and a decoder together are the better model of the data.
+
+Where a value was swept with several seeds, its figures are means, with half the range beside them.
 """
 
 import argparse
@@ -33,7 +35,10 @@ PANELS = {
     "shuffle_delta_nll": "z-shuffle ΔNLL, nats",
     "negative_elbo": "R + D, nats",
 }
-HEAD = ("penalty", "sees", "R", "D", "R + D", "LM", "η", "z-shuffle ΔNLL", "active", "KL(q(z), p)")
+HEAD = (
+    *("penalty", "sees", "seeds", "R", "D", "R + D", "LM", "η", "z-shuffle ΔNLL", "active"),
+    "KL(q(z), p)",
+)
 
 KEYS = (
     *("kl", "reconstruction", "negative_elbo", "shuffle_delta_nll"),
@@ -61,7 +66,7 @@ def main() -> None:
         print("drawn:", save(figure, given.out / f"power-{'-'.join(block)}.png"))
     command = shlex.join(["python", *sys.argv])
     about = {"version": __version__, "torch": torch.__version__, "command": command}
-    write_json(given.out / "power.json", {"about": about, "seed": study.sweep_seed, "rows": data})
+    write_json(given.out / "power.json", {"about": about, "seeds": study.seeds, "rows": data})
     page = "\n".join([*parts, f"    {command}", "", f"seqvae {__version__}", ""])
     (given.out / "power.md").write_text(page, "utf-8")
     print(page)
@@ -78,45 +83,65 @@ def values_of(study: Study) -> tuple[Any, ...]:
 
 
 def read_block(records: Records, block: tuple[str, str], values: Sequence[Any]) -> Iterator[Row]:
-    """A row for every entry and value; of the language models the best at each value.
+    """A row for every entry and value, of all seeds that it was swept with.
 
-    Raises `Refused` where a value has none: the sweep is not done.
+    Raises `Refused` where a value has none, or a language model is missing: the sweep is not done.
     """
-    study = records.study
-    found = {
-        (entry, place): figures
-        for entry in study.entries
-        for place in range(len(values))
-        if (figures := look(records, block, entry, place)) is not None
-    }
-    lines = [entry.name for entry in study.language_models]
-    for place in range(len(values)):
-        nlls = [found[name, place]["reconstruction"] for name in lines if (name, place) in found]
-        if not nlls:
-            raise Refused(
-                f"{'/'.join(block)}: no language model of the sweep is done where the knob is "
-                f"{values[place]!r}: run the sweep to its end, --phase sweep."
-            )
-        for entry in study.remedies:
-            if (entry.name, place) in found:
-                yield row(entry.name, entry.called(place), found[entry.name, place], min(nlls))
+    for place, value in enumerate(values):
+        for entry in records.study.remedies:
+            runs = [
+                row(figures, language_model(records, block, place, seed))
+                for seed in records.study.seeds
+                if (figures := look(records, block, entry.name, place, seed)) is not None
+            ]
+            if runs:
+                yield {"penalty": entry.name, "value": entry.called(place), **mean(runs)}
+            elif entry.name == records.study.reference:
+                raise undone(block, f"{entry.name} where the knob is {value!r}")
 
 
-def look(records: Records, block: tuple[str, str], entry: str, place: int) -> Figures | None:
-    return records.figures(Cell(*block, entry, place, records.study.sweep_seed), "valid")
+def language_model(records: Records, block: tuple[str, str], place: int, seed: int) -> float:
+    """The NLL of the best that sees as much."""
+    lines = [entry.name for entry in records.study.language_models]
+    found = [figures for name in lines if (figures := look(records, block, name, place, seed))]
+    if not found:
+        raise undone(block, f"language model at value {place}, seed {seed},")
+    return min(float(figures["reconstruction"]) for figures in found)
 
 
-def row(name: str, value: str, figures: Figures, nll: float) -> Row:
+def undone(block: tuple[str, str], what: str) -> Refused:
+    return Refused(
+        f"{'/'.join(block)}: no {what} is done: run the sweep to its end, --phase sweep."
+    )
+
+
+def look(
+    records: Records, block: tuple[str, str], entry: str, place: int, seed: int
+) -> Figures | None:
+    return records.figures(Cell(*block, entry, place, seed), "valid")
+
+
+def row(figures: Figures, nll: float) -> Row:
     """The figures of a model beside the NLL of a language model that sees as much."""
     rate, distortion = figures["kl"], figures["reconstruction"]
     paid = repayment(*map(torch.tensor, (nll, distortion, rate))).item()
     return {
-        "penalty": name,
-        "value": value,
         "seconds": figures["seconds"],
         "language_model": nll,
         **{key: figures.get(key) for key in KEYS},
         "repayment": paid if rate >= LEAST_RATE else None,
+    }
+
+
+def mean(runs: Sequence[Row]) -> Row:
+    """Means over runs, and half the range of each figure as `spread`; None where one has none."""
+    known = {key: [run[key] for run in runs] for key in runs[0]}
+    whole = {key: each for key, each in known.items() if None not in each}
+    return {
+        "seeds": len(runs),
+        **dict.fromkeys(known),
+        **{key: sum(each) / len(each) for key, each in whole.items()},
+        "spread": {key: (max(each) - min(each)) / 2 for key, each in whole.items()},
     }
 
 
@@ -126,16 +151,27 @@ def table(rows: Sequence[Row]) -> list[str]:
         (
             one["penalty"],
             one["value"],
-            *(f"{one[key]:.2f}" for key in ("kl", "reconstruction", "negative_elbo")),
+            str(one["seeds"]),
+            *(said(one, key) for key in ("kl", "reconstruction", "negative_elbo")),
             f"{one['language_model']:.2f}",
-            "—" if one["repayment"] is None else f"{one['repayment']:.2f}",
-            f"{one['shuffle_delta_nll']:.2f}",
-            str(one["active_units"]),
+            *(said(one, key) for key in ("repayment", "shuffle_delta_nll")),
+            f"{one['active_units']:.3g}",
             f"{one['aggregate_kl_low']:.1f} to {one['aggregate_kl_high']:.1f}",
         )
         for one in rows
     ]
     return markdown([HEAD, *lines])
+
+
+def said(one: Row, key: str) -> str:
+    """A figure, with its spread where there is one.
+
+    >>> said({"kl": 2.5, "seeds": 3, "spread": {"kl": 0.25}}, "kl")
+    '2.50 ± 0.25'
+    """
+    if one[key] is None:
+        return "—"
+    return f"{one[key]:.2f}" + (f" ± {one['spread'][key]:.2f}" if one["seeds"] > 1 else "")
 
 
 def draw(rows: Sequence[Row], across: str) -> Figure:

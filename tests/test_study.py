@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 from tiny import hush, prepared, write_text
@@ -666,22 +667,51 @@ def test_the_dial_tells_every_value_beside_a_language_model_that_sees_as_much(
 ) -> None:
     made = records(tmp_path, corpus, POWER)
     bench(made, corpus).work(made.study.sweep(), "valid")
+    again = made.study.final_seeds[0]
+    once_more = [cell for cell in made.study.sweep(again) if cell.place == 1]
+    bench(made, corpus).work(once_more, "valid")
     assert "context" not in made.study.recipe(made.study.sweep()[-1])["decoder"], "it sees all"
     script = str(ROOT / "scripts" / "decoder_power.py")
     with patch.object(sys, "argv", [script, str(tmp_path / "tiny.toml"), str(made.folder)]):
         runpy.run_path(script, run_name="__main__")
     told = json.loads((made.folder / "power.json").read_bytes())["rows"]["cats/lstm"]
     for place, row in enumerate(told):
-        line = made.figures(Cell("cats", "lstm", "lm", place, 0), "valid")
-        vae = made.figures(Cell("cats", "lstm", "vae", place, 0), "valid")
-        assert line is not None and vae is not None
-        assert row["language_model"] == line["reconstruction"] and row["kl"] == vae["kl"]
-        gained = line["reconstruction"] - vae["reconstruction"]
-        assert row["repayment"] is None or row["repayment"] * vae["kl"] == pytest.approx(gained)
+        seeds = [made.study.sweep_seed] + [again] * place
+        pairs = []
+        for seed in seeds:
+            line = made.figures(Cell("cats", "lstm", "lm", place, seed), "valid")
+            vae = made.figures(Cell("cats", "lstm", "vae", place, seed), "valid")
+            assert line is not None and vae is not None
+            pairs.append((line["reconstruction"], vae["reconstruction"], vae["kl"]))
+        nlls, distortions, rates = np.array(pairs).T
+        assert row["seeds"] == len(seeds)
+        assert row["language_model"] == pytest.approx(nlls.mean())
+        assert row["kl"] == pytest.approx(rates.mean())
+        assert row["spread"]["kl"] == pytest.approx((rates.max() - rates.min()) / 2)
+        if row["repayment"] is not None:
+            assert row["repayment"] == pytest.approx(((nlls - distortions) / rates).mean(), 1e-4)
     page = (made.folder / "power.md").read_text("utf-8")
     assert made.place(made.study.sweep()[0]).parent.name == "blind"
     assert "| vae | blind |" in page and "| vae | all |" in page
     assert (made.folder / "power-cats-lstm.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--phase", "sweep", "--at", "nothing"], "value 'nothing'.*blind, all"),
+        (["--phase", "sweep", "--seed", "77"], "seed '77'"),
+        (["--seed", "0"], "add --phase sweep"),
+    ],
+)
+def test_a_sweep_once_more_is_of_seeds_and_values_that_the_study_has(
+    tmp_path: Path, words: list[str], reason: str
+) -> None:
+    study = tiny(tmp_path, POWER)
+    script = runpy.run_path(str(SCRIPT))
+    given = script["parse"]([str(tmp_path / "tiny.toml"), str(tmp_path / "out"), *words])
+    with pytest.raises(Refused, match=reason):
+        script["check_given"](given, study)
 
 
 def test_a_dial_before_its_sweep_is_refused(tmp_path: Path) -> None:

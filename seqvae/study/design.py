@@ -111,10 +111,19 @@ class Study:
     def language_models(self) -> list[Entry]:
         return [entry for entry in self.entries.values() if entry.language_model]
 
-    def sweep(self) -> list[Cell]:
-        """Every value of every knob once, the language models of a block first."""
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """All that it names, that of the sweep first."""
+        return self.sweep_seed, *self.final_seeds
+
+    def sweep(self, seed: int | None = None) -> list[Cell]:
+        """Every value of every knob once, the language models of a block first.
+
+        With another `seed` than the sweep's it says how sure a sweep is; winners are not chosen by
+        it.
+        """
         return [
-            Cell(*block, entry.name, place, self.sweep_seed)
+            Cell(*block, entry.name, place, self.sweep_seed if seed is None else seed)
             for block in self.blocks
             for entry in (*self.language_models, *self.remedies)
             for place in range(len(entry.values))
