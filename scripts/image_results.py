@@ -18,6 +18,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,7 @@ from seqvae.evaluate import encode_all
 from seqvae.explore import Explorer
 from seqvae.fit import fit
 from seqvae.latent import path
+from seqvae.log import read_log
 from seqvae.measures.match import match
 from seqvae.progress import table
 from seqvae.recipe import override, read
@@ -162,8 +164,9 @@ def holes(judge: images.Judge, model: Explorer, mu: Tensor) -> Row:
 def wizard(bench: Bench, seed: int) -> Iterator[Row]:
     """Epoch by epoch whether the codes are where the prior is."""
     for name in ("image-wizard", "image-wizard-stable"):
-        items = bench.corpus("none").split("test")
-        for epoch, model, opened in bench.epochs_of(bench.run(name, seed)):
+        items, run = bench.corpus("none").split("test"), bench.run(name, seed)
+        losses = critic_losses(run)
+        for epoch, model, opened in bench.epochs_of(run):
             codes = encode_all(opened.built.vae, in_order(items, 100))
             pixels = model.means(codes.mu[:2000]).numpy()
             seen = np.stack([model.codec.decode(items[r].tolist()) for r in codes.item[:2000]])
@@ -171,11 +174,25 @@ def wizard(bench: Bench, seed: int) -> Iterator[Row]:
                 "model": name,
                 "seed": seed,
                 "epoch": epoch,
+                "critic's loss": losses[epoch - 1],
                 "squared error a pixel": float(((seen / 255.0 - pixels) ** 2).mean()),
                 "mean": codes.z.double().mean(0).tolist(),
                 "deviation": codes.z.double().std(0).tolist(),
                 "total variation": match(codes)["aggregate_tv"],
             }
+
+
+def critic_losses(folder: Path) -> list[float]:
+    """The critic's own loss, -log D(prior) - log(1 - D(code)), in the mean of every epoch.
+
+    It is 2 ln 2 = 1.386 for a critic that cannot tell codes from draws of the prior.
+    """
+    steps = [int(each.name.split("-")[1]) for each in runs.checkpoints(folder / "checkpoints")]
+    lines = [line for line in read_log(folder) if "own/critic" in line]
+    return [
+        2 * float(np.mean([line["own/critic"] for line in lines if begun < line["step"] <= step]))
+        for begun, step in pairwise([0, *steps])
+    ]
 
 
 PARTS: dict[str, Callable[[Bench, int], Iterator[Row]]] = {
