@@ -22,7 +22,7 @@ from .plan import Tell, line_hash
 from .scan import exact_thresholds
 from .songblocks import SongPlan, block_path, read_records
 from .songs import Placed
-from .windows import UNREAD, Keys, Record, hashed
+from .windows import UNREAD, Keys, Record
 
 FRACTION = 0.05  # of the songs, in valid and in test, unless told
 NOWHERE = "in no split"  # the row of files whose split nobody can tell
@@ -129,7 +129,7 @@ def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
 def _kind(how: str) -> str:
     """How a track was chosen, in a few words that are the same for many files."""
     why = how.partition(": ")[2].partition(";")[0].partition(",")[0]
-    known = ("asked for", "by name", "on channel", "program")
+    known = ("all", "asked for", "by name", "on channel", "program")
     return why if why.startswith(known) else "by how it plays"
 
 
@@ -250,13 +250,14 @@ class Gathering:
         return place, kept
 
     def _packed(self, made: Record, place: Place, kept: Mask) -> Packed:
-        ids = made.ids(self.codec, kept)
-        self.tally.counts["repeats"] += len(ids) - len(np.unique(hashed(ids)))
-        lengths = np.full(len(ids), ids.shape[1], np.int32)
+        rows = made.ids(self.codec, kept)
+        self.tally.counts["repeats"] += len(rows) - len({row.tobytes() for row in rows})
+        lengths = np.array([len(row) for row in rows], np.int32)
+        ids = np.concatenate(rows).astype(np.int32)
         if place.label is None:
-            return Packed(ids.astype(np.int32).ravel(), lengths)
-        labels = np.full(len(ids), self.label_ids[place.label], np.int32)
-        return Packed(ids.astype(np.int32).ravel(), lengths, labels)
+            return Packed(ids, lengths)
+        labels = np.full(len(rows), self.label_ids[place.label], np.int32)
+        return Packed(ids, lengths, labels)
 
     def write_lists(self) -> None:
         """`dropped.tsv` and `quarantine.tsv`."""

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from seqvae.clips import OTHER_METRES
-from seqvae.codecs import MusicCodec, kinds_of, load_codec
+from seqvae.codecs import MusicCodec, PolyphonyCodec, kinds_of, load_codec
 from seqvae.corpus import file_sha256
 from seqvae.errors import Refused, check_sizes
 from seqvae.midi import Song
-from seqvae.parts import NoPart, find_part
+from seqvae.parts import CHOIR, PARTS, NoPart
 
 from .gather import NOWHERE, Gathering, discard, n_files
 from .plan import Tell
@@ -37,7 +37,7 @@ from .songblocks import (
     write_song_blocks,
     write_song_plan,
 )
-from .songs import find_files, read_splits, shown
+from .songs import find_files, published, read_splits, shown
 from .sources import option
 from .windows import Wish
 from .workers import Bounds
@@ -53,7 +53,7 @@ class Prepared:
 
     folder: Path
     vocab: int
-    length: int
+    length: int | None  # of every window; None: each has its own
     done: int
     blocks: int
     report: Mapping[str, Any]
@@ -79,7 +79,8 @@ class Prepared:
         table = self.table()
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in table]
-        end = f"{self.folder}: {self.vocab} ids, {self.length} a window, finished"
+        size = f"{self.length} a window" if self.length else "any number a window"
+        end = f"{self.folder}: {self.vocab} ids, {size}, finished"
         return "\n".join([*lines, *self.remarks(), end])
 
     def remarks(self) -> list[str]:
@@ -154,12 +155,13 @@ def prepare_midi(
     sources: Sequence[str | Path],
     out: str | Path,
     *,
-    codec: str | Path = "melody",
+    codec: str | Path | None = None,
     bars: int | None = None,
     steps: int | None = None,
     metre: str | None = None,
     low: int | None = None,
     high: int | None = None,
+    max_tokens: int | None = None,
     track: Mapping[str, str] | str | None = None,
     other_metres: str = "skip",
     splits: str | Path | None = None,
@@ -182,17 +184,22 @@ def prepare_midi(
 
     Arguments:
         sources: folders (with all that is in them), .zip archives (songs.zip/folder for a part
-            of one), single files: .mid, .midi, .kar, .rmi.
+            of one), single files: .mid, .midi, .kar, .rmi; chorales in JSON (`chorales`).
         out: the corpus's folder; an unfinished one is carried on.
-        codec: "melody", "drums", "groove", "trio", or the folder of a codec or corpus to reuse.
+        codec: "melody", "drums", "groove", "trio", "chorale", "polyphony", "multitrack", or the
+            folder of a codec or corpus to reuse; None: "chorale" of chorales in JSON, else
+            "melody".
         bars, steps, metre: of a window; None: 2 bars of 4/4, 4 steps a beat.
-        low, high: pitches of melody and bass; None: 21 to 108.
+        low, high: pitches of what is no drum; None: 21 to 108, of a choir 31 to 86.
+        max_tokens: windows of more are left out, counted, where a window may have any number;
+            None: none are.
         track: the track that plays a part, by part: a name ("Lead*"), a number ("#2") or programs
             ("program:0-31"); None: the one that scores best. A text is for a codec of one part.
         other_metres: bars in another metre than the window's: "skip", "beats" (as many beats
             from every bar line on) or "stretch" (their bars scaled to the window's).
         splits: a table (.csv, .tsv) that names each file's split; a file it does not name is
-            dropped. None: by the hash of the song, the same in any key and tempo.
+            dropped. None: by the hash of the song, the same in any key and tempo; of chorales in
+            JSON as their file says.
         label: a column of that table; "style:first" takes the first word of each value.
         valid_fraction, test_fraction: shares of the songs; None: 5 %.
         shard: (i, n): do only every n-th block, from the i-th; whoever is last finishes.
@@ -206,17 +213,21 @@ def prepare_midi(
     Raises `Refused` for input that cannot be used, `OSError` when the disk is full.
     """
     _check_options(shard, other_metres, timeout, valid_fraction, test_fraction)
-    check_sizes(block=block, memory=memory, workers=workers or 1)
+    check_sizes(block=block, memory=memory, workers=workers or 1, max_tokens=max_tokens or 1)
     asked = {"bars": bars, "steps": steps, "metre": metre, "low": low, "high": high}
-    encoder = _codec(codec, {name: value for name, value in asked.items() if value is not None})
     files = find_files(sources)
+    told = None if splits is not None else published(files)
+    usual = "melody" if told is None else "chorale"
+    settings = {name: value for name, value in asked.items() if value is not None}
+    encoder = _codec(codec or usual, settings)
     if splits is None and label is not None:
         raise Refused(
             f"label = {label!r}: labels stand in a table of the files: {option('splits', 'TABLE')}"
         )
-    if splits is not None and (valid_fraction, test_fraction) != (None, None):
-        raise Refused(f"{splits} says what is valid and test: leave the fractions out.")
-    placed = None if splits is None else read_splits(Path(splits), files, sources, label)
+    if (told or splits) is not None and (valid_fraction, test_fraction) != (None, None):
+        by = splits or f"the file {files[0].path}"
+        raise Refused(f"{by} says what is valid and test: leave the fractions out.")
+    placed = told if splits is None else read_splits(Path(splits), files, sources, label)
     options = SongOptions(
         codec=encoder.kind,
         settings=encoder.settings(),
@@ -231,12 +242,13 @@ def prepare_midi(
         seed=seed,
         keep_duplicates=keep_duplicates,
         block=block,
+        max_tokens=max_tokens,
     )
     plan = song_plan(options, files)
     out, tell = Path(out), progress or _silent
     _begin(out, plan, encoder)
     if not (out / "manifest.json").is_file():
-        wish = Wish(encoder, options.track, other_metres)
+        wish = Wish(encoder, options.track, other_metres, max_tokens)
         bounds = Bounds(timeout, memory * MB)
         count = _cores() if workers is None else workers
         write_song_blocks(out, plan, files, wish, shard or (0, 1), count, bounds, strict, tell)
@@ -310,7 +322,7 @@ def _tracks(track: Mapping[str, str] | str | None, codec: MusicCodec) -> dict[st
                 f"{', '.join(codec.parts)}."
             )
         with suppress(NoPart):  # what can be asked of a song with no track can be asked of any
-            find_part(Song([]), part, asked)
+            codec.find(Song([]), part, asked)
     return dict(sorted((track or {}).items()))
 
 
@@ -362,8 +374,9 @@ def _finish(
 def _gather(gathering: Gathering, tell: Tell) -> None:
     blocks = gathering.write(tell)
     _check_kept(gathering)
+    libraries = ["symusic", "numpy", *["miditok"] * isinstance(gathering.codec, PolyphonyCodec)]
     gathering.write_lists()
-    gathering.write_end(blocks, {name: version(name) for name in ("symusic", "numpy")})
+    gathering.write_end(blocks, {name: version(name) for name in libraries})
 
 
 TRACK = (
@@ -371,7 +384,8 @@ TRACK = (
     "on one part: --set data.track=NAME)"
 )
 CURES = {
-    **{f"no {part}": TRACK.format(part=part) for part in ("melody", "bass", "drums")},
+    **{f"no {part}": TRACK.format(part=part) for part in (*PARTS, *CHOIR, "piano", "band")},
+    "too many tokens": f"take them too, {option('max_tokens', 'N')}",
     "other metre": f"take it too, {option('other_metres', 'beats')}; or give --metre",
     "duplicate of valid/test": "keep them, seqvae prepare midi FILES --keep-duplicates --out DIR",
     "not in the table of splits": "name the files in it as they are named here",

@@ -47,6 +47,7 @@ class SongOptions:
     seed: int
     keep_duplicates: bool
     block: int
+    max_tokens: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Where MIDI files come from: folders, zip archives, single files; and tables of their splits."""
+"""Where songs come from: MIDI in folders, archives or alone, chorales in JSON; their splits."""
 
 import csv
 import io
@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 from seqvae.errors import Refused
 from seqvae.midi import ENDINGS
+
+from .chorales import ENDINGS as ENDINGS_OF_CHORALES
+from .chorales import holds_chorales, piece_of, pieces_of
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -31,12 +34,18 @@ UNREADABLE = (
 
 
 class File(NamedTuple):
-    """A MIDI file: on the disk, or in an archive there."""
+    """A MIDI file: on the disk, or in an archive there; or a piece in a file of chorales."""
 
     name: str  # for people, and in tables
     path: str  # on the disk
     member: str | None  # in the archive
     size: int  # bytes, as far as is known
+
+    @property
+    def published(self) -> str | None:
+        """The split that a file of chorales puts it in, as called there; None of MIDI."""
+        chorale = self.member is not None and self.path.lower().endswith(ENDINGS_OF_CHORALES)
+        return str(self.member).rpartition("/")[0] if chorale else None
 
     def read(self, limit: int) -> bytes:
         """Its bytes, of an archive's member as many as one more than the limit.
@@ -48,6 +57,8 @@ class File(NamedTuple):
         try:
             if self.member is None:
                 return Path(self.path).read_bytes()
+            if self.published is not None:
+                return piece_of(self.path, self.member)
             with _archive(self.path, Path(self.path).stat().st_mtime_ns).open(self.member) as file:
                 return file.read(limit + 1)  # whatever its header claims
         except OSError as error:
@@ -81,6 +92,8 @@ def _found(source: Path) -> list[File]:
     if archive is not None:
         inside = source.relative_to(archive).as_posix()
         return _of_archive(archive, "" if inside == "." else inside)
+    if holds_chorales(source):
+        return _of_chorales(source)
     if source.is_file():
         return [_of_disk(source)]
     raise Refused(f"no such file, folder or archive: {shown(source)}. Check the name.")
@@ -94,6 +107,10 @@ def archive_of(path: Path) -> Path | None:
 
 def _of_disk(path: Path) -> File:
     return File(shown(path), str(path), None, path.stat().st_size)
+
+
+def _of_chorales(path: Path) -> list[File]:
+    return [File(shown(path / name), str(path), name, len(data)) for name, data in pieces_of(path)]
 
 
 def shown(path: str | Path) -> str:
@@ -162,6 +179,25 @@ class Placed(NamedTuple):
 
     split: str
     label: str | None = None
+
+
+def published(files: Sequence[File]) -> dict[str, Placed] | None:
+    """Names of pieces -> the split that their file of chorales puts them in; None for MIDI.
+
+    Raises `Refused` where both are given, and for a split of another name.
+    """
+    said = {file.name: file.published for file in files}
+    if not any(said.values()):
+        return None
+    for name, split in said.items():
+        if split is None:
+            raise Refused(
+                f"{name} is in no split, and the chorales beside it are. Prepare them apart, or "
+                "give a table that names all: --splits TABLE"
+            )
+        if split not in SPLIT_NAMES:
+            raise Refused(f"{name}: its split is called {split!r}, not train, valid or test.")
+    return {name: Placed(SPLIT_NAMES[str(split)]) for name, split in said.items()}
 
 
 def read_splits(

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, NamedTuple
@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from seqvae.clips import Clip, Grid, starts
-from seqvae.codecs import MusicCodec
+from seqvae.codecs import MusicCodec, PolyphonyCodec, VoicedCodec
+from seqvae.codecs.polyphony import DRUMMER
 from seqvae.codecs.voices import FIRST_PITCH, Lane
 from seqvae.errors import Refused
 from seqvae.midi import LIMITS, Bars, Notes, Song, read
-from seqvae.parts import NoPart, find_part
+from seqvae.parts import NoPart, Part
 
+from .chorales import chorale
 from .songs import File
 
 Ids = NDArray[np.int64]
@@ -27,6 +29,7 @@ EMPTY = "empty"
 OTHER_METRE = "other metre"
 UNREAD = "unreadable"
 TOO_LONG = "too long"
+TOO_DENSE = "too many tokens"
 
 
 class Wish(NamedTuple):
@@ -35,11 +38,15 @@ class Wish(NamedTuple):
     codec: MusicCodec
     track: Mapping[str, str]  # part -> the track asked for
     other: str  # what becomes of bars in another metre
+    longest: int | None = None  # tokens of a window, where it may have any number
 
 
 @dataclass(frozen=True)
 class Record:
     """What became of one file: its tokens over all its steps, and its windows.
+
+    Of events `tokens` are those of its windows, one after the other, and `opening` is 1 where one
+    begins.
 
     `about` is plain data, for tables and manifests; `fault` the reason why there is no window,
     and `detail` that reason in full.
@@ -60,11 +67,15 @@ class Record:
     bars: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     keys: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
 
-    def ids(self, codec: MusicCodec, kept: NDArray[np.bool_]) -> Ids:
-        """The ids of the windows to keep (N, length)."""
+    def ids(self, codec: MusicCodec, kept: NDArray[np.bool_]) -> list[Ids]:
+        """The ids of the windows to keep, in order."""
+        if not isinstance(codec, VoicedCodec):
+            begins = np.flatnonzero(self.opening)
+            own = np.split(self.tokens.astype(np.int64).ravel(), begins[1:])
+            return [ids for ids, wanted in zip(own, kept, strict=True) if wanted]
         pairs = zip(self.tokens.astype(np.int64), self.opening.astype(np.int64), strict=True)
         lanes = [Lane(tokens, opening, Counter()) for tokens, opening in pairs]
-        return codec.windows(lanes, self.starts[kept].astype(np.int64))
+        return list(codec.windows(lanes, self.starts[kept].astype(np.int64)))
 
 
 def record(file: File, wish: Wish) -> Record:
@@ -75,7 +86,10 @@ def record(file: File, wish: Wish) -> Record:
         return Record(file.name, None, UNREAD, _reason(file, error))
     made = Record(file.name, hashlib.sha256(data).hexdigest())
     try:
-        song = read(data, name=file.name)
+        if file.published is None:
+            song = read(data, name=file.name)
+        else:
+            song = chorale(data, file.name, wish.codec.grid.metre)
         bars = song.bars
     except Refused as error:
         return replace(made, fault=UNREAD, detail=_reason(file, error))
@@ -92,16 +106,15 @@ def _cut(made: Record, song: Song, bars: Bars, wish: Wish) -> Record:
     about = _about(song, bars)
     made = replace(made, windows=windows, about=about)
     parts: dict[str, Notes] = {}
-    how = {}
+    how: dict[str, str] = {}
     for part in wish.codec.parts:
         try:
-            found = find_part(song, part, wish.track.get(part))
-            wish.codec.check(part, found.notes)
+            found = wish.codec.find(song, part, wish.track.get(part))
         except NoPart as error:
             fault = f"no {part}"
             return replace(made, fault=fault, detail=str(error), dropped={fault: windows})
-        parts[part] = found.notes
-        how[part] = found.how
+        parts |= {name: own.notes for name, own in found.items()}
+        how[part] = _how(part, found)
     steps = bar_steps(bars, grid, song.ticks_per_beat, wish.other)
     if steps[-1] > MOST_STEPS:
         detail = f"{steps[-1]:,} steps; at most {MOST_STEPS:,} are cut"
@@ -117,8 +130,15 @@ def _cut(made: Record, song: Song, bars: Bars, wish: Wish) -> Record:
     }
     windows = windows if wish.other == "skip" else len(places)
     made = replace(made, about=about, windows=windows)
-    lanes = wish.codec.lanes(_clip(song, bars, parts, steps, grid), int(steps[-1]))
-    return _windows(made, wish.codec, lanes, steps[places], places, padded)
+    cut = _cut_up(wish, _clip(song, bars, parts, steps, grid), int(steps[-1]), steps[places])
+    return _windows(made, cut, steps[places], places, padded)
+
+
+def _how(part: str, found: Mapping[str, Part]) -> str:
+    """How a part was chosen, or all that were found by its name."""
+    if found.keys() == {part}:
+        return found[part].how
+    return "; ".join(f"{name}, {own.how}" for name, own in found.items())
 
 
 def _about(song: Song, bars: Bars) -> dict[str, Any]:
@@ -188,46 +208,123 @@ def _converted(song: Song, bars: Bars, wish: Wish, places: Ids) -> int:
     return int((~np.isin(bars.start[places], own)).sum())
 
 
-def _windows(
-    made: Record, codec: MusicCodec, lanes: list[Lane], at: Ids, places: Ids, padded: bool
-) -> Record:
+class Cut(NamedTuple):
+    """A song cut into N windows: which of them are kept, and what became of its notes."""
+
+    kept: NDArray[np.bool_]  # (N,)
+    dropped: Mapping[str, int]
+    lost: Counter[str]
+    song: str
+    tokens: Ids
+    opening: Ids
+    keys: Keys  # of those that are kept
+
+
+def _cut_up(wish: Wish, clip: Clip, steps: int, at: Ids) -> Cut:
+    """A clip of a whole song, in windows that begin at these steps (N,)."""
+    if isinstance(wish.codec, PolyphonyCodec):
+        return _events(wish.codec, clip, steps, at, wish.longest)
+    assert isinstance(wish.codec, VoicedCodec), "music is of voices or of events"
+    return _voiced(wish.codec, wish.codec.lanes(clip, steps), at)
+
+
+def _voiced(codec: VoicedCodec, lanes: list[Lane], at: Ids) -> Cut:
     ids = codec.windows(lanes, at)
     struck = _struck(codec, ids)
-    kept = ids[struck]
-    dropped = {EMPTY: int((~struck).sum()), OTHER_METRE: made.windows - len(at)}
     lost = sum((lane.lost for lane in lanes), Counter[str]())
-    about = {**made.about, "padded": int(padded and struck.any())}
+    tokens, opening = (np.stack(each) for each in zip(*(lane[:2] for lane in lanes), strict=True))
+    keys = hashed(normal(codec, ids[struck]))
+    dropped = {EMPTY: int((~struck).sum())}
+    return Cut(struck, dropped, lost, _song_key(codec, lanes), tokens, opening, keys)
+
+
+def _events(codec: PolyphonyCodec, clip: Clip, steps: int, at: Ids, longest: int | None) -> Cut:
+    """Windows of events: what sounds in each is put on the grid as `encode` does it.
+
+    What is lost is counted over the song, where each note is one.
+    """
+    step = clip.ticks_per_beat / codec.grid.steps
+    edges = zip((at * step).tolist(), ((at + codec.grid.length) * step).tolist(), strict=True)
+    whole = min(clip.length, 1 << 30)
+    clips = (clip.heard(round(a), round(min(b, whole)), step) for a, b in edges)
+    rows = [np.array(codec.encode(each).ids) for each in clips]
+    lengths = np.array([len(row) for row in rows])
+    dense = lengths > longest if longest else np.zeros(len(rows), bool)
+    kept = (lengths > 1) & ~dense
+    own = [row for row, wanted in zip(rows, kept, strict=True) if wanted]
+    opening = np.zeros(sum(map(len, own)), np.int64)
+    opening[np.cumsum([0, *map(len, own[:-1])])[: len(own)]] = 1
+    players, lost = codec.placed(clip, steps)
+    dropped = {EMPTY: int((lengths <= 1).sum()), TOO_DENSE: int(dense.sum())}
+    tokens = np.concatenate([np.zeros(0, np.int64), *own])
+    keys = hashed(_keyless(codec, own))
+    song = _key_of_notes(players)
+    return Cut(kept, dropped, lost, song, tokens[None], opening[None], keys)
+
+
+def _keyless(codec: PolyphonyCodec, rows: Sequence[Ids]) -> Ids:
+    """Windows of events in no key, behind the end filled with 0 (N, T): `normal`, of events."""
+    first, end = codec.pitches
+    found = np.zeros((len(rows), max(map(len, rows), default=0)), np.int64)
+    for place, row in enumerate(rows):
+        pitched = (row >= first) & (row < end)
+        lowest = row[pitched].min(initial=end)
+        found[place, : len(row)] = np.where(pitched, row - lowest + first, row)
+    return found
+
+
+def _key_of_notes(players: Mapping[int, Notes]) -> str:
+    """`_song_key`, of notes in steps: the same in another key, half time or after other rests."""
+    starts = [notes.start for notes in players.values() if len(notes)]
+    if not starts:
+        return ""
+    every = np.unique(np.concatenate(starts))
+    unit = int(np.gcd.reduce(np.diff(every))) if len(every) > 1 else 1
+    pitches = [notes.pitch for program, notes in players.items() if program != DRUMMER]
+    lowest = min((int(pitch.min()) for pitch in pitches if len(pitch)), default=0)
+    digest = hashlib.blake2b(digest_size=8)
+    for program, notes in sorted(players.items()):
+        begun = notes.pitch - (0 if program == DRUMMER else lowest)
+        digest.update(f"{program}|".encode())
+        digest.update(((notes.start - every[0]) // unit).astype("<i8").tobytes() + b"|")
+        digest.update(begun.astype("<i8").tobytes() + b"|")
+    return digest.hexdigest()
+
+
+def _windows(made: Record, cut: Cut, at: Ids, places: Ids, padded: bool) -> Record:
+    dropped = {**cut.dropped, OTHER_METRE: made.windows - len(at)}
+    about = {**made.about, "padded": int(padded and cut.kept.any())}
     return replace(
         made,
         dropped={reason: count for reason, count in dropped.items() if count},
         about=about,
-        lost={name: count for name, count in lost.items() if count},
-        song=_song_key(codec, lanes),
-        tokens=np.stack([lane.tokens for lane in lanes]).astype(np.int16),
-        opening=np.stack([lane.opening for lane in lanes]).astype(np.int16),
-        starts=at[struck].astype(np.int32),
-        bars=(places[struck] + 1).astype(np.int32),
-        keys=hashed(normal(codec, kept)),
+        lost={name: count for name, count in cut.lost.items() if count},
+        song=cut.song,
+        tokens=cut.tokens.astype(np.int16),
+        opening=cut.opening.astype(np.int16),
+        starts=at[cut.kept].astype(np.int32),
+        bars=(places[cut.kept] + 1).astype(np.int32),
+        keys=cut.keys,
     )
 
 
-def _columns(codec: MusicCodec, ids: Ids) -> Ids:
+def _columns(codec: VoicedCodec, ids: Ids) -> Ids:
     """Ids (N, length) as each voice's own tokens (N, T, C)."""
     return ids.reshape(-1, codec.grid.length, len(codec.voices)) - np.array(codec.firsts)
 
 
-def _onset(codec: MusicCodec) -> Ids:
+def _onset(codec: VoicedCodec) -> Ids:
     """The first token of each voice that strikes something (C,)."""
     return np.array([1 if voice.drums else FIRST_PITCH for voice in codec.voices])
 
 
-def _struck(codec: MusicCodec, ids: Ids) -> NDArray[np.bool_]:
+def _struck(codec: VoicedCodec, ids: Ids) -> NDArray[np.bool_]:
     """Which windows have a note in any voice."""
     onsets = _columns(codec, ids) >= _onset(codec)
     return np.asarray(onsets.any(axis=(1, 2)))
 
 
-def normal(codec: MusicCodec, ids: Ids) -> Ids:
+def normal(codec: VoicedCodec, ids: Ids) -> Ids:
     """Ids (N, length) of music in no key: pitches count from the lowest of the window's own."""
     tokens = _columns(codec, ids)
     pitched = np.array([not voice.drums for voice in codec.voices])
@@ -247,7 +344,7 @@ def _weights(length: int) -> Keys:
     return np.random.default_rng(0).integers(1, 1 << 63, length, dtype=np.uint64) * 2 + 1
 
 
-def _song_key(codec: MusicCodec, lanes: list[Lane]) -> str:
+def _song_key(codec: VoicedCodec, lanes: list[Lane]) -> str:
     """The same for a song in another key, in half or double time, or after other rests."""
     digest = hashlib.blake2b(digest_size=8)
     onsets = [

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .errors import Collapsed, Diverged, Refused, Stopped
+from .errors import Collapsed, Diverged, Lost, Refused, Stopped
 
 INTACT = "What was saved before is intact."
 CURES = {
@@ -49,7 +49,7 @@ def _explain(error: BaseException) -> tuple[int, str]:
         return 2, str(error)
     if isinstance(error, Stopped):
         return 128 + error.number, str(error)
-    if isinstance(error, Diverged):
+    if isinstance(error, Diverged | Lost):
         return 1, str(error)
     if isinstance(error, Collapsed):
         return 3, str(error)

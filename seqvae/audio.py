@@ -1,6 +1,7 @@
 """A song as a WAV file that one can listen to: by fluidsynth where it is there, else by sines."""
 
 import wave
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ Samples = NDArray[np.float32]
 RATE = 44_100
 RATES = 8_000, 96_000  # what fluidsynth can
 LONGEST = 30  # minutes
+TOGETHER = 120  # minutes of stems that are held at once
 RING = 1.0  # seconds after the end, for the last notes to die away
 FADE = 0.05  # of them, in which what still sounds is faded out
 PEAK = 0.9  # of the largest sample a file can hold
@@ -51,15 +53,50 @@ def render(song: Song, path: str | Path, *, rate: int = RATE) -> str:
     `Refused` for what is too long or no rate.
     """
     _check(song, rate)
-    missing = _missing()
-    made = _as_pretty_midi(song)
+    mixed = _mixed(song, rate)
+    _write(mixed * _gain(mixed), Path(path), rate)
+    return _how()
+
+
+def render_stems(songs: Mapping[Path, Song], *, rate: int = RATE) -> str:
+    """Write songs that sound together, each as a WAV file as loud as it is among the others.
+
+    Laid on one another they are what `render` makes of one song of all their tracks: one gain is
+    for all, by which neither the loudest nor their sum clips. Songs of one length make files of
+    one length. Raises `Refused` for what is too long, together more than two hours, or no rate.
+    """
+    for song in songs.values():
+        _check(song, rate)
+    minutes = sum(song.seconds for song in songs.values()) / 60
+    if minutes > TOGETHER:
+        raise Refused(
+            f"{len(songs)} stems, {minutes:.0f} minutes of audio in all; at most {TOGETHER} are "
+            "written. Ask for less music, or leave out the audio."
+        )
+    mixed = {path: _mixed(song, rate) for path, song in songs.items()}
+    whole = np.zeros(max(map(len, mixed.values()), default=0), np.float32)
+    for samples in mixed.values():
+        whole[: len(samples)] += samples
+    gain = _gain(whole, *mixed.values())
+    for path, samples in mixed.items():
+        _write(samples * gain, path, rate)
+    return _how()
+
+
+def _mixed(song: Song, rate: int) -> Samples:
+    """All instruments of a song, silent at the very end."""
+    made, missing = _as_pretty_midi(song), _missing()
     mixed = np.zeros(round((song.seconds + RING) * rate), np.float32)
     for player in made.instruments:  # one at a time: half an hour of each is large
         played = _sines(player, rate) if missing else _played(player, rate)
         size = min(len(played), len(mixed))
         mixed[:size] += played[:size]
-    _write(_levelled(mixed, rate), Path(path), rate)
-    if missing:
+    return _faded(mixed, rate)
+
+
+def _how() -> str:
+    """How sound is made here, in words."""
+    if missing := _missing():
         return f"sines, for {missing}; for real instruments: {CURE}"
     return f"fluidsynth, with the soundfont {SOUNDFONT}"
 
@@ -149,12 +186,17 @@ def burst(first: float, last: float, noise: float, decay: float, rate: int) -> S
     return (struck * np.exp(-time / decay)).astype(np.float32)
 
 
-def _levelled(samples: Samples, rate: int) -> Samples:
-    """As loud as a file can hold without clipping, silent at its very end; silence stays."""
+def _faded(samples: Samples, rate: int) -> Samples:
+    """Silent at its very end."""
     fade = min(round(FADE * rate), len(samples))
     samples[len(samples) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)
-    loudest = float(np.abs(samples).max(initial=0.0))
-    return samples * np.float32(PEAK / loudest) if loudest else samples
+    return samples
+
+
+def _gain(*mixed: Samples) -> np.float32:
+    """What makes the loudest of some as loud as a file can hold without clipping."""
+    loudest = max(float(np.abs(samples).max(initial=0.0)) for samples in mixed)
+    return np.float32(PEAK / loudest if loudest else 1.0)
 
 
 def _write(samples: Samples, path: Path, rate: int) -> None:

@@ -53,6 +53,10 @@ class Diverged(RuntimeError):
     """The loss, a gradient or a weight is not finite; the last good state was saved, or stands."""
 
 
+class Lost(RuntimeError):
+    """Another process of the same training no longer answers; the last whole step was saved."""
+
+
 class Collapsed(Exception):
     """A run that was to stop where its code stays empty or unread has done so; it was saved."""
 

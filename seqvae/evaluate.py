@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
-from .codecs import Codec, MusicCodec
+from .codecs import Codec, MusicCodec, PolyphonyCodec, VoicedCodec
 from .data import Items, Rows, in_batches, in_order, spread
 from .decoders.picture import PictureDecoder
 from .distributions import has_density
@@ -20,6 +20,7 @@ from .measures.codes import Codes as Codes
 from .measures.codes import Tell as Tell
 from .measures.codes import device_of
 from .measures.codes import encode_all as encode_all
+from .measures.events import events
 from .measures.labelling import labelling
 from .measures.match import match
 from .measures.music import in_bits, music
@@ -312,7 +313,9 @@ class _Task:
                 self.measured.add(writing.nearest(self.vae, codec, self.items, rows, train))
             if codec.shape is not None:
                 self.measured.add(pictures(self.vae.decoder, codec, back))
-        if isinstance(codec, MusicCodec) and not isinstance(self.vae.decoder, PictureDecoder):
+        if isinstance(codec, PolyphonyCodec):
+            self.measured.add(events(codec, self.codes, back))
+        if isinstance(codec, VoicedCodec) and not isinstance(self.vae.decoder, PictureDecoder):
             self.measured.add(music(self.vae, codec, self.codes, back, seed=self.seed))
 
     def sample(

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -21,7 +21,7 @@ from .build import Built, complete
 from .card import card
 from .corpus import Corpus, open_corpus
 from .data import batches, drawn_anew, spread
-from .errors import Diverged, Refused, Stopped
+from .errors import Diverged, Lost, Refused, Stopped
 from .estimate import count_weights, estimate
 from .explore import Explorer, show, show_pictures
 from .log import Log, read_log
@@ -29,6 +29,7 @@ from .objectives.objective import Report
 from .plan import Plan, Stage, describe_stage, make_plan
 from .plots import curves, save
 from .posteriors import BatchNormPosterior
+from .processes import anyone, in_turn, is_again, is_first, joined, told
 from .progress import duration
 from .recipe import Recipe, to_toml
 from .regularizers import CrossEntropy
@@ -66,31 +67,61 @@ def fit(
 ) -> TrainerState:
     """Train the recipe's model on a corpus and leave a run in `folder`.
 
+    Where a launcher has started several processes they train together, and the first of them
+    writes and speaks; any number of them may go on with a run. Started anew by it, they resume.
+
     `say` receives sentences, `tick` (step, steps, numbers) as it goes. With `resume` the newest
     whole checkpoint of the folder is taken up, bit for bit. `baseline` and `on_collapse` are those
     of `Watch`, which looks on and changes nothing.
 
     Raises `Refused` for what cannot be trained, `Diverged` where the loss is not finite (the
-    state before that step is saved), `Stopped` after a signal and `Collapsed` where the watch is
-    to stop a run (both likewise).
+    state before that step is saved), `Stopped` after a signal, `Collapsed` where the watch is to
+    stop a run and `Lost` where another process does not answer (all likewise).
     """
-    plan = make_plan(complete(recipe), corpus, folder, device)
+    with joined():
+        resume |= is_again() and runs.is_run(folder)
+        if not is_first():
+            say, tick = _say_nothing, None
+        plan = make_plan(complete(recipe), corpus, folder, device)
+        watched = _Watched(tensorboard, baseline, on_collapse)
+        return _fit(plan, watched, resume, say, tick)
+
+
+def _say_nothing(line: str) -> None:
+    """What all processes but the first have to say."""
+
+
+class _Watched(NamedTuple):
+    """How somebody looks on."""
+
+    tensorboard: bool
+    baseline: Path | None
+    on_collapse: OnCollapse
+
+
+def _fit(plan: Plan, watched: _Watched, resume: bool, say: Say, tick: Tick | None) -> TrainerState:
+    """Train, in one of the processes that do so together."""
+    folder = plan.folder
     for number in reversed(range(len(plan.stages))):  # each is tried now, the first one stays
         built, stepper = set_up(plan, number, plan.stages[number - 1].stop if number else 0)
         plan.order.mixed |= of_aggregate(built)
-    watch = Watch(plan, baseline=baseline, on_collapse=on_collapse)
+    watch = Watch(plan, baseline=watched.baseline, on_collapse=watched.on_collapse)
     if resume:
-        trainer, built, stepper, anew = restore(plan, built, stepper, say)
+        with in_turn():
+            trainer, built, stepper, anew = restore(plan, built, stepper, say)
     else:
-        trainer, anew = _begin(plan), False
+        told(lambda: _begin(plan))
+        trainer, anew = TrainerState(), False
     stood_still = trainer.finished and _out_of_patience(trainer, stepper)
     if stood_still or trainer.step >= plan.steps:
         say(f"{folder} is finished: {trainer.step} steps. {_go_on(plan, trainer, stood_still)}")
-        if not (folder / "card.md").is_file():  # killed between its last step and its card
+        if is_first() and not (folder / "card.md").is_file():  # killed between last step and card
             finish(plan, built, trainer, say)
         return trainer
-    runs.write_text(folder / "recipe.toml", to_toml(plan.recipe))
-    log = Log(folder, step=trainer.step, tensorboard=tensorboard)
+    log = None
+    if is_first():
+        runs.write_text(folder / "recipe.toml", to_toml(plan.recipe))
+        log = Log(folder, step=trainer.step, tensorboard=watched.tensorboard)
     watch.faults = trainer.faults
     fitting = _Fitting(plan, built, stepper, trainer, watch, log, say, tick)
     if anew:
@@ -100,7 +131,8 @@ def fit(
         say(caution)
     say(estimate(plan, built, trainer.step))
     fitting.run()
-    finish(plan, fitting.built, trainer, say)
+    if is_first():
+        finish(plan, fitting.built, trainer, say)
     watch.check(trainer.step)
     return trainer
 
@@ -169,7 +201,7 @@ class _Fitting:
         stepper: Stepper,
         trainer: TrainerState,
         watch: Watch,
-        log: Log,
+        log: Log | None,
         say: Say,
         tick: Tick | None,
     ) -> None:
@@ -195,7 +227,7 @@ class _Fitting:
             try:
                 while not self._train_stage(asked):
                     self._next_stage()
-            except (Diverged, Refused):  # a batch that a penalty cannot take is refused
+            except (Diverged, Lost, Refused):  # a batch that a penalty cannot take is refused
                 # Else the checkpoint before is the last good state: it knows no half a step.
                 if _finite(self.built) and not self.lags:
                     self.save()
@@ -226,18 +258,19 @@ class _Fitting:
             self._count(report)
             ends = step >= stage.stop
             last = ends and final
+            stops = anyone(bool(asked))
             if step % plan.validate_every == 0 or ends:
                 last = self._validate() or last
             if ends and not final:
                 self._flush()
-            if step % plan.save_every == 0 or ends or last or asked or self.watch.end:
+            if step % plan.save_every == 0 or ends or last or stops or self.watch.end:
                 trainer.finished = last
                 self.save()
             if last:
                 return True
             self.watch.check(step)
-            if asked:
-                raise Stopped(step, asked[0], plan.folder)
+            if stops:
+                raise Stopped(step, next(iter(asked), signal.SIGTERM), plan.folder)
             if ends:
                 return False
         raise AssertionError("batches never end")
@@ -304,7 +337,8 @@ class _Fitting:
     def _write(self, kind: str, numbers: Mapping[str, Any]) -> None:
         """A line of the log, which says the stage, from 1, where there are several."""
         of = {"stage": len(self.trainer.starts)} if len(self.plan.stages) > 1 else {}
-        self.log.write(kind, self.trainer.step, {**of, **numbers})
+        if self.log is not None:
+            self.log.write(kind, self.trainer.step, {**of, **numbers})
 
     def _clock(self) -> None:
         now, worked = time.monotonic(), time.process_time()
@@ -316,13 +350,8 @@ class _Fitting:
         """Measure, choose, decay; true when the run should end here."""
         step, trainer = self.trainer.step, self.trainer
         since = step - trainer.starts[-1]  # as schedules count
-        found = self.watch.look(self.built, self.valid, since)
-        figures, each = found.figures, found.vectors.get("kl_per_dimension", [])
-        self._write("valid", figures | {"kl_per_dimension": each})
+        figures, each, self.watch.unmet, self.watch.standing = told(lambda: self._look(since))
         noun = self.plan.corpus.codec.noun
-        drawn = curves(read_log(self.plan.folder), nats(noun))
-        save(drawn, self.plan.folder / "figures" / "curves.png")
-        self._write_samples()
         line = describe(figures, each, noun, unmet=self.watch.unmet)
         self.say(f"step {step}, validation: {line}")
         final = self.stage is self.plan.stages[-1]  # stages before it only lead there
@@ -332,6 +361,16 @@ class _Fitting:
             self.say(f"step {step}: {warning}")
         self._follow(information_of(figures))
         return final and self._choose(figures, since)
+
+    def _look(self, since: int) -> tuple[dict[str, Any], list[float], list[str], dict[str, str]]:
+        """Figures of the validation split, written and drawn; and how the watch finds them."""
+        found = self.watch.look(self.built, self.valid, since)
+        figures, each = found.figures, found.vectors.get("kl_per_dimension", [])
+        self._write("valid", figures | {"kl_per_dimension": each})
+        drawn = curves(read_log(self.plan.folder), nats(self.plan.corpus.codec.noun))
+        save(drawn, self.plan.folder / "figures" / "curves.png")
+        self._write_samples()
+        return figures, each, self.watch.unmet, self.watch.standing
 
     def _follow(self, information: float) -> None:
         """Whether the encoder still lags: as long as mutual information climbs."""
@@ -399,6 +438,8 @@ class _Fitting:
                 f"step {self.trainer.step}: its update left weights that are not finite, so they "
                 "were not saved. Lower optimizer.rate and resume from the checkpoint before."
             )
+        if not is_first():
+            return
         self._clock()
         name = checkpoint_name(self.trainer.step)
         checkpoint = Checkpoint(
@@ -411,6 +452,8 @@ class _Fitting:
         runs.prune(self.plan.folder / "best", keep=1 if chosen else 0)
 
     def _save_best(self) -> None:
+        if not is_first():
+            return
         name = checkpoint_name(self.trainer.step)
         checkpoint = Checkpoint(runs.state(self.built), self._saved())
         save_checkpoint(self.plan.folder / "best", name, checkpoint, keep=2)
@@ -510,7 +553,7 @@ def _unchosen(plan: Plan, built: Built) -> Iterator[str]:
         )
 
 
-def _begin(plan: Plan) -> TrainerState:
+def _begin(plan: Plan) -> None:
     runs.check_new(plan.folder)
     where = plan.corpus.folder.resolve()
     own = plan.folder.resolve()
@@ -519,7 +562,6 @@ def _begin(plan: Plan) -> TrainerState:
     # Before the recipe, which makes the folder a run: a run always knows its corpus.
     runs.write_text(plan.folder / "corpus.json", json.dumps(note) + "\n")
     runs.create(plan.folder, plan.recipe, plan.corpus.codec)
-    return TrainerState()
 
 
 def _out_of_patience(trainer: TrainerState, stepper: Stepper) -> bool:

@@ -53,6 +53,10 @@ class KeyFound(NamedTuple):
         """For the names of files."""
         return f"{self.letter}{'min' if self.minor else 'maj'}"
 
+    def moved(self, semitones: int) -> "KeyFound":
+        """That of the same music so many semitones higher."""
+        return self._replace(tonic=(self.tonic + semitones) % 12)
+
     @property
     def scale(self) -> int:
         """The tonic of the major key with the same notes: C for A minor."""

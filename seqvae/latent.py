@@ -42,3 +42,18 @@ def path(a: Tensor, b: Tensor, steps: int, *, kind: str = "lerp") -> Tensor:
     points = PATHS[kind](first, last, mix.view(steps, *[1] * a.dim())).to(a.dtype)
     points[0], points[-1] = a, b  # the ends are exact, whatever the rounding of the curve
     return points
+
+
+def grid(corners: Tensor, steps: int, *, kind: str = "lerp") -> Tensor:
+    """Four codes a, b, c, d (4, *, D) -> (steps, steps, *, D), a first and d last.
+
+    From a to b along the first row, from c to d along the last. Straight it is bilinear,
+    (1-v)(1-u) a + (1-v) u b + v (1-u) c + v u d at v down and u to the right; by slerp rows are
+    great circles between those down the sides. Corners are exact.
+
+    >>> grid(torch.eye(4), 3)[1].tolist()
+    [[0.5, 0.0, 0.5, 0.0], [0.25, 0.25, 0.25, 0.25], [0.0, 0.5, 0.0, 0.5]]
+    """
+    a, b, c, d = corners
+    left, right = path(a, c, steps, kind=kind), path(b, d, steps, kind=kind)
+    return path(left, right, steps, kind=kind).transpose(0, 1)

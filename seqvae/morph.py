@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .clips import DRUMS, Clip, Feel, Grid, join, split, ties
+from .clips import DRUMS, Clip, Feel, Floats, Grid, join, split, ties
 from .codecs.music import MusicCodec
 from .codecs.voices import PLACE, Line
 from .distributions import has_density
@@ -48,7 +48,8 @@ class Taste:
         track_a, track_b: which track, by name, "#2" or "program:0-31"; None: by its look.
         steps: phrases in all, both ends included.
         key: "a" or "b" moves the other's notes by the smallest interval, and its parts by octaves
-            into one register; "keep" moves none.
+            into one register; "keep" moves none. "glide" reads both in A's, and moves all
+            from there to B's as the mix grows, a semitone at a time.
         metre: where B's, or the model's, is not A's: "beats" counts beats on, "stretch" bars.
         kind: of the path, "lerp" or "slerp".
         refine: move the ends' codes until the decoder gives the ends back.
@@ -63,7 +64,7 @@ class Taste:
     track_a: str | None = None
     track_b: str | None = None
     steps: int = 9
-    key: Literal["a", "b", "keep"] = "a"
+    key: Literal["a", "b", "keep", "glide"] = "a"
     metre: Literal["beats", "stretch"] = "beats"
     kind: str = "lerp"
     refine: bool = True
@@ -77,7 +78,7 @@ class Taste:
         if self.bars < 1:
             raise Refused(f"bars = {self.bars}: a phrase has 1 bar or more.")
         choices: dict[str, Sequence[str]] = {
-            "key": ("a", "b", "keep"),
+            "key": ("a", "b", "keep", "glide"),
             "metre": ("beats", "stretch"),
             "band": ("crossfade", "a", "b"),
             "kind": list(PATHS),
@@ -100,6 +101,23 @@ class Step(NamedTuple):
     mix: float
     clip: Clip
     again: Clip  # as the decoder writes it; at the ends the clip is the phrase itself
+
+
+class End(NamedTuple):
+    """A phrase at an end of a way: how it was brought to the others, what a model makes of it."""
+
+    letter: str  # A, B, ...
+    piece: Piece
+    move: Move  # of its parts; its other tracks are moved in key only
+    pace: float  # how many times its notes were lengthened
+    cost: float | None  # -ELBO, nats a window; None: it has none
+    lost: Mapping[str, int]  # what the codec changed in it
+    f1: float  # onset and pitch F1 of what comes back of it, on the grid
+
+    @property
+    def file(self) -> str:
+        """The name of its file."""
+        return Path(self.piece.name).name
 
 
 @dataclass(frozen=True)
@@ -127,6 +145,20 @@ class Morph:
         first, last = self.written[0], self.written[-1]
         return self._alike(first.clip, first.again), self._alike(last.clip, last.again)
 
+    @property
+    def both(self) -> list[End]:
+        """A and B."""
+        pairs = zip(self.costs or (None, None), self.lost, self.ends, strict=True)
+        of_a, of_b = pairs
+        return [
+            End("A", self.a, self.moved[0], 1.0, *of_a),
+            End("B", self.b, self.moved[1], self.pace, *of_b),
+        ]
+
+    def glide(self, mix: float) -> int:
+        """By how many semitones all is moved at a mix, on its way from A's key to B's."""
+        return glided(self.taste, self.moved[1], mix)
+
     @cached_property
     def distances(self) -> list[tuple[float, float]]:
         """Onset and pitch F1 of every step with A and with B."""
@@ -147,29 +179,27 @@ def morph(explorer: Explorer, a: Source, b: Source, taste: Taste | None = None) 
     """
     taste = taste or Taste()
     codec = music_codec(explorer)
-    song_a, song_b = _song(a), _song(b)
-    piece_a = phrase(song_a, codec, taste.bars, at=taste.from_a, asked=taste.track_a)
-    beats = taste.bars * piece_a.clip.metre.beats
-    if beats > BEATS:
-        raise Refused(
-            f"{taste.bars} bars of {piece_a.clip.metre} in {song_a.name} are {beats:,.0f} beats; "
-            f"a phrase has {BEATS:,} at most. Ask for fewer bars."
-        )
-    piece_a = piece_a.of_length(beats)
-    piece_b, pace = _other(song_b, codec, taste, piece_a)
-    clip_a, clip_b = piece_a.clip, _paced(piece_b.clip, pace, piece_a)
+    song_a, song_b = song_of(a), song_of(b)
+    piece_a = first(song_a, codec, taste)
+    piece_b, pace = beside(song_b, codec, taste, piece_a)
+    clip_a, clip_b = piece_a.clip, paced(piece_b.clip, pace, piece_a)
     ranges = ranges_of(codec)
-    moved, key = _keys(taste, piece_a, piece_b, ranges)
+    moved, key = keys_of(taste, piece_a, piece_b, ranges)
     clip_a, clip_b = clip_a.moved(moved[0].semitones), clip_b.moved(moved[1].semitones)
     for piece in (piece_a, piece_b) if taste.touch.timed else ():
         check_time(piece.played, piece.name)
     seed = taste.decoding.seed
     playing = Playing(taste.touch, clip_a, clip_b, codec.grid.steps, seed)
-    walk = _Walk(explorer, codec, taste, *playing.read)
-    usual = explorer.facts.get("figures", {}).get("negative_elbo")
+    walk = Walk(explorer, codec, taste, playing.read)
     grid = Grid(codec.grid.steps, clip_a.metre, taste.bars)
-    written, costs, lost = walk.steps(), walk.costs(), walk.lost()
-    steps = _played(written, playing)
+    written = _written(walk, taste)
+    of_a, of_b = walk.costs() or (None, None)
+    costs = None if of_a is None or of_b is None else (of_a, of_b)
+    lost_a, lost_b = walk.lost()
+    lost, usual = (lost_a, lost_b), usual_cost(explorer)
+    steps = [
+        _glided(step, glided(taste, moved[1], step.mix)) for step in _played(written, playing)
+    ]
     found = Morph(
         piece_a, piece_b, key, moved, pace, steps, taste, costs, usual, lost, grid, ranges, written
     )
@@ -187,19 +217,38 @@ def music_codec(explorer: Explorer) -> MusicCodec:
     return explorer.codec
 
 
+def usual_cost(explorer: Explorer) -> float | None:
+    """-ELBO of the validation items, nats a window, where it was measured."""
+    cost: float | None = explorer.facts.get("figures", {}).get("negative_elbo")
+    return cost
+
+
 def ranges_of(codec: MusicCodec) -> dict[str, Range]:
     """The lowest and highest pitch that a codec can write, by part; drums have none."""
     return {v.part: Range(v.low, v.high) for v in codec.voices if isinstance(v, Line)}
 
 
-def _song(source: Source) -> Song:
+def song_of(source: Source) -> Song:
+    """A song to be morphed. Raises `MidiError` for what cannot be read, `Refused` for silence."""
     song = read(source, channels=True)
     if not any(len(track.notes) for track in song.tracks):
         raise Refused(f"{song.name} holds no notes. Give a file with some.")
     return song
 
 
-def _other(song: Song, codec: MusicCodec, taste: Taste, a: Piece) -> tuple[Piece, float]:
+def first(song: Song, codec: MusicCodec, taste: Taste) -> Piece:
+    """A's phrase, by whose bars all others are as long. Raises `Refused` for one too long."""
+    piece = phrase(song, codec, taste.bars, at=taste.from_a, asked=taste.track_a)
+    beats = taste.bars * piece.clip.metre.beats
+    if beats > BEATS:
+        raise Refused(
+            f"{taste.bars} bars of {piece.clip.metre} in {song.name} are {beats:,.0f} beats; "
+            f"a phrase has {BEATS:,} at most. Ask for fewer bars."
+        )
+    return piece.of_length(beats)
+
+
+def beside(song: Song, codec: MusicCodec, taste: Taste, a: Piece) -> tuple[Piece, float]:
     """B's phrase, as long as A's when its notes are made `pace` times as long, and that."""
     found = phrase(
         song, codec, taste.bars, at=taste.from_b, asked=taste.track_b, metre=a.clip.metre
@@ -207,9 +256,9 @@ def _other(song: Song, codec: MusicCodec, taste: Taste, a: Piece) -> tuple[Piece
     plain = 1.0
     if taste.metre == "stretch" and found.clip.metre.beats != a.clip.metre.beats:
         plain = a.clip.metre.beats / found.clip.metre.beats
-    pace = _folded(plain, found.clip.qpm, a.clip.qpm)
+    pace = folded(plain, found.clip.qpm, a.clip.qpm)
     fitted = _fitted(found, codec, taste, a, pace)
-    if pace < plain and _crowding(fitted.clip, pace / plain, codec.grid.steps) > CROWDED:
+    if pace < plain and crowding(fitted.clip, pace / plain, codec.grid.steps) > CROWDED:
         bpm = found.clip.qpm * plain
         fitted, pace = _fitted(found, codec, taste, a, plain), plain
         told = f"{bpm:.0f} bpm is not read as half of it: its notes are too fast for the grid"
@@ -217,7 +266,7 @@ def _other(song: Song, codec: MusicCodec, taste: Taste, a: Piece) -> tuple[Piece
     return fitted, pace
 
 
-def _folded(pace: float, qpm: float, to: float) -> float:
+def folded(pace: float, qpm: float, to: float) -> float:
     """The pace times a power of two that brings a tempo nearest to another."""
     while qpm * pace > to * FOLD and qpm * pace > 2 * SLOWEST and pace > 1 / 8:
         pace /= 2
@@ -236,7 +285,7 @@ def _fitted(found: Piece, codec: MusicCodec, taste: Taste, a: Piece, pace: float
     return found.of_length(beats)
 
 
-def _crowding(clip: Clip, factor: float, steps: int) -> float:
+def crowding(clip: Clip, factor: float, steps: int) -> float:
     """The share of onsets that share a step with others once notes are so many times as long."""
 
     def occupied(times: float) -> int:
@@ -247,13 +296,13 @@ def _crowding(clip: Clip, factor: float, steps: int) -> float:
     return 1 - occupied(factor) / max(occupied(1.0), 1)
 
 
-def _paced(clip: Clip, pace: float, a: Piece) -> Clip:
+def paced(clip: Clip, pace: float, a: Piece) -> Clip:
     """B's clip in A's beats: longer notes at as much faster a tempo, so it sounds as it did."""
     paced = clip if pace == 1 else clip.stretched(pace)
     return replace(paced, qpm=clip.qpm * pace, length=a.clip.length, metre=a.clip.metre)
 
 
-def _keys(
+def keys_of(
     taste: Taste, a: Piece, b: Piece, ranges: Mapping[str, Range]
 ) -> tuple[tuple[Move, Move], KeyFound | None]:
     """How to move A and B, and the key they then share, if they are moved into one."""
@@ -264,7 +313,23 @@ def _keys(
     key = smallest_move(home.key, away.key) if sure else 0
     move = Move(key, _octaves(key, home.clip, away.clip, ranges))
     moved = (move, Move()) if taste.key == "b" else (Move(), move)
-    return moved, home.key if sure else None
+    return moved, home.key if sure and taste.key != "glide" else None
+
+
+def glided(taste: Taste, move: Move, mix: float) -> int:
+    """By how many semitones all is moved at a mix, where B was moved into A's key and glides back.
+
+    >>> [glided(Taste(key="glide"), Move(key=-3), mix) for mix in (0, 0.3, 0.6, 1)]
+    [0, 1, 2, 3]
+    """
+    return math.floor(-move.key * mix + 0.5) if taste.key == "glide" else 0
+
+
+def _glided(step: Step, semitones: int) -> Step:
+    """A step that is so many semitones higher."""
+    if semitones == 0:
+        return step
+    return step._replace(clip=step.clip.moved(semitones), again=step.again.moved(semitones))
 
 
 def _pitches(piece: Piece) -> bool:
@@ -299,64 +364,54 @@ def _register(clip: Clip) -> float:
     return float(np.median(np.concatenate(pitched)))
 
 
-class _Walk:
-    """The codes of two clips, window by window, and the phrases between them."""
+class Walk:
+    """The codes of N clips of one length, window by window, and the phrases between them."""
 
     def __init__(
-        self, explorer: Explorer, codec: MusicCodec, taste: Taste, a: Clip, b: Clip
+        self, explorer: Explorer, codec: MusicCodec, taste: Taste, ends: Sequence[Clip]
     ) -> None:
-        self.explorer, self.codec, self.taste = explorer, codec, taste
-        self.ends = a, b
-        bar = codec.grid.metre.beats / a.metre.beats
+        self.explorer, self.codec, self.taste, self.ends = explorer, codec, taste, ends
+        bar = codec.grid.metre.beats / ends[0].metre.beats
         # By "stretch" the model reads a bar of A's metre as one of its own.
         self.scale = bar if taste.metre == "stretch" else 1.0
-        self.windows = [split(self._read(clip), codec.grid) for clip in self.ends]
-        self.tied = [ties(self._read(clip), codec.grid) for clip in self.ends]
+        self.windows = [split(self._read(clip), codec.grid) for clip in ends]
+        self.tied = [ties(self._read(clip), codec.grid) for clip in ends]
         self.feels = [[codec.feel(window) for window in windows] for windows in self.windows]
 
     def _read(self, clip: Clip) -> Clip:
         return clip if self.scale == 1 else clip.stretched(self.scale)
 
     @cached_property
-    def codes(self) -> tuple[Tensor, Tensor]:
-        """Of A and of B (K, D), a code a window."""
-        every = [*self.windows[0], *self.windows[1]]
+    def codes(self) -> Tensor:
+        """Of every end (N, K, D), a code a window."""
+        every = [window for windows in self.windows for window in windows]
         z = self.explorer.encode(every)
         if self.taste.refine:
             z = self.explorer.settle(every, z)
-        z_a, z_b = z.chunk(2)
-        return z_a, z_b
+        return z.view(len(self.ends), -1, z.shape[1])
 
     @torch.no_grad()
-    def costs(self) -> tuple[float, float] | None:
-        """-ELBO of A and of B, nats a window, where it is defined."""
+    def costs(self) -> list[float] | None:
+        """-ELBO of every end, nats a window, where it is defined."""
         vae = self.explorer.vae
         q = vae.encoder(self.explorer.batch(self.windows[0]))
         if not (has_density(q) and has_density(vae.prior())):
             return None
-        a, b = (float(self.explorer.cost(windows).mean()) for windows in self.windows)
-        return a, b
+        return [float(self.explorer.cost(windows).mean()) for windows in self.windows]
 
-    def lost(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
-        """What the codec had to change in A and in B, counted."""
-        a, b = (
+    def lost(self) -> list[dict[str, int]]:
+        """What the codec had to change in every end, counted."""
+        return [
             dict(sum((Counter(self.codec.encode(w).loss) for w in windows), Counter[str]()))
             for windows in self.windows
-        )
-        return a, b
+        ]
 
-    def steps(self) -> list[Step]:
-        count = self.taste.steps
-        written = self._written(self.explorer.path(*self.codes, count, kind=self.taste.kind))
-        found = []
-        for place, step in enumerate(written):
-            mix = place / (count - 1)
-            again = self._clip(step, mix)
-            end = {0: self.ends[0], count - 1: self.ends[1]}.get(place)
-            found.append(Step(mix, again if end is None else end, again))
-        return found
+    def clips(self, z: Tensor, weights: Sequence[Sequence[float]]) -> list[Clip]:
+        """Codes (S, K, D) -> a phrase each, played as the ends are, by its weights (S, N)."""
+        pairs = zip(self.ids(z), weights, strict=True)
+        return [self._clip(ids, shares) for ids, shares in pairs]
 
-    def _written(self, z: Tensor) -> list[list[list[int]]]:
+    def ids(self, z: Tensor) -> list[list[list[int]]]:
         """Codes (S, K, D) -> the ids of every step and window; draws of a window are the same."""
         decoding = self.taste.decoding
         if not decoding.drawn:
@@ -366,15 +421,28 @@ class _Walk:
         columns = [self.explorer.write(z[:, k], seed) for k, seed in enumerate(seeds)]
         return [list(step) for step in zip(*columns, strict=True)]
 
-    def _clip(self, ids: Sequence[Sequence[int]], mix: float) -> Clip:
-        """The windows of one step, played as a mix of how A and B are played, as one clip."""
-        a, b = self.ends
-        feels = [_mixed(one, other, mix) for one, other in zip(*self.feels, strict=True)]
+    def _clip(self, ids: Sequence[Sequence[int]], weights: Sequence[float]) -> Clip:
+        """The windows of one step, played as a mix of how the ends are played, as one clip."""
+        feels = [_mixed(each, weights) for each in zip(*self.feels, strict=True)]
         clips = [self.codec.decode(each, feel) for each, feel in zip(ids, feels, strict=True)]
-        clip = join(clips, self.tied[round(mix)])
+        clip = join(clips, self.tied[weights.index(max(weights))])
         clip = clip if self.scale == 1 else clip.stretched(1 / self.scale)
-        qpm = a.qpm ** (1 - mix) * b.qpm**mix
-        return replace(clip.cut(0, a.length), metre=a.metre, qpm=qpm)
+        qpm = math.prod(end.qpm**share for end, share in zip(self.ends, weights, strict=True))
+        home = self.ends[0]
+        return replace(clip.cut(0, home.length), metre=home.metre, qpm=qpm)
+
+
+def _written(walk: Walk, taste: Taste) -> list[Step]:
+    """The steps from A to B as the decoder writes them; the ends are the phrases themselves."""
+    count = taste.steps
+    mixes = [place / (count - 1) for place in range(count)]
+    z_a, z_b = walk.codes
+    z = walk.explorer.path(z_a, z_b, count, kind=taste.kind)
+    again = walk.clips(z, [(1 - mix, mix) for mix in mixes])
+    return [
+        Step(mix, {0.0: walk.ends[0], 1.0: walk.ends[1]}.get(mix, clip), clip)
+        for mix, clip in zip(mixes, again, strict=True)
+    ]
 
 
 def _played(steps: Sequence[Step], playing: Playing) -> list[Step]:
@@ -393,8 +461,15 @@ def _seed(seed: int, window: int) -> int:
     return int(words[0]) >> 1
 
 
-def _mixed(a: Feel, b: Feel, mix: float) -> Feel:
-    return Feel(*((1 - mix) * one + mix * other for one, other in zip(a, b, strict=True)))
+def _mixed(feels: Sequence[Feel], weights: Sequence[float]) -> Feel:
+    """How a window is played: the mean of how it is at the ends, by their weights."""
+
+    def mean(each: Sequence[Floats]) -> Floats:
+        total = sum(w * values for w, values in zip(weights, each, strict=True))
+        return np.asarray(total, np.float32)
+
+    velocity, shift = zip(*feels, strict=True)
+    return Feel(mean(velocity), mean(shift))
 
 
 def agreement(
@@ -424,72 +499,100 @@ def _struck(clip: Clip, grid: Grid, ranges: Mapping[str, Range]) -> set[tuple[st
 
 def _told(found: Morph, codec: MusicCodec) -> list[str]:
     """What was decided, and what to be wary of, for people."""
-    named = [(letter, piece) for letter, piece in zip("AB", (found.a, found.b), strict=True)]
-    said = [f"{x}, {Path(piece.name).name}: {line}" for x, piece in named for line in piece.said]
-    said += [*_key_told(found), _tempo_told(found), *_metre_told(found, codec)]
-    for name, cost in zip("AB", found.costs or (), strict=False):
-        if found.usual is not None and cost > STRANGE * found.usual:
+    return [
+        *pieces_told(found.both),
+        *keys_told(found.both, found.key, found.ranges, found.taste),
+        tempos_told(found.both),
+        *metres_told(found.both, found.taste, codec),
+        *ends_told(found.both, found.usual),
+    ]
+
+
+def pieces_told(ends: Sequence[End]) -> list[str]:
+    """How each phrase was chosen."""
+    return [f"{end.letter}, {end.file}: {line}" for end in ends for line in end.piece.said]
+
+
+def ends_told(ends: Sequence[End], usual: float | None) -> list[str]:
+    """What to be wary of: what costs much, is folded, is bent, or does not come back."""
+    said = []
+    for name, cost in ((end.letter, end.cost) for end in ends if end.cost is not None):
+        if usual is not None and cost > STRANGE * usual:
             said.append(
                 f"{name} is far from what this model knows: its bars cost "
                 f"{cost / math.log(2):.0f} bits a window, usual are "
-                f"{found.usual / math.log(2):.0f}. Expect the steps near it to be plainer"
+                f"{usual / math.log(2):.0f}. Expect the steps near it to be plainer"
             )
-    for name, lost in zip("AB", found.lost, strict=True):
-        if folded := lost.get("folded"):
-            said.append(f"{name}: {folded} of its notes are outside what the model can write, and")
-            said[-1] += " it reads the nearest inside: for a pitch, the same in another octave"
-    bent = [name for name, piece in named if piece.bent]
+    for end in ends:
+        if folded := end.lost.get("folded"):
+            said.append(
+                f"{end.letter}: {folded} of its notes are outside what the model can write, and "
+                "it reads the nearest inside: for a pitch, the same in another octave"
+            )
+    bent = [end.letter for end in ends if end.piece.bent]
     said += [f"pitch bends are left out, which {' and '.join(bent)} has"] * bool(bent)
-    for name, share in zip("AB", found.ends, strict=True):
-        if share < 0.9:
-            said.append(f"{name} comes back in part only: {share:.0%} of its notes (F1)")
-    return said
+    return said + [
+        f"{end.letter} comes back in part only: {end.f1:.0%} of its notes (F1)"
+        for end in ends
+        if end.f1 < 0.9
+    ]
 
 
-def _key_told(found: Morph) -> list[str]:
-    pieces = {"A": found.a, "B": found.b}
-    known = {x: piece.key for x, piece in pieces.items() if piece.key.confidence}
+def keys_told(
+    ends: Sequence[End], key: KeyFound | None, ranges: Mapping[str, Range], taste: Taste
+) -> list[str]:
+    """The keys of phrases, and how they were moved into one, if they were."""
+    known = {end.letter: end.piece.key for end in ends if end.piece.key.confidence}
     keys = [f"{x} is in {key.name} ({key.confidence:.0%} sure)" for x, key in known.items()]
     if not keys:
         return []
     told = [f"key: {', '.join(keys)}"]
-    name, move = ("A", found.moved[0]) if found.taste.key == "b" else ("B", found.moved[1])
-    doubtful = min(piece.key.confidence for piece in pieces.values()) < DOUBT
-    if doubtful and found.taste.key != "keep":
-        told.append("that is too weak evidence to move one into the other's")
-    if move.key:
-        told.append(f"{name} was moved by {move.key:+d} semitones")
-    if move.octaves:
-        octaves = f"{move.octaves:+d} octave{'s' * (abs(move.octaves) > 1)}"
-        parts = " and ".join(found.ranges)
-        told.append(f"{octaves} for {name}'s {parts}, to be in the other's register")
-    if move == Move():
-        told.append("nothing was moved" if found.key is None else "they fit")
+    doubtful = [end.letter for end in ends if end.piece.key.confidence < DOUBT]
+    if doubtful and taste.key != "keep":
+        which = "that" if len(ends) == 2 else f"that of {' and '.join(doubtful)}"
+        told.append(f"{which} is too weak evidence to move one into the other's")
+    for name, move in ((end.letter, end.move) for end in ends):
+        if move.key:
+            told.append(f"{name} was moved by {move.key:+d} semitones")
+        if move.octaves:
+            octaves = f"{move.octaves:+d} octave{'s' * (abs(move.octaves) > 1)}"
+            parts = " and ".join(ranges) or "notes"
+            told.append(f"{octaves} for {name}'s {parts}, to be in the other's register")
+    if taste.key == "glide" and (glide := -ends[-1].move.key):
+        told.append(f"and all glides by {glide:+d} on the way, a semitone at a time")
+    if all(end.move == Move() for end in ends):
+        told.append("nothing was moved" if key is None else "they fit")
     return ["; ".join(told)]
 
 
-def _tempo_told(found: Morph) -> str:
-    a, b = found.steps[0].clip.qpm, found.steps[-1].clip.qpm
-    told = f"tempo: {a:.0f} to {b:.0f} bpm"
-    if found.pace != 1:
-        told += (
-            f"; B's {found.b.clip.qpm:.0f} bpm is read as {b:.0f}, its notes "
-            f"{found.pace:.3g} times as long: it sounds as it did"
+def tempos_told(ends: Sequence[End]) -> str:
+    """The tempos of phrases, and which are read in half or double time."""
+    tempos = {end.letter: end.piece.clip.qpm * end.pace for end in ends}
+    told = [
+        f"tempo: {(' to ', ', ')[len(ends) > 2].join(f'{x:.0f}' for x in tempos.values())} bpm"
+    ]
+    for name, qpm, pace in ((e.letter, e.piece.clip.qpm, e.pace) for e in ends if e.pace != 1):
+        told.append(
+            f"{name}'s {qpm:.0f} bpm is read as {tempos[name]:.0f}, its notes {pace:.3g} times as "
+            "long: it sounds as it did"
         )
-    return told
+    return "; ".join(told)
 
 
-def _metre_told(found: Morph, codec: MusicCodec) -> list[str]:
-    """Where the metres of A, B and the model differ, and where the model's windows are longer."""
-    a, b, own = found.a.clip.metre, found.b.clip.metre, codec.grid.metre
-    how = "bar by bar, stretched" if found.taste.metre == "stretch" else "beat by beat"
-    said = []
-    if b != a:
-        said.append(f"metre: {a}, A's; B is in {b} and is read {how}")
-    if own != a:
-        said.append(f"metre: the model knows {own} and reads {a} {how}")
-    beats = found.steps[0].clip.length / TICKS
-    beats *= own.beats / a.beats if found.taste.metre == "stretch" else 1.0
+def metres_told(ends: Sequence[End], taste: Taste, codec: MusicCodec) -> list[str]:
+    """Where the metres of phrases and the model differ, and where its windows are longer."""
+    home, own = ends[0].piece.clip, codec.grid.metre
+    how = "bar by bar, stretched" if taste.metre == "stretch" else "beat by beat"
+    others = [(end.letter, end.piece.clip.metre) for end in ends[1:]]
+    said = [
+        f"metre: {home.metre}, A's; {name} is in {metre} and is read {how}"
+        for name, metre in others
+        if metre != home.metre
+    ]
+    if own != home.metre:
+        said.append(f"metre: the model knows {own} and reads {home.metre} {how}")
+    beats = home.length / TICKS
+    beats *= own.beats / home.metre.beats if taste.metre == "stretch" else 1.0
     rest = -beats % (codec.grid.bars * own.beats)
     if rest > 1e-6:
         said.append(

@@ -1,4 +1,4 @@
-"""Parts: which track of a song is its melody, its bass, its drums, and why.
+"""Parts: which track of a song is its melody, its bass, its drums, its voices, and why.
 
 A name decides, then the program, then how the track plays.
 """
@@ -13,7 +13,9 @@ from .errors import Refused
 from .midi import Notes, Song, Track, joined
 
 PARTS = ("melody", "bass", "drums")
+CHOIR = ("soprano", "alto", "tenor", "bass")  # four voices, the highest first
 SHOWN = 12  # tracks that a refusal lists
+PROGRAM = "program:"  # before a number: tracks of that program
 
 # What people call the tracks. Names of synthesizer patches ("Square Lead", "Voice Oohs") say how
 # a track sounds and not what it plays; "Backing Vocals" follow a melody.
@@ -29,6 +31,12 @@ PATCH = re.compile(
 BACKING = re.compile(
     r"(?<![a-z])(back|bgv|harmon|counter|echo|delay|second|2nd|double|chorus|left|lh(?![a-z]))"
 )
+VOICES = {
+    "soprano": re.compile(r"sopran|cantus|discant|descant|treble|^s\W*$"),
+    "alto": re.compile(r"(?<![a-z])(contr)?alt(o|us)?(?![a-z])|^a\W*$"),
+    "tenor": re.compile(r"(?<![a-z])tenore?(?![a-z])|^t\W*$"),
+}
+PLAYED = re.compile(r"sax|flute|clarinet|recorder|horn|trombone|viol|drum|guitar|banjo")
 BASS = re.compile(r"bass(?!o|.?drum|.?clar|.?trom|.?flu|.?lead|.?sax)|basu|バス|ベース|贝斯")
 DRUMS = re.compile(r"drum|perc|(?<![a-z])kit(?![a-z])|schlagzeug|batter|bater|ドラム|鼓")
 PITCHED = re.compile(r"(steel|taiko|melodic|synth) *drum")
@@ -60,19 +68,23 @@ class Score(NamedTuple):
 
 
 def find_part(song: Song, part: str, asked: str | None = None) -> Part:
-    """The notes of "melody", "bass" or "drums", from the track that plays it.
+    """The notes of "melody", "bass" or "drums", or of a choir's voice, from the track that has it.
 
     `asked` names it instead: a name ("Lead*", case ignored), a number from 1 ("#2"), or programs
     as MIDI counts them, from 0 ("program:0-31"). Of several such tracks the best is taken, and
     all of them for drums. Where a track plays chords, a melody is its top line and a bass its
-    lowest. Raises `NoPart` where there is none.
+    lowest. "soprano", "alto" and "tenor" are the tracks that are named so; where none is, nor a
+    bass, and just four tracks are pitched, the highest three of them by mean pitch. Raises
+    `NoPart` where there is none.
     """
     _check(part)
     if asked is not None:
         return _of(song, part, *_asked(song, part, asked))
     if part == "drums":
         return _of(song, part, *_drums(song))
-    best = _ranked(song, part, _candidates(song, part))
+    if (voice := _voice(song, part)) is not None:
+        return _of(song, part, *voice)
+    best = [] if part in VOICES else _ranked(song, part, _candidates(song, part))
     if not best or not best[0].score:
         raise NoPart(_missing(song, part))
     return _of(song, part, [best[0].track], best[0].why)
@@ -85,8 +97,9 @@ def scores(song: Song, part: str) -> list[Score]:
 
 
 def _check(part: str) -> None:
-    if part not in PARTS:
-        raise Refused(f"part {part!r}: choose one of {', '.join(PARTS)}.")
+    known = dict.fromkeys((*PARTS, *CHOIR))
+    if part not in known:
+        raise Refused(f"part {part!r}: choose one of {', '.join(known)}.")
 
 
 def _of(song: Song, part: str, tracks: Sequence[int], why: str) -> Part:
@@ -130,7 +143,7 @@ def _missing(song: Song, part: str) -> str:
         "melody": f"none of {tracks} has notes that are no drums",
         "bass": f"none of {tracks} is named so, has a bass program or is low and of one voice",
         "drums": f"none of {tracks} is on channel 10",
-    }[part]
+    }.get(part, f"none of {tracks} is named so, and they are not just four, one for each voice")
     return f"no {part}: {reason}{_inventory(song)}"
 
 
@@ -140,11 +153,72 @@ def _inventory(song: Song) -> str:
     return f" ({', '.join(names[:SHOWN] + more)})" if names else ""
 
 
+# --- all together -------------------------------------------------------------------------------
+
+
+def find_pitched(song: Song, asked: str | None = None) -> Part:
+    """All that has pitch as one part, chords whole; or of all tracks those that are `asked` for.
+
+    Raises `NoPart` where there is none.
+    """
+    chosen, how = _all(song) if asked is None else _all_asked(song, asked)
+    pitched = [i for i in chosen if not _is_drums(song.tracks[i])]
+    if not pitched:
+        raise NoPart(f"no notes with pitch in any of its {len(song.tracks)}{_inventory(song)}")
+    return _together(song, pitched, how)
+
+
+def find_players(song: Song, asked: str | None = None) -> dict[str, Part]:
+    """All tracks by who plays them: "program:33" all that bass guitar plays, and "drums".
+
+    Or of all tracks those that are `asked` for. Raises `NoPart` where there is none.
+    """
+    chosen, how = _all(song) if asked is None else _all_asked(song, asked)
+    if not chosen:
+        raise NoPart(f"no notes in any of its {len(song.tracks)}{_inventory(song)}")
+    found: dict[str, list[int]] = {}
+    for i in chosen:
+        track = song.tracks[i]
+        name = "drums" if _is_drums(track) else f"{PROGRAM}{track.program}"
+        found.setdefault(name, []).append(i)
+    return {name: _together(song, tracks, how) for name, tracks in found.items()}
+
+
+def _all(song: Song) -> tuple[list[int], str]:
+    return _sounding(song), "all that plays"
+
+
+def _together(song: Song, tracks: Sequence[int], how: str) -> Part:
+    """Some tracks as one part, every note of them."""
+    notes = joined(song.tracks[i].notes for i in tracks)
+    return Part(notes, list(tracks), f"{_listed(song, tracks)}: {how}")
+
+
+def program_of(part: str) -> int:
+    """The program, from 0, that plays a part of this name where nobody else is named.
+
+    >>> program_of("program:40"), program_of("bass"), program_of("melody")
+    (40, 33, 0)
+    """
+    number = part.removeprefix(PROGRAM)
+    if number != part and number.isdecimal() and int(number) < 128:
+        return int(number)
+    return BASSES[1] if part == "bass" else 0
+
+
 # --- asked for ----------------------------------------------------------------------------------
 
 
 def _asked(song: Song, part: str, asked: str) -> tuple[list[int], str]:
-    """The tracks that answer a request, and how."""
+    """The tracks that answer a request, and how: one of them, where it is not for drums."""
+    chosen, how = _all_asked(song, asked)
+    if part == "drums" or len(chosen) == 1:
+        return chosen, how
+    best = _ranked(song, part, chosen)[0]
+    return [best.track], f"{how}, the best of {len(chosen)} ({best.why})"
+
+
+def _all_asked(song: Song, asked: str) -> tuple[list[int], str]:
     kind, _, value = asked.partition(":")
     if re.fullmatch(r"#\d+", asked):
         return _with_notes(song, asked, [int(asked[1:]) - 1]), "asked for by its number"
@@ -158,11 +232,7 @@ def _asked(song: Song, part: str, asked: str) -> tuple[list[int], str]:
             if pattern and re.fullmatch(pattern, _name(track).lower(), re.DOTALL)
         ]
         how = "asked for by name"
-    chosen = _with_notes(song, asked, chosen)
-    if part == "drums" or len(chosen) == 1:
-        return chosen, how
-    best = _ranked(song, part, chosen)[0]
-    return [best.track], f"{how}, the best of {len(chosen)} ({best.why})"
+    return _with_notes(song, asked, chosen), how
 
 
 def _by_program(song: Song, value: str) -> list[int]:
@@ -182,6 +252,27 @@ def _with_notes(song: Song, asked: str, chosen: Iterable[int]) -> list[int]:
 
 
 # --- chosen -------------------------------------------------------------------------------------
+
+
+def _voice(song: Song, part: str) -> tuple[list[int], str] | None:
+    """The track that sings one of a choir's upper voices, by name or as one of four."""
+    if part not in VOICES:
+        return None
+    pitched = [i for i in _sounding(song) if not _is_drums(song.tracks[i])]
+    named = {i: voice for i in pitched for voice in VOICES if _sings(song.tracks[i], voice)}
+    if part in named.values():
+        return [next(i for i, voice in named.items() if voice == part)], "by name"
+    basses = [i for i in pitched if _named(song.tracks[i], "bass")]
+    if named or basses or len(pitched) != len(CHOIR):
+        return None
+    ranked = sorted(pitched, key=lambda i: (-float(song.tracks[i].notes.pitch.mean()), i))
+    return [ranked[CHOIR.index(part)]], "by its height among four voices"
+
+
+def _sings(track: Track, voice: str) -> bool:
+    """Whether a name is that of a choir's voice, and not of an instrument in its register."""
+    name = _words(track)
+    return bool(VOICES[voice].search(name)) and not PLAYED.search(name)
 
 
 def _drums(song: Song) -> tuple[list[int], str]:

@@ -1,6 +1,7 @@
 """Phrases: the bars of a song that stand for it, for they come again and are full of notes."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -89,6 +90,56 @@ def phrases(
     ]
 
 
+def sections(
+    song: Song, parts: Mapping[str, Notes], bars: int = PERIOD, *, at: int | None = None
+) -> list[Phrase]:
+    """A song as phrases of so many bars, one after the other, those that are silent left out.
+
+    They are cut where phrases begin: of the places for the first, the one from which on most of
+    all begin as `phrases` has it; or the first begins `at` a bar, counted from 1. All are in the
+    metre of most bars, and begin anew behind bars in another. The last may lack a quarter, and is
+    marked as short. A song without any such phrase is one.
+
+    Raises `Refused` where the parts have no note, and for a bar that the song does not have, or
+    that none follows.
+
+    >>> from seqvae.midi import TICKS, Track, notes_of
+    >>> tune = notes_of([(i * TICKS, (i + 1) * TICKS, 60 + i % 7, 80) for i in range(44)])
+    >>> [found[:2] for found in sections(Song([Track(tune)]), {"melody": tune})]
+    [(1, 4), (5, 4), (9, 3)]
+    """
+    if bars < 1:
+        raise Refused(f"bars = {bars}: a phrase has 1 bar or more.")
+    sheet = _Sheet(song, parts)
+    asked = None if at is None else phrase_at(song, at, bars).start_bar - 1
+    starts = [start for start in sheet.cut(bars, asked) if sheet.heard[start : start + bars].any()]
+    if not starts and asked is not None and not sheet.heard[asked:].any():
+        raise Refused(f"bar {at}: {song.name or 'the song'} has no note of its parts from there.")
+    alone = max(min(sheet.first, len(song.bars) - bars), 0) if asked is None else asked
+    return [_phrase(song.bars, start, bars, 1.0, "in order") for start in starts or [alone]]
+
+
+def first_full(song: Song, parts: Mapping[str, Notes]) -> int:
+    """The bar, counted from 1, with which the parts begin: that after a pickup, or after rests.
+
+    A bar whose notes are all in its second half is a pickup. Raises `Refused` where there is no
+    note.
+    """
+    return int(_Sheet(song, parts)._first_full()) + 1
+
+
+def likeness(song: Song, parts: Mapping[str, Notes], bars: int) -> Singles:
+    """How alike the phrases of so many bars are that begin at any two bars (N, N), 0 to 1.
+
+    The mean over their bars and parts of Dice's coefficient of what begins where, pitches by the
+    interval from the note before, so that a phrase is like itself in another key. Row 0 begins
+    with the song's first bar; the last rows end with the last bar that has a note, or with that
+    `LONGEST` after the first. Raises `Refused` where there is no note.
+    """
+    sheet = _Sheet(song, parts)
+    return _along(sheet._likeness(), bars) if sheet.count >= bars else np.zeros((0, 0), np.float32)
+
+
 def off_grid(song: Song, notes: Notes, steps: int = STEPS) -> float:
     """The share of notes that begin farther than a quarter of a step from the grid of the bars.
 
@@ -153,6 +204,23 @@ class _Sheet:
 
     def _counted(self, bar: Ints) -> Floats:
         return np.bincount(bar[bar < self.count], minlength=self.count).astype(np.float64)
+
+    # --- in order ---
+
+    @cached_property
+    def heard(self) -> Bools:
+        """Whether a note begins in each bar (N,)."""
+        return self._counted(self._places(self.all)[0]) > 0
+
+    def cut(self, bars: int, at: int | None) -> list[int]:
+        """Where phrases begin, one after the other: from a bar on, or from where they fit best."""
+        kinds, counts = np.unique(self.kinds, return_counts=True)
+        fits = self.kinds == kinds[counts.argmax()]
+        if at is not None:
+            return _cut(fits, at, bars)
+        begins = self.begins()
+        cuts = [_cut(fits, self.first + i, bars) for i in range(bars)]
+        return max(cuts, key=lambda starts: float(begins[starts].sum()))
 
     # --- repetition ---
 
@@ -267,6 +335,17 @@ class _Sheet:
         one = _sums((self.kinds[1:] != self.kinds[:-1]).astype(np.float64), bars - 1) == 0
         own = _sums((self.kinds != wanted).astype(np.float64), bars) == 0
         return np.where(one, 1.0, MIXED) * np.where(own, 1.0, OTHER_METRE)
+
+
+def _cut(fits: Bools, first: int, bars: int) -> list[int]:
+    """Where phrases begin whose bars all fit, from a bar on; the last may lack a quarter."""
+    starts, at = [], first
+    while at < len(fits):
+        run = fits[at : at + bars]
+        whole = bool(run.all()) and 4 * len(run) >= 3 * bars
+        starts += [at] * whole
+        at += bars if whole else 1
+    return starts
 
 
 def _sums(values: Floats, width: int) -> Floats:

@@ -14,7 +14,7 @@ from .errors import Refused
 from .keys import KeyFound, estimate
 from .midi import TICKS, Ints, Metre, Notes, Song, Track, joined
 from .parts import PARTS, NoPart, Part, find_part
-from .phrases import off_grid, phrase_at, phrases
+from .phrases import Phrase, off_grid, phrase_at, phrases, sections
 
 MOSTLY = 0.2  # of the onsets: from so many off the grid, it is worth saying
 AGREED, BESIDE = 0.6, 0.2  # how much notes lie off the grid by the same, and how far, in steps
@@ -132,10 +132,8 @@ def find_parts(song: Song, codec: MusicCodec, asked: str | None = None) -> dict[
     """
     wanted = _asked(codec, asked)
     try:
-        found = {name: find_part(song, name, wanted.get(name)) for name in codec.parts}
-        for name, part in found.items():
-            codec.check(name, part.notes)
-        return found
+        every = (codec.find(song, name, wanted.get(name)) for name in codec.parts)
+        return {name: part for found in every for name, part in found.items()}
     except NoPart as error:
         cure = "" if asked else _instead(song, codec)
         file = song.name or "FILE"
@@ -191,6 +189,30 @@ def phrase(
     parts = find_parts(song, codec, asked)
     notes = {name: part.notes for name, part in parts.items()}
     found = phrases(song, notes, bars, metre)[0] if at is None else phrase_at(song, at, bars)
+    return _piece_of(song, codec, parts, found)
+
+
+def in_order(
+    song: Song,
+    codec: MusicCodec,
+    bars: int,
+    *,
+    at: int | None = None,
+    asked: str | None = None,
+) -> list[Piece]:
+    """A song as phrases of so many bars, one after the other   (`phrases.sections`).
+
+    Raises `Refused` as that does, and `NoPart` for a song without the codec's parts.
+    """
+    parts = find_parts(song, codec, asked)
+    notes = {name: part.notes for name, part in parts.items()}
+    found = sections(song, notes, bars, at=at)
+    return [_piece_of(song, codec, parts, each) for each in found]
+
+
+def _piece_of(song: Song, codec: MusicCodec, parts: Mapping[str, Part], found: Phrase) -> Piece:
+    """A phrase, cut where its notes lie."""
+    notes = {name: part.notes for name, part in parts.items()}
     last = found.start_bar + found.bars - 1
     which = f"bars {found.start_bar} to {last}" if found.bars > 1 else f"bar {last}"
     late = _lean(song, joined(notes.values()), codec.grid.steps)

@@ -94,12 +94,13 @@ STAGE: dict[str, Any] = {
 }
 UNNAMED = ("0", "1")  # labels, of a recipe that is tried before its corpus is known
 LENGTHS = ("epochs", "steps", "share")
-MUSIC = ("melody", "drums", "groove", "trio")  # codecs that read MIDI
+EVENTS = ("polyphony", "multitrack")  # codecs of MIDI whose windows have any number of tokens
+MUSIC = ("melody", "drums", "groove", "trio", "chorale", *EVENTS)  # codecs that read MIDI
 IMAGES = "pixels"  # the codec that reads pictures
 # Of [data], what the preparation of each modality takes.
 OF_TEXT = ("codec", "vocab", "max_tokens", "column", "label")
 OF_MUSIC = (
-    *("codec", "bars", "steps", "metre", "low", "high"),
+    *("codec", "bars", "steps", "metre", "low", "high", "max_tokens"),
     *("track", "other_metres", "splits", "label"),
 )
 OF_IMAGES = ("channels", "shrink", "levels", "binarize", "limit")

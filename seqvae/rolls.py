@@ -6,7 +6,8 @@ has one panel a clip, and all its panels have the same axes, so that places can 
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -32,6 +33,8 @@ DRUMS = "drums"  # the part that is drawn on lanes
 PART_COLORS = {"melody": BLUE, "bass": "#2f855a", DRUMS: "#4a5568"}
 OTHER_COLORS = (RED, "#6b46c1", "#97266d", "#975a16")
 MIX = LinearSegmentedColormap.from_list("mix", [BLUE, "#84439a", RED])
+BELOW = LinearSegmentedColormap.from_list("below", ["#2f855a", "#7b8a2e", "#c28a00"])  # C to D
+STATIONS = (BLUE, RED, "#2f855a", "#6b46c1", "#b7791f", "#97266d", "#2c7a7b", "#4a5568")
 SHADES = {"bass": 0.4, DRUMS: 0.2}  # how much ink the steps of a morph add to tell their parts
 DARK_ROW, BEAT_LINE, OCTAVE_LINE, BAR_LINE = "#f4f5f7", "#e3e6ea", "#d3d7dd", "#aab0b8"
 
@@ -43,6 +46,9 @@ KEY = "Filled: new in this step. Pale: as in the step before. The darker, the lo
 HIT = 0.17  # of a quarter note: how long a drum is drawn, for it has no length
 NEAR = 0.125  # of a quarter note: a note that begins so near another of its pitch is the same
 COLUMN = 13  # panels in a column, at most
+SQUARE, NARROW, WIDE = 14.0, 1.5, 4.0  # inches of a square's panels: in a row, and of each
+ROW = 16  # bars of a journey in a row
+STRIP, BELOW_ROW = 0.2, 0.45  # inches: how high the mix is drawn below a row, and its room
 EDGE, TITLE, LINE = 0.22, 0.24, 0.17  # inches: margins, what is above a panel, a line of text
 
 
@@ -56,6 +62,7 @@ class Frame(NamedTuple):
     quarter: float  # inches of a quarter note
     semitone: float = 0.1  # inches
     drum: float = LANE  # inches of a lane
+    below: float = 0.0  # inches between a panel and what is under it
 
     def within(self, inches: float, least: float, most: float) -> "Frame":
         """The same with semitones between two sizes, that they fill so many inches if they can."""
@@ -127,6 +134,7 @@ def contact_sheet(
     titles: Sequence[str],
     *,
     mixes: Sequence[float] | None = None,
+    colors: Sequence[str] | None = None,
     heading: str = "",
     notes: str = "",
 ) -> Figure:
@@ -139,22 +147,146 @@ def contact_sheet(
         steps: one panel each; the originals may stand first and last.
         titles: one each.
         mixes: how much of B each has, 0 to 1; evenly spaced if not given.
+        colors: of each, where it is not from A to B.
         heading, notes: above and below all of them.
     """
     if not steps:
         raise Refused("a contact sheet of no steps: give one clip or more.")
     shares = np.linspace(0, 1, len(steps)).tolist() if mixes is None else list(mixes)
+    inks = [to_hex(MIX(float(share))) for share in shares] if colors is None else colors
     frame = _frame(steps).within(1.0, 0.017, 0.055)
     key = f"{KEY}\n" if len(steps) > 1 else ""
     figure, panels = _page(frame, len(steps), heading, key + notes)
     befores = [None, *steps]
-    for panel, clip, title, share, before in zip(
-        panels, steps, titles, shares, befores[:-1], strict=True
+    for panel, clip, title, share, color, before in zip(
+        panels, steps, titles, shares, inks, befores[:-1], strict=True
     ):
-        color = to_hex(MIX(float(share)))
         _step(panel, clip, before, color, frame)
         _caption(panel, title, color, _said(clip, None if mixes is None else share), frame)
     return figure
+
+
+def square_sheet(
+    clips: Sequence[Clip], titles: Sequence[str], *, heading: str = "", notes: str = ""
+) -> Figure:
+    """A square of clips between four corners, row by row, all on one scale of time and pitch.
+
+    From A (top left, blue) to B (red), and from those down to C (green) and D (yellow).
+    """
+    side = math.isqrt(len(clips))
+    if not clips or side * side != len(clips):
+        raise Refused(f"a square of {len(clips)} clips: give 4, 9, 16, 25 or so many more.")
+    frame = _frame(clips)
+    wide = min(max(SQUARE / side, NARROW), WIDE)
+    frame = frame._replace(quarter=wide / frame.beats).within(1.0, 0.017, 0.055)
+    figure, panels = _page(frame, len(clips), heading, notes, side)
+    for place, (panel, clip, title) in enumerate(zip(panels, clips, titles, strict=True)):
+        row, column = divmod(place, side)
+        color = square_color(row / max(side - 1, 1), column / max(side - 1, 1))
+        _step(panel, clip, None, color, frame)
+        _caption(panel, title, color, f"{clip.qpm:.0f} bpm", frame)
+    return figure
+
+
+def square_color(down: float, right: float) -> str:
+    """The colour of a place between four corners, 0 to 1 downwards and to the right.
+
+    >>> square_color(0, 0) == to_hex(MIX(0.0)), square_color(1, 1)
+    (True, '#c28a00')
+    """
+    above, below = (np.array(mix(float(right))[:3]) for mix in (MIX, BELOW))
+    return to_hex(tuple(((1 - down) * above + down * below).tolist()))
+
+
+def leg_color(start: int, end: int, mix: float) -> str:
+    """The colour of a place on the way from one station to another; A to B is as in a morph.
+
+    >>> leg_color(0, 1, 0.5) == to_hex(MIX(0.5)), leg_color(1, 2, 1.0)
+    (True, '#2f855a')
+    """
+    a, b = (to_hex(STATIONS[number % len(STATIONS)]) for number in (start, end))
+    if {a, b} == {to_hex(BLUE), to_hex(RED)}:
+        return to_hex(MIX(mix if a == to_hex(BLUE) else 1 - mix))
+    return to_hex(tuple(((1 - mix) * np.array(to_rgb(a)) + mix * np.array(to_rgb(b))).tolist()))
+
+
+def journey_sheet(
+    clip: Clip,
+    mixes: Sequence[float],
+    *,
+    labels: Sequence[str] | None = None,
+    marks: Mapping[int, str] | None = None,
+    heading: str = "",
+    notes: str = "",
+) -> Figure:
+    """A long piece in rows of 16 bars, from blue to red by how much of B is in each bar.
+
+    Below each row that share is drawn, 0 to 1.
+
+    Arguments:
+        clip: all of it.
+        mixes: a share of B for each of its bars.
+        labels: what is true of each bar, such as its key: said of the first and last of a row.
+        marks: what is written below the bars that begin something.
+        heading, notes: above and below all of it.
+
+    Raises `Refused` for other than a share a bar.
+    """
+    if not mixes or len(mixes) != round(clip.length / clip.bar):
+        bars = round(clip.length / clip.bar)
+        raise Refused(f"{len(mixes)} shares for {bars} bars: give one for each.")
+    firsts = range(0, len(mixes), ROW)
+    rows = [
+        clip.cut(*(round(min(i, len(mixes)) * clip.bar) for i in (n, n + ROW))) for n in firsts
+    ]
+    frame = _frame([clip, *rows[:1]])
+    width = frame.width
+    frame = frame._replace(beats=rows[0].length / clip.ticks_per_beat)
+    frame = frame._replace(quarter=width / frame.beats).within(1.3, 0.017, 0.055)
+    figure, panels = _page(frame._replace(below=BELOW_ROW), len(rows), heading, notes, side=1)
+    for first, row, panel in zip(firsts, rows, panels, strict=True):
+        last = min(first + ROW, len(mixes))
+        _lines(panel, row, frame)
+        for part in reversed(list(row.parts)):
+            _colored(panel, part, row, mixes[first:last], frame)
+        said = [] if labels is None else [labels[first], labels[last - 1]]
+        told = "  to  ".join(dict.fromkeys(said))
+        color = to_hex(MIX(float(mixes[first])))
+        _caption(panel, f"bars {first + 1} to {last}", color, told, frame)
+        _shares(panel, mixes[first:last], first, marks or {}, frame)
+        panel.tick_params(labelbottom=False)
+    return figure
+
+
+def _colored(panel: Axes, part: str, row: Clip, mixes: Sequence[float], frame: Frame) -> None:
+    """A part of some bars, each bar in the colour of its mix."""
+    place = np.minimum(row.part(part).start // row.bar, len(mixes) - 1)
+    for bar, mix in enumerate(mixes):
+        own = replace(row, parts={part: row.part(part)[place == bar]})
+        _draw(panel, part, own, _inked(to_hex(MIX(float(mix))), SHADES.get(part, 0.0)), frame)
+
+
+def _shares(
+    panel: Axes, mixes: Sequence[float], first: int, marks: Mapping[int, str], frame: Frame
+) -> None:
+    """How much of B is in each bar, below its row."""
+    high, gap = STRIP / frame.height, 0.05 / frame.height
+    strip = panel.inset_axes((0, -(high + gap), 1, high))
+    strip.spines[["top", "right", "left", "bottom"]].set_visible(False)
+    strip.set_facecolor(DARK_ROW)
+    places = [bar * frame.bar for bar in range(len(mixes))]
+    colors = [to_hex(MIX(float(mix))) for mix in mixes]
+    strip.bar(places, mixes, width=frame.bar, align="edge", color=colors, alpha=0.45)
+    strip.set_xlim(0, frame.beats)
+    strip.set_ylim(0, 1)
+    strip.set_yticks([])
+    strip.set_xticks(places, [str(first + bar + 1) for bar in range(len(mixes))])
+    strip.tick_params(length=0, labelsize=7, labelcolor="#666666", pad=2)
+    for bar, text in marks.items():
+        if first <= bar < first + len(mixes):
+            strip.text(
+                places[bar - first], 0.5, " " + _plain(text), va="center", size=6.5, color=INK
+            )
 
 
 def kept_notes(clip: Clip, before: Clip, part: str) -> NDArray[np.bool_]:
@@ -341,27 +473,34 @@ def _silent(panel: Axes) -> None:
 # --- the page -----------------------------------------------------------------------------------
 
 
-def _page(frame: Frame, count: int, heading: str, notes: str) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels, by rows, with text above and below."""
-    width, height, columns = frame.width, frame.height, _columns(count)
+def _page(
+    frame: Frame, count: int, heading: str, notes: str, side: int | None = None
+) -> tuple[Figure, list[Axes]]:
+    """A figure of so many panels, by rows, with text above and below.
+
+    In a square only the first panel of a row has the names of pitches and drums.
+    """
+    width, height, columns = frame.width, frame.height, side or _columns(count)
     left = 0.95 if frame.lanes else 0.5
-    size = left + width + EDGE
-    above = _wrapped(heading, columns * size, 8.5)
-    below = _wrapped(notes, columns * size, 13)
+    size, lead = (left + width + EDGE, 0.0) if side is None else (width + EDGE, left)
+    above = _wrapped(heading, lead + columns * size, 8.5)
+    below = _wrapped(notes, lead + columns * size, 13)
     rows = -(-count // columns)
     header = EDGE / 2 + 0.26 * len(above)
     footer = 0.4 + LINE * len(below)
-    total = header + rows * (height + TITLE) + footer
-    figure = Figure(figsize=(columns * size, total))
+    each = height + TITLE + frame.below
+    total = header + rows * each + footer
+    figure = Figure(figsize=(lead + columns * size, total))
     FigureCanvasAgg(figure)  # a canvas of its own: no global state of pyplot, safe in threads
     panels: list[Axes] = []
     for place in range(count):
         row, column = divmod(place, columns)
-        bottom = total - header - (row + 1) * (height + TITLE)
-        box = (column * size + left, bottom, width, height)
+        bottom = total - header - (row + 1) * each + frame.below
+        box = (left + column * size, bottom, width, height)
         shared = panels[0] if panels else None
         panels.append(_panel(figure, box, shared, frame))
         panels[-1].tick_params(labelbottom=place + columns >= count)
+        panels[-1].tick_params(labelleft=side is None or column == 0)
     _axes(panels[0], frame)
     _text(figure, EDGE / 2, total - EDGE / 2, above, color=INK, size=12, weight="bold")
     _text(figure, EDGE / 2, LINE * len(below) + 0.06, below, color="#666666", size=7.5)

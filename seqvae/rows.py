@@ -81,19 +81,24 @@ def remark(form: str) -> Callable[[Figures], str]:
     return lambda figures: cell(figures) or ""
 
 
-def _near_cap(figures: Figures) -> bool:
+def near_cap(figures: Figures) -> bool:
+    """Whether the lower bound of I(x; z) is within a nat of the most that so many items can show.
+
+    >>> near_cap({"mutual_information_low": 7.3, "mutual_information_cap": 7.33})
+    True
+    """
     low, cap = figures.get("mutual_information_low"), figures.get("mutual_information_cap")
     return low is not None and cap is not None and low > cap - 1
 
 
 def _information(figures: Figures) -> str | None:
-    form = "≥ {low}, ≤ {high}" if _near_cap(figures) else "{low} to {high}"
+    form = "≥ {low}, ≤ {high}" if near_cap(figures) else "{low} to {high}"
     low, high = "{mutual_information_low:.2f}", "{mutual_information_high:.2f}"
     return written(form.format(low=low, high=high))(figures)
 
 
 def _information_remark(figures: Figures) -> str:
-    near = ", and is near it" if _near_cap(figures) else ""
+    near = ", and is near it" if near_cap(figures) else ""
     return remark(f"the lower bound cannot pass log N = {{mutual_information_cap:.2f}}{near}")(
         figures
     )
@@ -399,6 +404,16 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
             "and end step, F1",
             _share("duration_f1"),
             _with_bits("free-running; equal onset, pitch and end step, of {duration_parts}"),
+        ),
+        Row(
+            "onset and pitch, floor",
+            _share("note_floor"),
+            remark("F1 of each {noun} against another: what music of this kind has in common"),
+        ),
+        Row(
+            "overlap, F1",
+            _share("overlap_f1"),
+            _with_bits("of equal onset and pitch, the steps that both last of all either lasts"),
         ),
         Row("drums, F1", _share("drums_f1"), _with_bits("free-running; {drums_each}")),
         Row(

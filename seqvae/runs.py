@@ -276,9 +276,14 @@ def create(folder: Path, recipe: Recipe, codec: Codec) -> None:
 
 
 def find_device(name: str) -> torch.device:
-    """cpu, cuda, cuda:1 …, or auto: a GPU if there is one. Raises `Refused` where it is not."""
+    """cpu, cuda, cuda:1 …, or auto: a GPU if there is one. Raises `Refused` where it is not.
+
+    Of several processes that a launcher has started on a machine each has a GPU of its own.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()

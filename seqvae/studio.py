@@ -35,10 +35,10 @@ class Again(NamedTuple):
     f1: float
 
 
-def fitting(a: Source, b: Source) -> str:
-    """Which of the runs that ship can read two files: drums where both have nothing else."""
-    both = [parts_in(read(source)) for source in (a, b)]
-    return "drums" if all(parts == ["drums"] for parts in both) else "melody"
+def fitting(*sources: Source) -> str:
+    """Which of the runs that ship can read some files: drums where all have nothing else."""
+    every = [parts_in(read(source)) for source in sources]
+    return "drums" if all(parts == ["drums"] for parts in every) else "melody"
 
 
 def windows(explorer: Explorer, source: Source, asked: str | None = None) -> list[Window]:

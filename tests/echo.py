@@ -57,6 +57,7 @@ def opened(vae: VAE, codec: Any, latent: int, **facts: Any) -> Explorer:
 
 def echo(codec: MusicCodec, off: float = 0.0, **facts: Any) -> Explorer:
     size = codec.length
+    assert size is not None, "windows of a fixed length are their own codes"
     vae = VAE(Recorder(off), StandardNormal(size), Player(codec.vocab, size))
     return opened(vae, codec, size, **facts)
 

@@ -19,7 +19,9 @@ from seqvae.album import (
     free_folder,
     report,
     save,
+    save_stems,
     seated,
+    stems,
     step_song,
     way,
 )
@@ -243,6 +245,68 @@ def test_a_report_says_both_parts_of_a_move(tmp_path: Path) -> None:
     assert move.octaves and about["moved_by_octaves"] == move.octaves
     assert about["moved_in_key_by_semitones"] == move.key
     assert about["moved_by_semitones"] == move.key + 12 * move.octaves
+
+
+# --- stems ---------------------------------------------------------------------------------------
+
+
+def test_stems_are_the_song_by_its_players_and_end_together() -> None:
+    song = way(MELODIES, band=True)
+    found = stems(song)
+    assert {stem.end for stem in found.values()} == {song.end}
+    for stem in map(read, map(to_bytes, found.values())):
+        assert stem.end == song.end and not stem.repairs
+        assert stem.markers == read(to_bytes(song)).markers
+        assert [stem.qpm_at(i * 4 * BAR) for i in range(5)] == pytest.approx(
+            [song.qpm_at(i * 4 * BAR) for i in range(5)], 1e-4
+        )
+    rows = [row for stem in found.values() for t in stem.tracks for row in t.notes.table.tolist()]
+    assert sorted(rows) == sorted(row for t in song.tracks for row in t.notes.table.tolist())
+
+
+def test_tracks_of_one_name_are_told_apart_and_the_silent_have_no_stem() -> None:
+    silent = replace(player(1), notes=player(1).notes[:0], name="rests")
+    tracks = [player(0, name="piano"), player(1), player(2, name="piano"), silent]
+    assert list(stems(Song(tracks, length=BAR))) == ["piano 1", "track 2", "piano 3"]
+    together = stems(Song(tracks, length=BAR), ["one", "two", "one", "two"])
+    assert [len(stem.tracks) for stem in together.values()] == [2, 1]
+    assert len({track.channel for track in together["one"].tracks}) == 2
+
+
+def test_stems_of_any_song_on_disk_are_files_of_one_length(tmp_path: Path) -> None:
+    song = read(write(way(MELODIES, band=True), tmp_path / "a.mid"))
+    files = save_stems(song, tmp_path / "stems")
+    assert len(files) == len({file.name.lower() for file in files}) == len(song.tracks)
+    assert {read(file).end for file in files} == {song.end}
+
+
+def test_names_that_a_disk_takes_for_one_are_kept_apart(tmp_path: Path) -> None:
+    names = ["Bass!", "bass", "BASS?", "///", "bass_2"]
+    song = Song([player(i, name=name) for i, name in enumerate(names)], length=BAR)
+    files = save_stems(song, tmp_path)
+    assert len({file.name.lower() for file in files}) == len(names)
+    programs = [read(file).tracks[0].program for file in files]
+    assert programs == [0, 1, 2, 3, 4], "none is written over another"
+
+
+def test_a_morph_has_a_stem_a_part_and_one_for_each_other_track(tmp_path: Path) -> None:
+    model = echo(CODECS["trio"])
+    found = walk(model, *songs(), steps=2, bars=1)
+    made = save(found, tmp_path / "out", model, stems=True, audio=True)
+    names = {file.stem for file in made.files if file.parent.name == "stems"}
+    assert {"melody", "bass", "drums", "A_chords", "B_chords"} == names
+    sounds = [file for file in made.files if file.suffix == ".wav"]
+    assert len(sounds) == 6 and len({file.stat().st_size for file in sounds}) == 1
+    report = json.loads((tmp_path / "out" / "report.json").read_bytes())
+    assert "stems/A_chords.wav" in report["files"]
+
+
+def test_a_part_that_rests_throughout_is_said_to_have_no_stem(tmp_path: Path) -> None:
+    late = [(8 * BAR + i * BEAT, 8 * BAR + i * BEAT + 9, 60, 80) for i in range(16)]
+    model, rests = echo(CODECS["melody"]), Song([Track(notes_of(late))])
+    found = walk(model, rests, rests, steps=2, from_a=1, from_b=1)
+    made = save(found, tmp_path / "out", model, stems=True)
+    assert made.said[-1] == "no stem of melody: no note of it is heard"
 
 
 # --- channels ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from seqvae import audio
-from seqvae.audio import BURSTS, RING, burst, render
+from seqvae.audio import BURSTS, RING, burst, render, render_stems
 from seqvae.codecs.voices import KIT, WRITTEN
 from seqvae.errors import Refused
 from seqvae.midi import Song, Tempo, Track, notes_of
@@ -75,6 +75,38 @@ def test_the_same_song_gives_the_same_bytes(tmp_path: Path) -> None:
     for path in paths:
         render(song(TUNE, BEAT), path, rate=RATE)
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_stems_are_as_long_and_loud_as_in_the_whole(tmp_path: Path) -> None:
+    """Laid on one another they are the song."""
+    late = Track(notes_of([(1440, 1900, 60, 30)]))
+    paths = [tmp_path / name for name in ("a.wav", "b.wav", "c.wav")]
+    render(song(TUNE, BEAT, late), tmp_path / "all.wav", rate=RATE)
+    render_stems(
+        {path: song(track) for path, track in zip(paths, (TUNE, BEAT, late), strict=True)},
+        rate=RATE,
+    )
+    _, whole = heard(tmp_path / "all.wav")
+    each = [heard(path)[1] for path in paths]
+    assert {len(samples) for samples in each} == {len(whole)}
+    assert np.abs(sum(each) - whole).max() < 4 / 32768
+    assert 0 < np.abs(each[2]).max() < 0.5 * np.abs(whole).max(), "it is soft, and stays so"
+
+
+def test_no_stem_clips_where_the_whole_is_softer(tmp_path: Path) -> None:
+    high = Track(notes_of([(0, 1920, 69, 127)]))
+    render_stems({tmp_path / f"{i}.wav": song(high) for i in range(3)}, rate=RATE)
+    loudest = [np.abs(heard(tmp_path / f"{i}.wav")[1]).max() for i in range(3)]
+    assert loudest == pytest.approx([audio.PEAK / 3] * 3, abs=0.001)
+    render_stems({tmp_path / "s.wav": song()}, rate=RATE)
+    assert not heard(tmp_path / "s.wav")[1].any()
+
+
+def test_stems_of_more_than_two_hours_are_refused(tmp_path: Path) -> None:
+    long = Song([TUNE], length=480 * 2 * 60 * 25, name="long.mid")
+    with pytest.raises(Refused, match=r"5 stems, 125 minutes of audio in all; at most 120"):
+        render_stems({tmp_path / f"{i}.wav": long for i in range(5)})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("without")

@@ -5,7 +5,7 @@ import torch
 from small import same
 from torch import Tensor
 
-from seqvae.latent import PATHS, lerp, path, slerp
+from seqvae.latent import PATHS, grid, lerp, path, slerp
 
 A, B = (
     torch.tensor([[3.0, 0.0, 4.0], [1.0, 2.0, 2.0]]),
@@ -69,3 +69,25 @@ def test_where_no_circle_is_defined_slerp_is_straight() -> None:
 def test_a_path_of_songs_moves_every_bar() -> None:
     points = path(torch.zeros(4, 3), torch.ones(4, 3), 3)
     assert points.shape == (3, 4, 3) and (points[1] == 0.5).all()
+
+
+@pytest.mark.parametrize("kind", PATHS)
+def test_the_sides_of_a_grid_are_paths_and_its_corners_exact(kind: str) -> None:
+    corners = torch.randn(4, 2, 3)
+    a, b, c, d = corners
+    points = grid(corners, 5, kind=kind)
+    assert points.shape == (5, 5, 2, 3)
+    for found, corner in zip((points[0, 0], points[0, -1], points[-1, 0]), (a, b, c), strict=True):
+        assert torch.equal(found, corner)
+    assert torch.equal(points[-1, -1], d)
+    sides = ((points[0], a, b), (points[-1], c, d), (points[:, 0], a, c), (points[:, -1], b, d))
+    for side, start, end in sides:
+        same(side, path(start, end, 5, kind=kind))
+
+
+def test_a_straight_grid_is_bilinear() -> None:
+    corners = torch.randn(4, 3)
+    points = grid(corners, 4)
+    weights = grid(torch.eye(4), 4)
+    same(points, weights @ corners)
+    same(weights[1, 2], torch.tensor([2 / 9, 4 / 9, 1 / 9, 2 / 9]))

@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 LAYERS = [  # from the bottom; the names of one line do not see each other
     "errors",
-    "tokens claims latent metrics schedules plots sheets progress randomness verdict rows",
-    "midi",
+    "tokens claims latent metrics schedules plots sheets progress processes randomness verdict",
+    "midi rows",
     "clips parts keys phrases binarized",
     "distributions codecs recipe files ngram frontier",
     "rolls audio pieces matched pixels layers onsets attributes feel",
@@ -23,8 +23,8 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
     "shelf plan evaluate",
     "explore estimate card watch resume",
     "fit morph drummer",
-    "report rating album",
-    "compare holes studio study images bearings",
+    "report rating album form tour journey",
+    "compare holes studio study images bearings scrapbook logbook",
     "steering",
     "leaks",
     "gallery",
@@ -63,8 +63,9 @@ BASES = {
 }
 BASES |= {"sequence", "sources", "plan", "scan", "blocks", "docstrings", "grammar"}
 BASES |= {"songs", "windows", "workers", "songblocks", "gather", "composer", "music", "voices"}
+BASES |= {"chorales"}
 BASES |= {"pictures", "picture", "likelihood", "drawing"}
-BASES |= {"notes", "song", "raw", "writing", "pretty", "harmony", "grooves"}
+BASES |= {"notes", "song", "raw", "writing", "pretty", "scores", "harmony", "grooves"}
 BASES |= {"options", "sentences", "corpora", "given"}  # of the commands; and their own music
 
 Module = tuple[str, ...]  # ("seqvae", "decoders", "lstm")

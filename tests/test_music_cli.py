@@ -14,13 +14,13 @@ from test_cli import sets, tree
 from tiny import prepared, recipe, train, windows
 
 from data_prep.composer import compose, write_songs
-from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec
+from seqvae.codecs import DrumsCodec, MelodyCodec, VoicedCodec
 from seqvae.corpus import Corpus
 from seqvae.midi import Song, read, to_bytes, write
 from seqvae.recipe import read as shipped_recipe
 from seqvae.runs import is_run, read_recipe
 
-RUNS: dict[str, MusicCodec] = {"melody": MelodyCodec(bars=1), "drums": DrumsCodec(bars=1)}
+RUNS: dict[str, VoicedCodec] = {"melody": MelodyCodec(bars=1), "drums": DrumsCodec(bars=1)}
 BRIEF = ("--steps", 3, "--bars", 1, "--device", "cpu")
 
 
@@ -53,6 +53,21 @@ def place(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 # --- what people do ------------------------------------------------------------------------------
+
+
+def test_a_journey_is_one_piece_as_long_as_is_asked(
+    seqvae: Command, home: Path, place: Path
+) -> None:
+    ends = (home / "a.mid", home / "my songs.mid")
+    flags = ("--journey", "--bars", 8, "--key", "glide", "--no-refine", "--device", "cpu")
+    out = seqvae("interpolate", "melody", *ends, *flags).out
+    assert "length: 8 bars" in out and "written to journey-a-my_songs: journey.mid" in out
+    song = read(place / "journey-a-my_songs" / "journey.mid")
+    assert len(song.bars) == 8 and (place / "journey-a-my_songs" / "journey.png").is_file()
+    flags = ("--journey", "--bars", 4, "--fit", "trim", "--curve", "smooth", "--json")
+    said = json.loads(seqvae("interpolate", "melody", *ends, *flags, "--out", "new").out)
+    assert said["course"] == {"bars": 4, "fit": "trim", "curve": "smooth"}
+    assert [bar["mix"] for bar in said["bars"]] == pytest.approx([0, 7 / 27, 20 / 27, 1])
 
 
 def test_two_files_are_morphed_without_a_word_more(
@@ -128,6 +143,48 @@ def test_sound_is_made_if_asked_for(seqvae: Command, home: Path, place: Path) ->
     done = seqvae("interpolate", "melody", a, a, *brief, "--audio", "--out", "x")
     assert (place / "x" / "morph.wav").read_bytes()[:4] == b"RIFF"
     assert any(line.startswith("sound: ") for line in done.lines)
+
+
+def test_more_files_are_a_tour_with_stems(seqvae: Command, home: Path, place: Path) -> None:
+    files = [home / name for name in ("a.mid", "my songs.mid", "tune.mid")]
+    done = seqvae("interpolate", *files, *BRIEF[2:], "--steps", 2, "--loop", "--stems")
+    made = place / "tour-a-my_songs-tune"
+    assert done.lines[-1].startswith("written to tour-a-my_songs-tune: 01of04_a100_b00_1bar_")
+    assert len([*made.glob("0*of04_*bpm*.mid")]) == 7
+    ends = {read(file).end for file in (made / "stems").glob("*.mid")}
+    assert ends == {read(made / "tour.mid").end} == {4 * 4 * 480}
+    there = seqvae("interpolate", "melody", *files[:2], *BRIEF, "--loop", "--json").rows[0]
+    assert there["folder"] == "tour-a-my_songs" and len(there["steps"]) == 5
+    both = [step["weights"] for step in there["steps"]]
+    assert both[0] == both[-1] == {"A": 1.0, "B": 0.0} and both[2]["B"] == 1.0
+
+
+def test_four_files_are_the_corners_of_a_grid(seqvae: Command, home: Path, place: Path) -> None:
+    files = [home / "a.mid", home / "my songs.mid"] * 2
+    [row] = seqvae("interpolate", "melody", "--grid", *files, *BRIEF, "--json").rows
+    made = place / row["folder"]
+    assert row["folder"] == "grid-a-my_songs-a-and-1-more" and len(row["steps"]) == 9
+    assert len([*made.glob("row*_column*bpm*.mid")]) == 9 + 4
+    assert {"grid.mid", "grid.png", "report.json"} < {path.name for path in made.iterdir()}
+    assert row["steps"][3]["row"] == 2 and row["steps"][3]["column"] == 3, "as it is heard"
+
+
+def test_drums_alone_are_toured_by_the_run_of_drums(
+    seqvae: Command, home: Path, place: Path
+) -> None:
+    done = seqvae("interpolate", *[home / "beat.mid"] * 3, *BRIEF[2:], "--steps", 2)
+    assert "all files hold drums only: they are read by the run 'drums'" in done.err
+    assert done.status == 0 and (place / "tour-beat-beat-beat" / "tour.mid").is_file()
+
+
+def test_sentences_at_four_corners_are_a_table(seqvae: Command, home: Path, place: Path) -> None:
+    corners = ("the cat", "the dog", "a cat", "the cat sees")
+    rows = seqvae("interpolate", home / "words", "--grid", *corners, "--steps", 3, "--json").rows
+    assert [(row["row"], row["column"]) for row in rows] == [
+        (row, column) for row in (1, 2, 3) for column in (1, 2, 3)
+    ]
+    again = seqvae("reconstruct", home / "words", *corners, "--json").rows
+    assert [rows[i]["text"] for i in (0, 2, 6, 8)] == [row["reconstruction"] for row in again]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -252,7 +309,7 @@ WRONG = {
         f"interpolate~{{home}}/words~{A}~{A}", "reads sentences, not MIDI.*such as melody"
     ),
     "a sound and a file": Wrong(
-        f"interpolate~{A}~x.wav", "'x.wav' is none: a way has two ends", {"x.wav": WAV}
+        f"interpolate~{A}~x.wav", "'x.wav' is none: a way has ends of one kind", {"x.wav": WAV}
     ),
     "a packed file and words": Wrong(
         "interpolate~x~I am.", "^x is a MIDI file", {"x": b"RIFF\x24\0\0\0RMIDdata"}
@@ -260,6 +317,25 @@ WRONG = {
     "options of music": Wrong(
         f"{WORDS}~--bars~8~--track-a~x~--no-refine~--audio",
         "^--bars, --track-a, --no-refine, --audio: only of MIDI.*Leave it out",
+    ),
+    "stems of words": Wrong(f"{WORDS}~--stems~--loop", "^--stems, --loop: only of MIDI files"),
+    "a grid of three": Wrong(
+        f"interpolate~melody~--grid~{A}~{A}~{A}", "^3 for a grid, .*--grid a.mid b.mid c.mid d.mid"
+    ),
+    "a grid of five": Wrong(f"interpolate~--grid~{A}~{A}~{A}~{A}~{A}", "^5 for a grid"),
+    "a grid of three sentences": Wrong("interpolate~{home}/words~--grid~a~b~c", "^3 for a grid"),
+    "a grid that is closed": Wrong(
+        f"interpolate~--grid~--loop~{A}~{A}~{A}~{A}", "--loop closes a tour, and a grid has no"
+    ),
+    "a grid of both": Wrong(f"interpolate~--grid~{A}~{A}~{A}~the cat", "'the cat' is none"),
+    "a tour with a sentence": Wrong(f"interpolate~{A}~{A}~a cat", "'a cat' is none: a way has"),
+    "a tour with what is no file": Wrong(f"interpolate~{A}~{A}~no.mid", "no.mid: No such file"),
+    "a tour without a part": Wrong(
+        f"interpolate~drums~{A}~{A}~{{home}}/tune.mid", "tune.mid: no drums.*such as melody"
+    ),
+    "a tour by no run": Wrong(f"interpolate~nosuch~{A}~{A}~{A}", "no run at 'nosuch'"),
+    "a tour that is too long": Wrong(
+        f"interpolate~{A}~{A}~{A}~--steps~200", "399 phrases; 256 at most. Ask for fewer"
     ),
     "a folder for words": Wrong(f"{WORDS}~--out~new", "^--out: only of MIDI"),
     "a missing file": Wrong(f"interpolate~{A}~nosuch.mid", "nosuch.mid: No such file"),
@@ -276,6 +352,21 @@ WRONG = {
     "no such key": Wrong(f"interpolate~melody~{A}~{A}~--key~c", "key has no choice 'c'"),
     "one step": Wrong(f"interpolate~melody~{A}~{A}~--steps~1", "--steps.*2"),
     "too many steps": Wrong(f"interpolate~melody~{A}~{A}~--steps~999", "256 at most"),
+    "a long phrase": Wrong(f"interpolate~melody~{A}~{A}~--bars~65", "a phrase has 64 at most"),
+    "steps of a journey": Wrong(
+        f"interpolate~melody~{A}~{A}~--journey~--steps~5", "--steps 5: .*Leave it out.*--bars 32"
+    ),
+    "a fit of no journey": Wrong(
+        f"interpolate~melody~{A}~{A}~--fit~trim", "--fit trim: only of a journey. Add --journey"
+    ),
+    "a journey by many": Wrong(
+        f"interpolate~melody~{A}~{A}~{A}~--journey", "from one file to one other"
+    ),
+    "no such fit": Wrong(f"interpolate~melody~{A}~{A}~--journey~--fit~x", "fit has no choice 'x'"),
+    "a journey of one bar": Wrong(
+        f"interpolate~melody~{A}~{A}~--journey~--bars~1", "a journey has 2 bars or more"
+    ),
+    "a journey of words": Wrong(f"{WORDS}~--journey", "^--journey: only of MIDI"),
     "no bars": Wrong(f"interpolate~melody~{A}~{A}~--bars~0", "--bars.*1"),
     "a folder in use": Wrong(
         f"interpolate~melody~{A}~{A}~--out~.", "is in use. Name another folder", {"t.txt": b""}

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqvae.clips import STEPS, Clip, Feel, split
-from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec, TrioCodec, load_codec
+from seqvae.codecs import ChoraleCodec, DrumsCodec, MelodyCodec, TrioCodec, VoicedCodec, load_codec
 from seqvae.codecs.voices import FIRST_PITCH, KIT, KNOWN, OFF, PLACE, WRITTEN, Ids
 from seqvae.errors import Refused
 from seqvae.midi import notes_of
 from seqvae.tokens import BOS, EOS, PAD, SPECIAL, UNK
 
-KINDS: tuple[Any, ...] = (MelodyCodec, DrumsCodec, TrioCodec)
+KINDS: tuple[Any, ...] = (MelodyCodec, DrumsCodec, TrioCodec, ChoraleCodec)
 METRES = ("4/4", "3/4", "6/8", "7/8", "5/4", "12/8")
 RANGES = ((21, 108), (0, 127), (60, 71), (0, 11), (116, 127))
 TICKS_PER_BEAT = (24, 120, 480, 960)  # each a whole number of ticks a step, on every grid
@@ -25,9 +25,9 @@ MANY = settings(deadline=None, derandomize=True, max_examples=80)
 ROWS = list[tuple[int, int, int, int]]
 
 
-def codec_of(kind: Any, span: tuple[int, int], **grid: Any) -> MusicCodec:
+def codec_of(kind: Any, span: tuple[int, int], **grid: Any) -> VoicedCodec:
     pitches = {} if kind is DrumsCodec else {"low": span[0], "high": span[1]}
-    codec: MusicCodec = kind(**grid, **pitches)
+    codec: VoicedCodec = kind(**grid, **pitches)
     return codec
 
 
@@ -42,7 +42,7 @@ CODECS = st.builds(
 ANY_ID = st.integers(-3, 800) | st.sampled_from([-(2**70), 2**31, 2**63, 2**70])
 
 
-def own_ids(codec: MusicCodec) -> st.SearchStrategy[list[int]]:
+def own_ids(codec: VoicedCodec) -> st.SearchStrategy[list[int]]:
     """Ids that may stand where they stand, most of them at a rest or a hold."""
     spans = codec.allowed.tolist()
     tokens = [st.just(first) | st.integers(first, end - 1) for first, end in spans]
@@ -65,14 +65,14 @@ def one_by_one(rows: ROWS) -> ROWS:
     return [(s, min(e, end), p, v) for (s, e, p, v), end in zip(rows, ends, strict=False)]
 
 
-def clip_of(codec: MusicCodec, parts: dict[str, ROWS], ticks_per_beat: int = 480) -> Clip:
+def clip_of(codec: VoicedCodec, parts: dict[str, ROWS], ticks_per_beat: int = 480) -> Clip:
     found = {name: notes_of(rows) for name, rows in parts.items()}
     length = codec.grid.length * ticks_per_beat // codec.grid.steps
     return Clip(found, length, ticks_per_beat, codec.grid.metre)
 
 
 @st.composite
-def clips(draw: st.DrawFn, codec: MusicCodec, single: bool = False) -> Clip:
+def clips(draw: st.DrawFn, codec: VoicedCodec, single: bool = False) -> Clip:
     """Any music of a codec's parts; `single`: one note at a time."""
     ticks_per_beat = draw(st.sampled_from(TICKS_PER_BEAT))
     rows = notes(codec.grid.length, ticks_per_beat // codec.grid.steps)
@@ -81,7 +81,7 @@ def clips(draw: st.DrawFn, codec: MusicCodec, single: bool = False) -> Clip:
 
 
 @st.composite
-def on_grid(draw: st.DrawFn, codec: MusicCodec) -> Clip:
+def on_grid(draw: st.DrawFn, codec: VoicedCodec) -> Clip:
     """What a codec says without loss: a note a step and voice, of its pitches, within the clip."""
     step, parts = 480 // codec.grid.steps, {}
     for voice in codec.voices:
@@ -113,7 +113,7 @@ def line(clip: Clip) -> str:
     return " ".join(codec.tokens(codec.encode(clip).ids))
 
 
-def lost(codec: MusicCodec, clip: Clip) -> dict[str, int]:
+def lost(codec: VoicedCodec, clip: Clip) -> dict[str, int]:
     return dict(codec.encode(clip).loss)
 
 
@@ -196,7 +196,7 @@ def test_what_sounds_at_the_end_of_a_song_ends_there() -> None:
 
 @given(data=st.data(), codec=CODECS)
 @MANY
-def test_any_ids_are_music_that_encodes_to_itself(data: st.DataObject, codec: MusicCodec) -> None:
+def test_any_ids_are_music_that_encodes_to_itself(data: st.DataObject, codec: VoicedCodec) -> None:
     ids = data.draw(own_ids(codec) | st.lists(ANY_ID, max_size=codec.length + 9))
     clip = codec.decode(ids)
     again, loss = codec.encode(clip)
@@ -211,7 +211,7 @@ def test_any_ids_are_music_that_encodes_to_itself(data: st.DataObject, codec: Mu
 
 @given(data=st.data(), codec=CODECS)
 @MANY
-def test_ids_that_encode_wrote_come_back_exactly(data: st.DataObject, codec: MusicCodec) -> None:
+def test_ids_that_encode_wrote_come_back_exactly(data: st.DataObject, codec: VoicedCodec) -> None:
     clip = data.draw(clips(codec))
     ids = codec.encode(clip).ids
     assert codec.encode(codec.decode(ids)).ids == ids
@@ -221,7 +221,7 @@ def test_ids_that_encode_wrote_come_back_exactly(data: st.DataObject, codec: Mus
 
 @given(data=st.data(), codec=CODECS)
 @MANY
-def test_what_is_on_the_grid_comes_back_exactly(data: st.DataObject, codec: MusicCodec) -> None:
+def test_what_is_on_the_grid_comes_back_exactly(data: st.DataObject, codec: VoicedCodec) -> None:
     clip = data.draw(on_grid(codec))
     ids, loss = codec.encode(clip)
     assert codec.decode(ids) == clip and loss == {}
@@ -316,7 +316,7 @@ def test_milliseconds_off_the_grid_are_those_of_the_tempo_and_the_ticks() -> Non
 
 @given(data=st.data(), codec=CODECS)
 @MANY
-def test_every_note_is_kept_or_counted(data: st.DataObject, codec: MusicCodec) -> None:
+def test_every_note_is_kept_or_counted(data: st.DataObject, codec: VoicedCodec) -> None:
     clip = data.draw(clips(codec))
     ids, loss = codec.encode(clip)
     dropped = sum(loss.get(name, 0) for name in ("polyphony", "merged", "outside"))
@@ -371,7 +371,7 @@ def test_a_pitch_outside_the_range_moves_by_octaves(pitch: int, span: tuple[int,
 @given(data=st.data(), codec=CODECS, semitones=st.integers(-13, 13))
 @MANY
 def test_transposing_ids_is_transposing_notes(
-    data: st.DataObject, codec: MusicCodec, semitones: int
+    data: st.DataObject, codec: VoicedCodec, semitones: int
 ) -> None:
     clip = data.draw(on_grid(codec))
     table = codec.transposed(semitones)
@@ -397,7 +397,7 @@ def test_a_table_moves_pitches_within_their_voice_and_nothing_else(
 
 @given(codec=CODECS)
 @MANY
-def test_ranges_of_ids_are_disjoint_and_cover_all_but_the_special_ones(codec: MusicCodec) -> None:
+def test_ranges_of_ids_are_disjoint_and_cover_all_but_the_special_ones(codec: VoicedCodec) -> None:
     spans: Ids = codec.allowed
     assert spans[0, 0] == SPECIAL and spans[-1, 1] == codec.vocab
     assert (spans[1:, 0] == spans[:-1, 1]).all() and (spans[:, 0] < spans[:, 1]).all()
@@ -408,7 +408,7 @@ def test_ranges_of_ids_are_disjoint_and_cover_all_but_the_special_ones(codec: Mu
 # --- how it is played ----------------------------------------------------------------------------
 
 
-def played(codec: MusicCodec, clip: Clip) -> Clip:
+def played(codec: VoicedCodec, clip: Clip) -> Clip:
     return codec.decode(codec.encode(clip).ids, codec.feel(clip))
 
 
@@ -431,7 +431,7 @@ def test_a_performance_comes_back_as_it_was_played() -> None:
 
 @given(data=st.data(), codec=CODECS)
 @MANY
-def test_however_it_is_felt_music_keeps_its_steps(data: st.DataObject, codec: MusicCodec) -> None:
+def test_however_it_is_felt_music_keeps_its_steps(data: st.DataObject, codec: VoicedCodec) -> None:
     ids = data.draw(own_ids(codec))
     shape = codec.grid.length, sum(voice.width for voice in codec.voices)
     random = np.random.default_rng(data.draw(st.integers(0, 99)))
@@ -451,7 +451,7 @@ def test_however_it_is_felt_music_keeps_its_steps(data: st.DataObject, codec: Mu
 @given(data=st.data(), codec=CODECS)
 @MANY
 def test_playing_as_it_was_played_moves_no_note_that_was_kept(
-    data: st.DataObject, codec: MusicCodec
+    data: st.DataObject, codec: VoicedCodec
 ) -> None:
     clip = data.draw(clips(codec, single=True)).rescaled(480)
     again = played(codec, clip)
@@ -466,7 +466,7 @@ def test_playing_as_it_was_played_moves_no_note_that_was_kept(
 
 @given(data=st.data(), codec=CODECS, mix=st.sampled_from([0.0, 0.25, 0.5, 1.0]))
 @MANY
-def test_feels_mix_at_every_step(data: st.DataObject, codec: MusicCodec, mix: float) -> None:
+def test_feels_mix_at_every_step(data: st.DataObject, codec: VoicedCodec, mix: float) -> None:
     a, b = data.draw(clips(codec)), data.draw(clips(codec))
     one, other = codec.feel(a), codec.feel(b)
     mixed = Feel(*((1 - mix) * x + mix * y for x, y in zip(one, other, strict=True)))
@@ -520,11 +520,11 @@ def test_a_note_before_the_first_tick_is_played_on_it_and_ends_on_its_step() -> 
         TrioCodec(bars=16, low=0, high=127),
     ],
 )
-def test_a_saved_codec_is_the_same_again(codec: MusicCodec, tmp_path: Path) -> None:
+def test_a_saved_codec_is_the_same_again(codec: VoicedCodec, tmp_path: Path) -> None:
     codec.save(tmp_path / "one")
     again = load_codec(tmp_path / "one")
     again.save(tmp_path / "two")
-    assert isinstance(again, MusicCodec) and type(again) is type(codec)
+    assert isinstance(again, VoicedCodec) and type(again) is type(codec)
     assert (again.grid, again.vocab, again.length) == (codec.grid, codec.vocab, codec.length)
     assert again.settings() == codec.settings()
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
@@ -579,7 +579,7 @@ def test_a_damaged_list_of_ids_is_refused(tmp_path: Path) -> None:
 @given(data=st.data(), codec=CODECS, windows=st.integers(1, 3))
 @MANY
 def test_a_clip_cut_first_has_the_ids_of_one_put_on_the_grid_first(
-    data: st.DataObject, codec: MusicCodec, windows: int
+    data: st.DataObject, codec: VoicedCodec, windows: int
 ) -> None:
     """So what people encode is what the model was trained on, early and late notes and all."""
     ticks_per_beat = data.draw(st.sampled_from(TICKS_PER_BEAT))

@@ -10,7 +10,7 @@ from small import make, vae
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from seqvae.codecs import Codec, DrumsCodec, MelodyCodec, MusicCodec, TrioCodec, WordCodec
+from seqvae.codecs import Codec, DrumsCodec, MelodyCodec, TrioCodec, VoicedCodec, WordCodec
 from seqvae.codecs.voices import HOLD, KIT, OFF, Ids
 from seqvae.data import InMemory, in_batches, in_order, spread
 from seqvae.decoders import LSTMDecoder
@@ -27,12 +27,12 @@ from seqvae.tokens import SPECIAL
 from seqvae.vae import VAE, Batch, Decoder, Encoder
 
 MELODY, DRUMS, TRIO = MelodyCodec(bars=1), DrumsCodec(bars=1), TrioCodec(bars=1)
-CODECS: dict[str, MusicCodec] = {"melody": MELODY, "drums": DRUMS, "trio": TRIO}
+CODECS: dict[str, VoicedCodec] = {"melody": MELODY, "drums": DRUMS, "trio": TRIO}
 C, D, E = (pitch - MELODY.low + 2 for pitch in (60, 62, 64))
 KICK, SNARE, HAT = 1, 2, 4
 
 
-def windows(codec: MusicCodec, count: int = 12, seed: int = 0) -> InMemory:
+def windows(codec: VoicedCodec, count: int = 12, seed: int = 0) -> InMemory:
     """Random ids that the codec may write, half of them holds."""
     draw = np.random.default_rng(seed)
     first, end = np.tile(codec.allowed, (codec.length // len(codec.voices), 1)).T
@@ -50,7 +50,7 @@ def told(tokens: Ids) -> dict[str, Ids]:
     return dict.fromkeys(WAYS, tokens)
 
 
-def free(codec: MusicCodec, truth: Ids, written: Ids) -> dict[str, Any]:
+def free(codec: VoicedCodec, truth: Ids, written: Ids) -> dict[str, Any]:
     return figures_of(codec.voices, truth, told(written))
 
 
@@ -97,7 +97,7 @@ class Player(Decoder):
 class Held(Player):
     """Writes the hold of every voice, whatever the code."""
 
-    def __init__(self, codec: MusicCodec) -> None:
+    def __init__(self, codec: VoicedCodec) -> None:
         super().__init__(codec.vocab)
         self.holds = torch.tensor(codec.firsts * (codec.length // len(codec.voices)))
 
@@ -105,7 +105,7 @@ class Held(Player):
         return super().score(self.holds.expand(len(z), -1))
 
 
-def comes_back(codec: MusicCodec, decoder: Decoder, items: InMemory, **other: Any) -> Any:
+def comes_back(codec: VoicedCodec, decoder: Decoder, items: InMemory, **other: Any) -> Any:
     model = VAE(Recorder(), StandardNormal(codec.length), decoder)
     codes = encode_all(model, in_order(items, 5))
     back = write_back(model, codec, items, spread(len(items)), size=7)
@@ -113,7 +113,7 @@ def comes_back(codec: MusicCodec, decoder: Decoder, items: InMemory, **other: An
 
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
-def test_who_writes_the_truth_is_right_in_every_way(codec: MusicCodec) -> None:
+def test_who_writes_the_truth_is_right_in_every_way(codec: VoicedCodec) -> None:
     found = comes_back(codec, Player(codec.vocab), windows(codec))
     shares = ("accuracy", "non_hold", "rhythm", "pitch")
     assert {found[f"{way}_{share}"] for way in WAYS for share in shares} == {1.0}
@@ -125,7 +125,7 @@ def test_who_writes_the_truth_is_right_in_every_way(codec: MusicCodec) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
-def test_who_writes_holds_has_the_accuracy_of_the_floor_and_no_notes(codec: MusicCodec) -> None:
+def test_who_writes_holds_has_the_accuracy_of_the_floor_and_no_notes(codec: VoicedCodec) -> None:
     found = comes_back(codec, Held(codec), windows(codec))
     for way in WAYS:
         assert found[f"{way}_accuracy"] == found["accuracy_floor"]
@@ -279,19 +279,19 @@ def test_figures_do_not_depend_on_the_order_of_windows_and_each_voice_stands_alo
 # --- in the report -------------------------------------------------------------------------------
 
 
-def small(codec: MusicCodec) -> VAE:
+def small(codec: VoicedCodec) -> VAE:
     torch.manual_seed(0)
     encoder = make(LSTMEncoder, vocab=codec.vocab)
     return vae(encoder=encoder, decoder=make(LSTMDecoder, vocab=codec.vocab))
 
 
-def language_model(codec: MusicCodec) -> VAE:
+def language_model(codec: VoicedCodec) -> VAE:
     decoder = make(LSTMDecoder, vocab=codec.vocab, latent=0)
     return VAE(EmptyEncoder(), StandardNormal(0), decoder)
 
 
 @pytest.fixture(scope="module", params=CODECS)
-def measured(request: pytest.FixtureRequest) -> tuple[MusicCodec, Measured]:
+def measured(request: pytest.FixtureRequest) -> tuple[VoicedCodec, Measured]:
     codec = CODECS[request.param]
     items, model = windows(codec), language_model(codec)
     options: dict[str, Any] = {"samples": 5, "sample_items": 6, "fitted_items": 0, "written": 9}
@@ -300,7 +300,7 @@ def measured(request: pytest.FixtureRequest) -> tuple[MusicCodec, Measured]:
 
 
 def test_an_accuracy_is_never_printed_without_its_bits(
-    measured: tuple[MusicCodec, Measured],
+    measured: tuple[VoicedCodec, Measured],
 ) -> None:
     _, found = measured
     table = {name.strip(): remark for name, _, remark in rows(found.figures)}
@@ -313,7 +313,7 @@ def test_an_accuracy_is_never_printed_without_its_bits(
 
 
 def test_the_free_running_accuracy_is_that_of_the_tokens_that_come_back(
-    measured: tuple[MusicCodec, Measured],
+    measured: tuple[VoicedCodec, Measured],
 ) -> None:
     codec, found = measured
     figures = found.figures
@@ -324,7 +324,7 @@ def test_the_free_running_accuracy_is_that_of_the_tokens_that_come_back(
 
 
 def test_music_is_priced_in_bits_too_and_never_by_the_word(
-    measured: tuple[MusicCodec, Measured],
+    measured: tuple[VoicedCodec, Measured],
 ) -> None:
     _, found = measured
     for name in ("reconstruction", "kl", "negative_elbo", "baseline_nll"):
@@ -334,7 +334,7 @@ def test_music_is_priced_in_bits_too_and_never_by_the_word(
 
 
 def test_what_is_said_of_music_is_said_of_windows_that_have_no_end_token(
-    measured: tuple[MusicCodec, Measured],
+    measured: tuple[VoicedCodec, Measured],
 ) -> None:
     _, found = measured
     said = [*found.notes, *(word for row in rows(found.figures) for word in row)]

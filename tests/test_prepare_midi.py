@@ -25,7 +25,7 @@ from data_prep.windows import bar_steps, hashed, normal
 from data_prep.workers import Bounds, Lost, results
 from seqvae.cli import app
 from seqvae.clips import Clip, Grid
-from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec, TrioCodec
+from seqvae.codecs import DrumsCodec, MelodyCodec, TrioCodec, VoicedCodec
 from seqvae.corpus import Corpus, open_corpus
 from seqvae.errors import Refused
 from seqvae.midi import Limits, Metre, MetreChange, Song, Tempo, Track, notes_of, read, write
@@ -113,7 +113,7 @@ def test_every_window_is_what_the_codec_makes_of_its_bars(tmp_path: Path) -> Non
     for kind in ("melody", "drums", "trio"):
         out = tmp_path / kind
         corpus = corpus_of([tmp_path / "songs"], out, codec=kind, steps=12, **WHOLE)
-        assert isinstance(corpus.codec, MusicCodec)
+        assert isinstance(corpus.codec, VoicedCodec)
         for row in listed(out, "songs.tsv"):
             song = read(row["file"])
             codec = corpus.codec

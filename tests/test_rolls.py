@@ -16,7 +16,7 @@ from seqvae.codecs.voices import KIT
 from seqvae.errors import Refused
 from seqvae.midi import Metre, notes_of
 from seqvae.plots import save
-from seqvae.rolls import contact_sheet, kept_notes, roll
+from seqvae.rolls import contact_sheet, kept_notes, roll, square_sheet
 
 BAR = 1920
 TUNE = [(0, 480, 60, 127), (480, 960, 62, 20), (BAR, BAR + 960, 79, 80)]
@@ -132,6 +132,28 @@ def test_steps_go_from_blue_to_red() -> None:
     colors = [axes.texts[0].get_color() for axes in figure.axes]
     assert (colors[0], colors[2]) == ("#2b6cb0", "#c05621")
     assert len(set(colors)) == 3
+
+
+def test_a_square_lies_as_it_is_read_on_one_scale_with_a_colour_a_corner() -> None:
+    clips = [clip(TRIO), *[clip({"melody": [(0, 480, 40 + 8 * i, 80)]}) for i in range(8)]]
+    figure = square_sheet(clips, [str(i) for i in range(9)], heading="h", notes="n")
+    assert [texts(axes)[0] for axes in figure.axes] == [str(i) for i in range(9)]
+    assert len({(axes.get_xlim(), axes.get_ylim()) for axes in figure.axes}) == 1
+    boxes = [axes.get_position() for axes in figure.axes]
+    places = [(-round(box.y0, 6), round(box.x0, 6)) for box in boxes]
+    assert places == sorted(places) and len({y for y, _ in places}) == 3
+    assert all(a.y0 >= b.y1 or a.x1 <= b.x0 for a, b in pairwise(boxes))
+    assert max(max(box.x1, box.y1) for box in boxes) < 1
+    colors = [axes.texts[0].get_color() for axes in figure.axes]
+    assert (colors[0], colors[2]) == ("#2b6cb0", "#c05621") and len(set(colors)) == 9
+    for count in (0, 2, 5):
+        with pytest.raises(Refused, match=f"a square of {count} clips"):
+            square_sheet(clips[:count], ["x"] * count)
+
+
+def test_steps_have_colours_of_their_own_if_they_are_given() -> None:
+    figure = contact_sheet([clip()] * 2, "ab", colors=["#2f855a", "#6b46c1"])
+    assert [axes.texts[0].get_color() for axes in figure.axes] == ["#2f855a", "#6b46c1"]
 
 
 def test_what_the_step_before_has_too_is_pale() -> None:

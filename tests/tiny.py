@@ -18,7 +18,7 @@ from data_prep.text import prepare_text
 from seqvae import fit as fitting
 from seqvae import recipe as recipes
 from seqvae import runs
-from seqvae.codecs import MusicCodec
+from seqvae.codecs import VoicedCodec
 from seqvae.corpus import Corpus, Packed, open_corpus, write_block, write_manifest
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -88,7 +88,7 @@ def prepared(folder: Path, count: int = 200) -> Corpus:
     return open_corpus(prepare_text([text], folder / "corpus", codec="word").folder)
 
 
-def windows(folder: Path, codec: MusicCodec, count: int = 60) -> Corpus:
+def windows(folder: Path, codec: VoicedCodec, count: int = 60) -> Corpus:
     """A corpus of random ids that a codec of music may write, half of them holds."""
     draw = np.random.default_rng(0)
     first, end = np.tile(codec.allowed, (codec.grid.length, 1)).T

@@ -8,6 +8,7 @@ import typer
 from .. import __version__
 from .attributes import attribute
 from .exploring import decode, encode, export, info, label, neighbours, reconstruct, sample
+from .forms import phrases
 from .measuring import compare, density, draw, evaluate, rate
 from .morphing import humanise, interpolate, tracks
 from .preparing import prepare
@@ -49,6 +50,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (  # in the order of `seqvae --help`
     label,
     interpolate,
     humanise,
+    phrases,
     encode,
     decode,
     neighbours,

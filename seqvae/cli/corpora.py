@@ -15,6 +15,7 @@ SMALL, LENGTH = 300, 32  # ids and tokens, as good as any numbers to try a recip
 EMBEDDED = ("docstrings", "composed", "digits")  # corpora that are made where they are used
 SONGS = 300  # as many as the corpus "composed" has
 DIGITS = "digits"  # an embedded corpus, and the recipe of pictures
+CHORALES = "chorales"  # the recipe of four voices
 SIDE = 28  # of a picture, as good as any number to try a recipe with
 TABLE = """--set 'objective.terms.kl.weight={kind = "linear", share = 0.3}'"""
 
@@ -67,18 +68,24 @@ def fitting_recipe(corpus: str | None) -> str:
         return DEFAULT
     if (Path(corpus) / "manifest.json").is_file():
         return _recipe_of_codec(Path(corpus) / "codec")
+    if _holds_chorales(Path(corpus)):
+        return CHORALES
     if corpus == "composed" or _holds_midi(Path(corpus)):
         return MELODY
     return DIGITS if corpus == DIGITS or _holds_pictures(Path(corpus)) else DEFAULT
 
 
 def _recipe_of_codec(folder: Path) -> str:
-    from ..codecs import MusicCodec, PixelCodec, load_codec
+    from ..codecs import ChoraleCodec, MusicCodec, PixelCodec, PolyphonyCodec, load_codec
     from ..recipe import DEFAULT
 
     codec = load_codec(folder)
     if isinstance(codec, PixelCodec):
         return DIGITS
+    if isinstance(codec, ChoraleCodec):
+        return CHORALES
+    if isinstance(codec, PolyphonyCodec):
+        return codec.kind  # recipes of the same names
     return MELODY if isinstance(codec, MusicCodec) else DEFAULT
 
 
@@ -88,6 +95,12 @@ def _holds_pictures(path: Path) -> bool:
     from ..runs import is_run
 
     return path.exists() and not is_run(path) and holds_pictures(path)
+
+
+def _holds_chorales(path: Path) -> bool:
+    from data_prep.chorales import holds_chorales
+
+    return holds_chorales(path)
 
 
 def _holds_midi(path: Path) -> bool:
@@ -140,7 +153,10 @@ def _any_extent(recipe: "Recipe") -> dict[str, Any]:
             binarize=data.get("binarize", "none"),
         )
         return codec.extent._asdict()
-    return {"vocab": SMALL, "length": LENGTH if _of_music(recipe) else None}
+    from ..recipe import EVENTS
+
+    fixed = _of_music(recipe) and recipe["data"]["codec"] not in EVENTS
+    return {"vocab": SMALL, "length": LENGTH if fixed else None}
 
 
 def _corpus(named: str | None, recipe: "Recipe", folder: Path) -> "Corpus":
@@ -207,6 +223,11 @@ def _check_text(source: str, recipe: str) -> None:
         raise Refused(
             f"{source} holds MIDI files, and the recipe {recipe!r} reads sentences. Name one for "
             f"music: seqvae train melody {source}"
+        )
+    if _holds_chorales(Path(source)):
+        raise Refused(
+            f"{source} holds chorales, and the recipe {recipe!r} reads sentences. Name one for "
+            f"music: seqvae train {CHORALES} {source}"
         )
 
 

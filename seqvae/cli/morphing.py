@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,7 +35,10 @@ from .pictures import (
 from .sentences import write_rows
 
 if TYPE_CHECKING:
+    from ..album import Written
     from ..explore import Decoding, Explorer
+
+PHRASE = 64  # bars, at most
 
 
 @writes
@@ -43,14 +46,23 @@ def interpolate(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="[RUN] A B",
-            help="Two sentences, MIDI files or pictures; a run first, or one that ships.",
+            metavar="[RUN] A B [C ...]",
+            help="Two sentences, MIDI files or pictures; a run first, or one that ships. Of MIDI "
+            "files also more: a tour from the first to the last.",
         ),
     ],
     steps: Annotated[
         int | None,
-        typer.Option(min=2, help="On the way, both ends included; 7 sentences, 9 phrases."),
+        typer.Option(
+            min=2,
+            help="On the way, both ends included; 7 sentences, 9 phrases; 5 on each leg of a tour "
+            "or side of a grid.",
+        ),
     ] = None,
+    grid: Annotated[
+        bool,
+        typer.Option("--grid", help="Four of them at the corners, A B above and C D below."),
+    ] = False,
     path: Annotated[str, typer.Option(help="lerp (straight) or slerp (great circle).")] = "lerp",
     as_json: AsJson = False,
     device: Device = "auto",
@@ -58,8 +70,14 @@ def interpolate(
         Path | None, typer.Option(help="The folder for the files.", rich_help_panel=PLAYING)
     ] = None,
     bars: Annotated[
-        int, typer.Option(min=1, max=64, help="Of the phrase.", rich_help_panel=PLAYING)
-    ] = 4,
+        int | None,
+        typer.Option(
+            min=1,
+            max=256,
+            help="Of the phrase: 4, at most 64; of a whole journey: as the longer song, 16 to 64.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = None,
     from_a: Annotated[
         int | None,
         typer.Option(min=1, help="Its first bar in A; else by itself.", rich_help_panel=PLAYING),
@@ -75,7 +93,11 @@ def interpolate(
         str | None, typer.Option(help="Likewise, in B.", rich_help_panel=PLAYING)
     ] = None,
     key: Annotated[
-        str, typer.Option(help="Move all to a's key, to b's, or keep.", rich_help_panel=PLAYING)
+        str,
+        typer.Option(
+            help="Move all to a's key, to b's, keep, or glide from a's to b's on the way.",
+            rich_help_panel=PLAYING,
+        ),
     ] = "a",
     metre: Annotated[
         str,
@@ -98,6 +120,40 @@ def interpolate(
     audio: Annotated[
         bool, typer.Option("--audio", help="Also write a WAV file.", rich_help_panel=PLAYING)
     ] = False,
+    stems: Annotated[
+        bool,
+        typer.Option(
+            "--stems",
+            help="Also each part, and each other track, as a file of its own; all equally long.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = False,
+    loop: Annotated[
+        bool,
+        typer.Option("--loop", help="From the last back to the first.", rich_help_panel=PLAYING),
+    ] = False,
+    journey: Annotated[
+        bool,
+        typer.Option(
+            "--journey",
+            help="One piece as long as a song, that begins as A and ends as B.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = False,
+    fit: Annotated[
+        str,
+        typer.Option(
+            help="The shorter song of a journey: loop it, stretch it, or trim the other.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = "loop",
+    curve: Annotated[
+        str,
+        typer.Option(
+            help="How a journey's mix grows: linear or smooth, bar by bar; step, by phrases.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = "linear",
     swing: Swing = "keep",
     humanise: Humanise = 0.0,
     quantise: Quantise = 0.0,
@@ -106,8 +162,8 @@ def interpolate(
     decoding: "Decoding",
 ) -> None:
     """Walk from one sentence, MIDI file or picture to another through the space of codes."""
-    run, a, b = _two_ends(arguments)
-    midi = _are_midi(a, b)
+    run, ends = _ends(arguments, grid)
+    a, b, midi = ends[0], ends[1], _are_midi(ends)
     playing: dict[str, Any] = {  # Taste refuses what it does not know
         "bars": bars,
         "from_a": from_a,
@@ -125,11 +181,14 @@ def interpolate(
         "quantise": quantise,
         "velocity": velocity,
     }
+    written: dict[str, Any] = {"audio": audio, "stems": stems, "loop": loop}
+    course: dict[str, Any] = {"fit": fit, "curve": curve}
+    alone = {**playing, **feel, **written, "journey": journey, **course}  # of MIDI files only
     if run is None:
-        _check_known(a, b)
-    model = load(run or (_run_for(a, b) if midi else None), device)
+        _check_known(ends)
+    model = load(run or (_run_for(ends) if midi else None), device)
     if knows_pictures(model):
-        _check_unused({**playing, **feel, "audio": audio}, "pictures")
+        _check_unused({**alone, "grid": grid}, "pictures")
         _walk(model, a, b, steps or 7, path, out, as_json, decoding)
     elif knows_music(model) or midi:
         from dataclasses import replace
@@ -138,63 +197,91 @@ def interpolate(
         from ..morph import Taste
 
         decoding, touch = replace(decoding, together=True), Touch(**feel)
-        taste = Taste(**playing, steps=steps or 9, kind=path, decoding=decoding, touch=touch)
-        _morph(model, a, b, taste, out, audio, as_json)
+        many = grid or loop or len(ends) > 2
+        count = steps or (5 if many else 9)
+        playing["bars"] = _phrase(bars, journey, many, steps, course)
+        taste = Taste(**playing, steps=count, kind=path, decoding=decoding, touch=touch)
+        if journey:
+            _journey(model, a, b, taste, {**course, "bars": bars}, out, as_json, audio, stems)
+        elif many:
+            _tour(model, ends, taste, out, as_json, grid, **written)
+        else:
+            _morph(model, a, b, taste, out, as_json, audio, stems)
+    elif grid:
+        _check_unused({**alone, "out": out}, "sentences")
+        check_sentences(model, ends)
+        _square(model, ends, steps or 5, path, as_json, decoding)
     else:
-        _check_unused({**playing, **feel, "out": out, "audio": audio}, "sentences")
-        check_sentences(model, (a, b))
+        _check_unused({**alone, "out": out}, "sentences")
+        check_sentences(model, ends)
         count = steps or 7
-        written = model.interpolate(a, b, steps=count, kind=path, decoding=decoding)
-        rows = [{"mix": round(i / (count - 1), 4), "text": t} for i, t in enumerate(written)]
+        texts = model.interpolate(a, b, steps=count, kind=path, decoding=decoding)
+        rows = [{"mix": round(i / (count - 1), 4), "text": t} for i, t in enumerate(texts)]
         write_rows(rows, as_json, "{mix:4.2f}  {text}")
 
 
-def _two_ends(arguments: list[str]) -> tuple[str | None, str, str]:
-    """The run, if one is named, and the two sentences or files."""
+def _ends(arguments: list[str], grid: bool) -> tuple[str | None, list[str]]:
+    """The run, if one is named, and the sentences or files: two, or MIDI files as many as like."""
     from ..shelf import shipped
 
     first = arguments[0]
-    if len(arguments) == 2 and (first in shipped() or Path(first).is_dir()):
+    run = first if first in shipped() or Path(first).is_dir() else None
+    if len(arguments) == 2 and run is not None and not grid:
         raise Refused(
             f"{first} is a run or a folder, so a sentence or file is missing: "
             f'seqvae interpolate {first} "A" "B"'
         )
-    if len(arguments) not in (2, 3):
+    named = len(arguments) == (5 if grid else 3) or all(map(is_midi, arguments[1:]))
+    if run is None and named and len(arguments) > 2 and not is_midi(first):
+        run = first  # one that is not there, which is said when it is opened
+    ends = arguments[run is not None :]
+    if grid:
+        _check_corners(ends)
+    elif len(ends) < 2 or (len(ends) > 2 and not any(map(is_midi, ends))):
         raise Refused(
             f'{len(arguments)} arguments: give two sentences, as in seqvae interpolate "A" "B", '
-            "or two MIDI files, as in seqvae interpolate a.mid b.mid, or a run and two of them, "
+            "or MIDI files, as in seqvae interpolate a.mid b.mid, or a run and two of them, "
             'as in seqvae interpolate runs/x "A" "B".'
         )
-    return (None if len(arguments) == 2 else first), arguments[-2], arguments[-1]
+    return run, ends
 
 
-def _are_midi(a: str, b: str) -> bool:
-    """Whether both ends are MIDI files. Refuses one file and one sentence."""
-    midi = [name for name in (a, b) if is_midi(name)]
-    if len(midi) == 1:
-        other = b if midi == [a] else a
+def _check_corners(ends: list[str]) -> None:
+    if len(ends) != 4:
         raise Refused(
-            f"{midi[0]} is a MIDI file and {other!r} is none: a way has two ends of one kind."
+            f"{len(ends)} for a grid, which has one at each of its 4 corners: seqvae interpolate "
+            "--grid a.mid b.mid c.mid d.mid. Without --grid any number of MIDI files is a tour."
+        )
+
+
+def _are_midi(ends: list[str]) -> bool:
+    """Whether all ends are MIDI files. Refuses files among sentences."""
+    midi = [name for name in ends if is_midi(name)]
+    if midi and len(midi) < len(ends):
+        other = next(name for name in ends if not is_midi(name))
+        raise Refused(
+            f"{midi[0]} is a MIDI file and {other!r} is none: a way has ends of one kind."
         )
     return bool(midi)
 
 
-def _run_for(a: str, b: str) -> str:
-    """The run that ships for two MIDI files; what holds drums only is read by that of drums."""
+def _run_for(files: list[str]) -> str:
+    """The run that ships for MIDI files; what holds drums only is read by that of drums."""
     from ..shelf import shipped
     from ..studio import fitting
 
-    run = fitting(a, b)
+    run = fitting(*files)
     if run not in shipped():
         return MELODY
     if run != MELODY:
-        warn(f"both files hold drums only: they are read by the run {run!r}")
+        every = "both" if len(files) == 2 else "all"
+        warn(f"{every} files hold drums only: they are read by the run {run!r}")
     return run
 
 
-def _check_known(a: str, b: str) -> None:
+def _check_known(ends: list[str]) -> None:
     """Refuse pictures where no run is named, for none that knows them comes with the package."""
-    for name in (a, b):
+    for name in ends:
         if is_picture(name) and (" " not in name or Path(name).is_file()):
             raise Refused(
                 f"{name} is a picture, and no run that knows pictures comes with seqvae. Name "
@@ -204,35 +291,149 @@ def _check_known(a: str, b: str) -> None:
 
 def _check_unused(playing: Mapping[str, Any], given: str) -> None:
     """Refuse options of MIDI files that are given for others."""
-    usual = inspect.signature(interpolate).parameters
-    changed = [name for name, value in playing.items() if value != usual[name].default]
-    if changed:
+    if changed := _changed(playing):
         flags = (("no-" if playing[name] is False else "") + name for name in changed)
         options = ", ".join(f"--{flag.replace('_', '-')}" for flag in flags)
         raise Refused(f"{options}: only of MIDI files, and these are {given}. Leave it out.")
 
 
+def _changed(options: Mapping[str, Any]) -> list[str]:
+    """The names of those that are not as they usually are."""
+    usual = inspect.signature(interpolate).parameters
+    return [name for name, value in options.items() if value != usual[name].default]
+
+
 def _morph(
-    model: "Explorer", a: str, b: str, taste: Any, out: Path | None, audio: bool, as_json: bool
+    model: "Explorer",
+    a: str,
+    b: str,
+    taste: Any,
+    out: Path | None,
+    as_json: bool,
+    audio: bool,
+    stems: bool,
 ) -> None:
+    from ..album import folder_name, free_folder, save
+    from ..morph import morph
+
+    _check_music(model, (a, b))
+    folder = free_folder(out, folder_name(a, b))
+    made = save(morph(model, a, b, taste), folder, model, audio=audio, stems=stems)
+    _tell(made, folder, as_json)
+
+
+def _phrase(
+    bars: int | None, journey: bool, many: bool, steps: int | None, course: Mapping[str, Any]
+) -> int:
+    """The bars of a phrase. Refuses what does not go with a journey, or goes only with one."""
+    if not journey:
+        for name in _changed(course):
+            raise Refused(f"--{name} {course[name]}: only of a journey. Add --journey.")
+        if bars is not None and bars > PHRASE:
+            raise Refused(
+                f"--bars {bars}: a phrase has {PHRASE} at most; a --journey may be longer."
+            )
+        return bars or 4
+    if many:
+        raise Refused(
+            "--journey goes from one file to one other. Leave out --grid, --loop and more."
+        )
+    if steps is not None:
+        raise Refused(
+            f"--steps {steps}: a journey's mix moves with every bar. Leave it out and say how "
+            "long the journey is: --bars 32; or leave out --journey."
+        )
+    return 4
+
+
+def _journey(
+    model: "Explorer",
+    a: str,
+    b: str,
+    taste: Any,
+    course: Mapping[str, Any],
+    out: Path | None,
+    as_json: bool,
+    audio: bool,
+    stems: bool,
+) -> None:
+    """One piece from file to file."""
+    from ..album import free_folder
+    from ..journey import Course, journey
+    from ..logbook import folder_for, save
+
+    _check_music(model, (a, b))
+    folder = free_folder(out, folder_for(a, b))
+    made = journey(model, a, b, taste, Course(**course))
+    _tell(save(made, folder, model, audio=audio, stems=stems), folder, as_json)
+
+
+def _tour(
+    model: "Explorer",
+    files: list[str],
+    taste: Any,
+    out: Path | None,
+    as_json: bool,
+    grid: bool,
+    *,
+    audio: bool,
+    stems: bool,
+    loop: bool,
+) -> None:
+    """From file to file, or between four corners."""
+    from ..album import free_folder
+    from ..scrapbook import folder_for, save
+    from ..tour import square, tour
+
+    if grid and loop:
+        raise Refused("--loop closes a tour, and a grid has no last file. Leave one of them out.")
+    _check_music(model, files)
+    folder = free_folder(out, folder_for(files, "grid" if grid else "tour"))
+    made = square(model, files, taste) if grid else tour(model, files, taste, loop=loop)
+    _tell(save(made, folder, model, audio=audio, stems=stems), folder, as_json)
+
+
+def _check_music(model: "Explorer", files: Iterable[str]) -> None:
+    """Refuse a run of sentences and what is no file; on few windows threads would only wait."""
     import torch
 
-    from ..album import folder_name, free_folder, save
-    from ..morph import morph, music_codec
+    from ..morph import music_codec
 
-    torch.set_num_threads(1)  # on a handful of windows threads would only wait for each other
-    music_codec(model)  # which refuses a run of sentences
-    check_files(model, (a, b))
-    folder = free_folder(out, folder_name(a, b))
-    files, sound, said = save(morph(model, a, b, taste), folder, model, audio=audio)
+    torch.set_num_threads(1)
+    music_codec(model)
+    check_files(model, files)
+
+
+def _tell(made: "Written", folder: Path, as_json: bool) -> None:
+    """What was decided and written."""
     if as_json:
         report = json.loads((folder / "report.json").read_bytes())
         write_rows([{"folder": str(folder), **report}], True)
         return
-    print(*said, sep="\n")
-    if sound is not None:
-        print(f"sound: {sound}")
-    print(f"written to {folder}: {', '.join(path.name for path in files)}")
+    print(*made.said, sep="\n")
+    if made.sound is not None:
+        print(f"sound: {made.sound}")
+    names = (path.relative_to(folder).as_posix() for path in made.files)
+    print(f"written to {folder}: {', '.join(names)}")
+
+
+def _square(
+    model: "Explorer",
+    corners: list[str],
+    steps: int,
+    kind: str,
+    as_json: bool,
+    decoding: "Decoding",
+) -> None:
+    """Sentences between four corners, row by row."""
+    z = model.square(corners, steps=steps, kind=kind)
+    texts = model.decode(z.flatten(0, 1), decoding)
+    places = [(row + 1, column + 1) for row in range(steps) for column in range(steps)]
+    rows = [
+        {"row": row, "column": column, "text": text}
+        for (row, column), text in zip(places, texts, strict=True)
+    ]
+    write_rows(rows, as_json, "{row} {column}  {text}")
 
 
 def _walk(

@@ -72,12 +72,18 @@ def prepare_text(
 def prepare_midi(
     sources: Annotated[
         list[str],
-        typer.Argument(help="Folders, .zip archives (songs.zip/folder), MIDI files."),
+        typer.Argument(
+            help="Folders, .zip archives (songs.zip/folder), MIDI files; chorales.json."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The folder to make.")],
     codec: Annotated[
-        str, typer.Option(help="melody, drums, groove, trio, or a prepared codec's folder.")
-    ] = "melody",
+        str | None,
+        typer.Option(
+            help="melody (the usual), drums, groove, trio, chorale, polyphony, multitrack, or a "
+            "codec's folder."
+        ),
+    ] = None,
     bars: Annotated[int | None, typer.Option(help="Of a window; 2 if left out.")] = None,
     steps: Annotated[
         int | None, typer.Option(help="A beat: 4, 6, 12 or 24; 4 if left out.")
@@ -85,6 +91,10 @@ def prepare_midi(
     metre: Annotated[str | None, typer.Option(help="Of a window; 4/4 if left out.")] = None,
     low: Annotated[int | None, typer.Option(help="The lowest pitch; 21 if left out.")] = None,
     high: Annotated[int | None, typer.Option(help="The highest pitch; 108 if left out.")] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(help="Longer windows of polyphony are left out, counted; else none."),
+    ] = None,
     track: Annotated[
         list[str] | None,
         typer.Option(help="melody=NAME, bass=#2 or bass=program:32-39; else the best by score."),
@@ -129,6 +139,7 @@ def prepare_midi(
         metre=metre,
         low=low,
         high=high,
+        max_tokens=max_tokens,
         track=_named_tracks(track),
         other_metres=other_metres,
         splits=splits,

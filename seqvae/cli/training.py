@@ -66,11 +66,7 @@ def train(
         return
     folder = plain(out or Path("runs") / str(recipe["name"]))
     watched = {"baseline": _baseline(baseline), "on_collapse": on_collapse}
-    if resume:
-        found = resumed_corpus(corpus, folder)
-    else:
-        found = make_corpus(corpus, recipe, folder, device)
-    _fit(recipe, found, folder, device, tensorboard, resume, **watched)
+    _fit(recipe, corpus, folder, device, tensorboard, resume, **watched)
 
 
 def _baseline(run: str | None) -> Path | None:
@@ -130,7 +126,7 @@ def _begun(named: str | None, corpus: str | None, out: Path | None) -> "Recipe":
 
 def _fit(
     recipe: "Recipe",
-    corpus: "Corpus",
+    named: str | None,
     folder: Path,
     device: str,
     tensorboard: bool,
@@ -138,20 +134,37 @@ def _fit(
     **watched: Any,
 ) -> None:
     from ..fit import fit
+    from ..processes import joined
     from ..progress import Progress
 
-    with Progress() as progress:
-        fit(
-            recipe,
-            corpus,
-            folder,
-            device=device,
-            resume=resume,
-            tensorboard=tensorboard,
-            say=progress.say,
-            tick=progress.train,
-            **watched,
-        )
+    with joined():
+        corpus, resume = _corpus(named, recipe, folder, device, resume)
+        with Progress() as progress:
+            fit(
+                recipe,
+                corpus,
+                folder,
+                device=device,
+                resume=resume,
+                tensorboard=tensorboard,
+                say=progress.say,
+                tick=progress.train,
+                **watched,
+            )
+
+
+def _corpus(
+    named: str | None, recipe: "Recipe", folder: Path, device: str, resume: bool
+) -> "tuple[Corpus, bool]":
+    """The corpus, made by the first of several processes; and whether to go on with a run."""
+    from ..corpus import open_corpus
+    from ..processes import is_again, told
+    from ..runs import is_run
+
+    if resume or (is_again() and is_run(folder)):
+        return resumed_corpus(named, folder), True
+    made = told(lambda: str(make_corpus(named, recipe, folder, device).folder))
+    return open_corpus(Path(made)), False
 
 
 def recipes() -> None:

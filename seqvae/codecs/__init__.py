@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..errors import Refused
+from .chorale import ChoraleCodec as ChoraleCodec
 from .codec import Codec as Codec
 from .codec import Encoded as Encoded
 from .drums import DrumsCodec as DrumsCodec
@@ -11,7 +12,10 @@ from .folder import read_folder
 from .groove import GrooveCodec as GrooveCodec
 from .melody import MelodyCodec as MelodyCodec
 from .music import MusicCodec as MusicCodec
+from .music import VoicedCodec as VoicedCodec
 from .pixels import PixelCodec as PixelCodec
+from .polyphony import MultitrackCodec as MultitrackCodec
+from .polyphony import PolyphonyCodec as PolyphonyCodec
 from .text import SentencePieceCodec as SentencePieceCodec
 from .text import TextCodec as TextCodec
 from .text import WordCodec as WordCodec
@@ -24,7 +28,7 @@ def kinds_of(base: type[C]) -> dict[str, type[C]]:
     """The exported codecs of a sort by their kind: the export list is the registry.
 
     >>> sorted(kinds_of(MusicCodec))
-    ['drums', 'groove', 'melody', 'trio']
+    ['chorale', 'drums', 'groove', 'melody', 'multitrack', 'polyphony', 'trio']
     """
     exported = [value for value in globals().values() if isinstance(value, type)]
     return {c.kind: c for c in exported if issubclass(c, base) and hasattr(c, "kind")}

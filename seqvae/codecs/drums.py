@@ -3,11 +3,11 @@
 from typing import ClassVar
 
 from ..clips import Grid, metre_of
-from .music import MusicCodec
+from .music import VoicedCodec
 from .voices import Kit
 
 
-class DrumsCodec(MusicCodec):
+class DrumsCodec(VoicedCodec):
     """All that is struck at a step as one of 512 classes   (Roberts et al., 2018, section 4.1).
 
     Arguments:

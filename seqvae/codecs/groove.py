@@ -10,7 +10,7 @@ from ..clips import DRUMS, LOUD, Feel, Grid, metre_of
 from ..errors import Refused
 from ..midi import Ints, Notes
 from .codec import Spans
-from .music import MusicCodec
+from .music import VoicedCodec
 from .voices import KIT, KNOWN, PLACE, WRITTEN, Ids, Lane, Timing, Voice, foremost, off_by
 
 VELOCITIES, TIMINGS = 8, 9  # how many are told apart
@@ -155,7 +155,7 @@ class Stroke(Voice):
         return Feel(*both)
 
 
-class GrooveCodec(MusicCodec):
+class GrooveCodec(VoicedCodec):
     """Which of nine drums strike at a step, how hard, and how early or late.
 
     At every step nine tokens in fixed order, one a drum: none, or a velocity with a timing. So

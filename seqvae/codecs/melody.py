@@ -3,11 +3,11 @@
 from typing import Any, ClassVar
 
 from ..clips import Grid, metre_of
-from .music import MusicCodec
+from .music import VoicedCodec
 from .voices import HIGH, LOW, Line
 
 
-class MelodyCodec(MusicCodec):
+class MelodyCodec(VoicedCodec):
     """One note at a time   (Roberts et al., 2018, section 4.1).
 
     Arguments:

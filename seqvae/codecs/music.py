@@ -1,5 +1,6 @@
-"""What the codecs of music share: a clip as one token a step and voice, on a grid."""
+"""What the codecs of music share: a grid of bars; and most of them one token a step and voice."""
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -9,8 +10,8 @@ import numpy as np
 
 from ..clips import Clip, Feel, Grid
 from ..errors import Refused
-from ..midi import TICKS, Notes, joined
-from ..parts import NoPart
+from ..midi import TICKS, Notes, Song, joined
+from ..parts import NoPart, Part, find_part
 from ..tokens import SPECIAL
 from .codec import Encoded
 from .listed import ListedCodec
@@ -18,6 +19,69 @@ from .voices import KNOWN, Ids, Lane, Timing, Voice
 
 
 class MusicCodec(ListedCodec):
+    """A clip of so many bars on a grid <-> ids.
+
+    `voices` play a token each at every step; there are none where tokens are events.
+    """
+
+    noun: ClassVar[str] = "window"
+    hears: ClassVar[str] = "on the nearest step"  # where, what is off the grid
+    words = ("metre",)
+    voices: Sequence[Voice] = ()
+
+    def __init__(self, grid: Grid) -> None:
+        grid.check()
+        self.grid = grid
+
+    @property
+    @abstractmethod
+    def parts(self) -> list[str]:
+        """What is looked for in a song, each of which `find` can find."""
+
+    @abstractmethod
+    def find(self, song: Song, part: str, asked: str | None = None) -> dict[str, Part]:
+        """One of the `parts` in a song, by the names that it has in a clip.
+
+        `asked` names its track, as for `find_part`. Raises `NoPart` where it is missing.
+        """
+
+    @abstractmethod
+    def decode(self, ids: Iterable[int], feel: Feel | None = None) -> Clip:
+        """Any ids -> a clip; with a feel (T, C) played so, as far as ids leave that open."""
+
+    @abstractmethod
+    def feel(self, clip: Clip) -> Feel:
+        """How a clip is played, beside its ids: (T, C), a column a voice, nine for drums."""
+
+    @abstractmethod
+    def transposed(self, semitones: int) -> Ids:
+        """Id -> the id of the same so many semitones higher (V,), octaves folded into range."""
+
+    def steps_of(self, item: Any) -> int:
+        """The steps of a clip. Raises `Refused` for what is none, or longer than the grid."""
+        if not isinstance(item, Clip):
+            raise Refused(f"a music codec encodes clips, not {type(item).__name__}: {item!r:.60}.")
+        steps = round(item.length * self.grid.steps / item.ticks_per_beat)
+        if steps > self.grid.length:
+            raise Refused(
+                f"a clip of {steps} steps; this codec holds {self.grid.length}, {self.grid.bars} "
+                f"bars of {self.grid.metre}. Cut it first."
+            )
+        return steps
+
+    def timing(self, clip: Clip, steps: int) -> Timing:
+        """How the grid's steps lie in a clip."""
+        ms = 6e4 / clip.qpm / clip.ticks_per_beat
+        return Timing(clip.ticks_per_beat / self.grid.steps, steps, ms)
+
+    def show(self, item: Any) -> str:
+        return " ".join(self.tokens(self.encode(item).ids))
+
+    def settings(self) -> dict[str, Any]:
+        return {"steps": self.grid.steps, "metre": str(self.grid.metre), "bars": self.grid.bars}
+
+
+class VoicedCodec(MusicCodec):
     """A clip <-> ids: at each step of the grid one token of every voice, in order.
 
     Each voice has a range of ids of its own, so that a position says which ids may stand there.
@@ -28,23 +92,20 @@ class MusicCodec(ListedCodec):
         voices: what sounds together.
     """
 
-    noun: ClassVar[str] = "window"
-    hears: ClassVar[str] = "on the nearest step"  # where, what is off the grid
-    words = ("metre",)
+    length: int
+    allowed: Ids
 
     def __init__(self, grid: Grid, voices: Sequence[Voice]) -> None:
-        grid.check()
-        self.grid = grid
+        super().__init__(grid)
         self.voices = list(voices)
         self.firsts = np.cumsum([SPECIAL, *(voice.size for voice in voices)]).tolist()
         self.vocab = int(self.firsts.pop())
-        self.length: int = grid.length * len(self.voices)
+        self.length = grid.length * len(self.voices)
         spans = zip(self.firsts, self.voices, strict=True)
-        self.allowed: Ids = np.array([(first, first + voice.size) for first, voice in spans])
+        self.allowed = np.array([(first, first + voice.size) for first, voice in spans])
 
     @property
     def parts(self) -> list[str]:
-        """The names of the parts that the voices play."""
         return list(dict.fromkeys(voice.part for voice in self.voices))
 
     def check(self, part: str, notes: Notes) -> None:
@@ -58,15 +119,13 @@ class MusicCodec(ListedCodec):
                 "them to General MIDI's in the program they come from, or name another track."
             )
 
+    def find(self, song: Song, part: str, asked: str | None = None) -> dict[str, Part]:
+        found = find_part(song, part, asked)
+        self.check(part, found.notes)
+        return {part: found}
+
     def encode(self, item: Any) -> Encoded:
-        if not isinstance(item, Clip):
-            raise Refused(f"a music codec encodes clips, not {type(item).__name__}: {item!r:.60}.")
-        steps = round(item.length * self.grid.steps / item.ticks_per_beat)
-        if steps > self.grid.length:
-            raise Refused(
-                f"a clip of {steps} steps; this codec holds {self.grid.length}, {self.grid.bars} "
-                f"bars of {self.grid.metre}. Cut it first."
-            )
+        steps = self.steps_of(item)
         lanes = self.lanes(item, self.grid.length)
         lost = sum((lane.lost for lane in lanes), Counter[str]())
         lost["rest added at the end"] = self.grid.length - steps
@@ -104,19 +163,12 @@ class MusicCodec(ListedCodec):
         return Clip(parts, length, TICKS, self.grid.metre)
 
     def feel(self, clip: Clip) -> Feel:
-        """How a clip is played, beside its ids: (T, C), a column a voice, nine for drums."""
         timing = self.timing(clip, self.grid.length)
         feels = [voice.feel(clip.part(voice.part), timing) for voice in self.voices]
         velocity = np.concatenate([feel.velocity for feel in feels], axis=1)
         return Feel(velocity, np.concatenate([feel.shift for feel in feels], axis=1))
 
-    def timing(self, clip: Clip, steps: int) -> Timing:
-        """How the grid's steps lie in a clip."""
-        ms = 6e4 / clip.qpm / clip.ticks_per_beat
-        return Timing(clip.ticks_per_beat / self.grid.steps, steps, ms)
-
     def transposed(self, semitones: int) -> Ids:
-        """Id -> the id of the same so many semitones higher (V,), octaves folded into range."""
         own = [
             first + voice.transposed(semitones)
             for first, voice in zip(self.firsts, self.voices, strict=True)
@@ -130,9 +182,6 @@ class MusicCodec(ListedCodec):
             for voice in self.voices
             for token in range(voice.size)
         ]
-
-    def show(self, item: Any) -> str:
-        return " ".join(self.tokens(self.encode(item).ids))
 
     def _split(self, ids: Iterable[int]) -> list[Ids]:
         """Ids -> the tokens of every voice (T,), 0 where an id is none of them."""
@@ -149,9 +198,6 @@ class MusicCodec(ListedCodec):
         edges = np.cumsum([voice.width for voice in self.voices])[:-1]
         velocity, shift = (np.split(column, edges, axis=1) for column in feel)
         return [Feel(*both) for both in zip(velocity, shift, strict=True)]
-
-    def settings(self) -> dict[str, Any]:
-        return {"steps": self.grid.steps, "metre": str(self.grid.metre), "bars": self.grid.bars}
 
 
 def _taken(lane: Lane, at: Ids, rest: int) -> Ids:

@@ -3,11 +3,11 @@
 from typing import Any, ClassVar
 
 from ..clips import Grid, metre_of
-from .music import MusicCodec
+from .music import VoicedCodec
 from .voices import HIGH, LOW, Kit, Line
 
 
-class TrioCodec(MusicCodec):
+class TrioCodec(VoicedCodec):
     """Three tokens a step, each from a range of ids of its own: melody, bass, drums.
 
     The three voices of Roberts et al. (2018), as one sequence: what a voice plays may depend on

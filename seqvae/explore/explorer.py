@@ -19,7 +19,7 @@ from ..distributions import on_sphere
 from ..errors import Refused
 from ..generate import Form, form_of
 from ..infer import settle
-from ..latent import PATHS, path
+from ..latent import PATHS, grid, path
 from ..measures.pictures import expected, seen
 from ..randomness import seeded
 from ..recipe import Recipe, label_names, unknown
@@ -300,19 +300,40 @@ class Explorer:
 
         Raises `Refused` as `interpolate` does.
         """
+        kind = self._kind(steps, kind)
+        start, end = self.encode([a, b])
+        return self.path(start, end, steps, kind=kind)
+
+    def _kind(self, steps: int, kind: str) -> str:
+        """The kind of a path of so many steps, which between directions is a circle."""
         if steps < 2:
             raise Refused(f"steps = {steps}: a path has at least its 2 ends.")
         if kind not in PATHS:
             raise Refused(unknown(kind, PATHS, "interpolation", "kind"))
-        start, end = self.encode([a, b])
-        kind = "slerp" if on_sphere(self.vae.prior()) else kind
-        return self.path(start, end, steps, kind=kind)
+        return "slerp" if on_sphere(self.vae.prior()) else kind
 
     def path(self, a: Tensor, b: Tensor, steps: int, *, kind: str = "lerp") -> Tensor:
         """Codes a and b (*, D + K) -> (steps, *, D + K): z as asked, a label's part straight."""
         size = self.latent
         z = path(a[..., :size], b[..., :size], steps, kind=kind)
         return torch.cat([z, path(a[..., size:], b[..., size:], steps)], dim=-1)
+
+    def grid(self, corners: Tensor, steps: int, *, kind: str = "lerp") -> Tensor:
+        """Codes of four corners (4, *, D + K) -> (steps, steps, *, D + K): see `latent.grid`."""
+        size = self.latent
+        z = grid(corners[..., :size], steps, kind=kind)
+        return torch.cat([z, grid(corners[..., size:], steps)], dim=-1)
+
+    def square(self, items: Sequence[Any], *, steps: int = 5, kind: str = "lerp") -> Tensor:
+        """The codes between four items (steps, steps, D + K), whose corners are theirs.
+
+        The first two stand at the ends of the first row, the others at those of the last.
+
+        Raises `Refused` for other than four items, and as `interpolate` does.
+        """
+        if len(items) != 4:
+            raise Refused(f"{len(items)} items: a grid has one at each of its 4 corners.")
+        return self.grid(self.encode(items), steps, kind=self._kind(steps, kind))
 
     def neighbours(self, item: Any, among: Iterable[Any], count: int = 5) -> list[Neighbour]:
         """The items whose codes lie nearest to that of `item`, nearest first.

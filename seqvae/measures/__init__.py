@@ -6,6 +6,7 @@ from .aggregate import units as units
 from .bounds import weigh as weigh
 from .codes import Codes as Codes
 from .codes import encode_all as encode_all
+from .events import events as events
 from .labelling import labelling as labelling
 from .listening import fed_noise as fed_noise
 from .listening import shuffled as shuffled

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..codecs import Codec, MusicCodec
+from ..codecs import Codec, MusicCodec, VoicedCodec
 from ..codecs.groove import Stroke
 from ..codecs.voices import FIRST_PITCH, KIT, Ids, Kit, Voice
 from ..data import Rows
@@ -36,7 +36,7 @@ AT_ONCE = 2**24  # scores in memory
 
 @torch.no_grad()
 def music(
-    vae: VAE, codec: MusicCodec, codes: Codes, back: Back, *, seed: int = 0, size: int = 250
+    vae: VAE, codec: VoicedCodec, codes: Codes, back: Back, *, seed: int = 0, size: int = 250
 ) -> dict[str, Any]:
     """Accuracies of the three `WAYS`, their floor, and notes, of items written back greedily.
 
@@ -69,21 +69,21 @@ def music(
     }
 
 
-def lanes(codec: MusicCodec, ids: Sequence[ArrayLike]) -> Ids:
+def lanes(codec: VoicedCodec, ids: Sequence[ArrayLike]) -> Ids:
     """Ids of windows -> the tokens of every step and voice (N, T, C), 0 for other voices' ids."""
     first, end = codec.allowed.T
     tokens = np.asarray(ids, np.int64).reshape(len(ids), -1, len(codec.voices))
     return np.where((tokens >= first) & (tokens < end), tokens - first, 0)
 
 
-def teacher_forced(decoder: SequenceDecoder, codec: MusicCodec, x: Tensor, z: Tensor) -> Ids:
+def teacher_forced(decoder: SequenceDecoder, codec: VoicedCodec, x: Tensor, z: Tensor) -> Ids:
     """The likeliest token everywhere, after the true ones before it (N, T, C)."""
     size = max(AT_ONCE // (x.shape[1] * codec.vocab), 1)
     parts = (slice(at, at + size) for at in range(0, len(x), size))
     return np.concatenate([_likeliest(decoder, codec, x[part], z[part]) for part in parts])
 
 
-def _likeliest(decoder: SequenceDecoder, codec: MusicCodec, x: Tensor, z: Tensor) -> Ids:
+def _likeliest(decoder: SequenceDecoder, codec: VoicedCodec, x: Tensor, z: Tensor) -> Ids:
     scores = decoder.head(decoder.features(x, z))
     voices = len(codec.voices)
     spans = enumerate(codec.allowed.tolist())
@@ -92,7 +92,7 @@ def _likeliest(decoder: SequenceDecoder, codec: MusicCodec, x: Tensor, z: Tensor
 
 
 def half_drawn(
-    decoder: SequenceDecoder, codec: MusicCodec, z: Tensor, *, seed: int = 0, size: int = 250
+    decoder: SequenceDecoder, codec: VoicedCodec, z: Tensor, *, seed: int = 0, size: int = 250
 ) -> Ids:
     """The likeliest token everywhere, after tokens that were drawn at temperature 1 (N, T, C).
 

@@ -15,7 +15,6 @@ from ..errors import Refused, check_sizes
 from ..onsets import FINE, distance, struck
 from ..vae import VAE
 from .codes import score_with
-from .music import lanes
 
 TYPICAL = (0.05, 0.95)  # the quantiles of real data between which a step is typical
 
@@ -81,8 +80,7 @@ def nats_a_note(
 
 def _notes(codec: MusicCodec, ids: ArrayLike) -> int:
     """How many notes a window strikes."""
-    [tokens] = lanes(codec, [ids])
-    return sum(len(v.strokes(lane)) for v, lane in zip(codec.voices, tokens.T, strict=True))
+    return codec.decode(np.asarray(ids).tolist()).notes
 
 
 # --- how even ------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ from .pretty import to_pretty_midi as to_pretty_midi
 from .reading import ENDINGS as ENDINGS
 from .reading import Source as Source
 from .reading import read as read
+from .scores import to_score as to_score
+from .scores import tracks_of as tracks_of
 from .song import DRUM_CHANNEL as DRUM_CHANNEL
 from .song import LIMITS as LIMITS
 from .song import QPM as QPM

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
-import numpy as np
 import symusic
 
-from .notes import Ints, Key, Marker, Metre, MetreChange, Tempo, ordered
+from .notes import Key, Marker, Metre, MetreChange, Tempo
 from .pretty import from_pretty_midi
 from .raw import SCANNED, ending, tidied, unwrapped, with_channels
-from .song import LIMITS, Limits, MidiError, Song, Track, checked, mended
+from .scores import tracks_of
+from .song import LIMITS, Limits, MidiError, Song, checked, mended
 
 if TYPE_CHECKING:
     from pretty_midi import PrettyMIDI
@@ -119,7 +119,7 @@ def _song(score: Any, name: str, repairs: Sequence[str]) -> Song:
     ]
     keys = [Key(key.time, key.key, bool(key.tonality)) for key in score.key_signatures]
     song = Song(
-        tracks=[_track(track) for track in score.tracks if len(track.notes)],
+        tracks=tracks_of(score),
         ticks_per_beat=score.tpq,
         tempos=[Tempo(tempo.time, _qpm(tempo.mspq, name)) for tempo in score.tempos],
         metres=metres,
@@ -129,24 +129,6 @@ def _song(score: Any, name: str, repairs: Sequence[str]) -> Song:
         repairs=repairs,
     )
     return mended(song)
-
-
-def _track(track: Any) -> Track:
-    found = track.notes.numpy()
-    start, duration = found["time"], found["duration"]
-    pitch, velocity = found["pitch"].astype(np.int32), found["velocity"].astype(np.int32)
-    notes = ordered(start, start + duration, pitch, velocity)
-    controls = _rows(track.controls, "time", "number", "value")
-    bends = _rows(track.pitch_bends, "time", "value")
-    program = int(track.program)
-    return Track(notes, track.name, program, track.is_drum, None, controls, bends)
-
-
-def _rows(events: Any, *names: str) -> Ints:
-    if not len(events):
-        return np.zeros((0, len(names)), np.int32)
-    found = events.numpy()
-    return np.stack([found[name].astype(np.int32) for name in names], axis=1)
 
 
 def _qpm(microseconds: int, name: str) -> float:

@@ -6,6 +6,7 @@ from torch.distributions import Distribution
 
 from ..distributions import gaussian, width
 from ..errors import Refused, check_shares
+from ..processes import gathered, kept
 from .posterior import Posterior
 
 SMALL = 1e-8  # added to the variance of the means: a batch of equal items must not divide by zero
@@ -54,8 +55,8 @@ class BatchNormPosterior(Posterior):
 
     def _normal(self, m: Tensor) -> Tensor:
         """Means (B, D) with mean 0 and variance 1 over the batch."""
-        if self.training and len(m) > 1:
-            normal: Tensor = self.norm(m)
-            return normal
+        whole = gathered(m)
+        if self.training and len(whole) > 1:
+            return kept(self.norm(whole))
         mean, variance = self.norm.running_mean, self.norm.running_var
         return nn.functional.batch_norm(m, mean, variance, eps=SMALL)

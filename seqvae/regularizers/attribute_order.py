@@ -8,6 +8,7 @@ from torch import Tensor
 from ..codecs.codec import Shape
 from ..errors import Refused
 from ..pixels import brightness, maps, mass, slant
+from ..processes import gathered
 from ..vae import Pass
 from .regularizer import Regularizer
 
@@ -55,12 +56,13 @@ class AttributeOrder(Regularizer):
         self.dimension, self.delta = dimension, delta
 
     def forward(self, out: Pass) -> Tensor:
-        if len(out.z) < 2 or out.z.shape[-1] == 0:
-            return 0 * out.z.sum()
+        whole, x = gathered(out.z), gathered(out.batch.x)
+        if len(whole) < 2 or whole.shape[-1] == 0:
+            return 0 * whole.sum()
         # A sign is no matter of degree, but in bfloat16 near attributes would have none.
         with torch.autocast(out.z.device.type, enabled=False):
-            pixels = maps(brightness(out.batch.x, self.vocab).float(), self.shape)
-            a, z = self.attribute(pixels), out.z[:, self.dimension].float()
+            pixels = maps(brightness(x, self.vocab).float(), self.shape)
+            a, z = self.attribute(pixels), whole[:, self.dimension].float()
             told = torch.tanh(self.delta * _apart(z))
             return (told - _apart(a).sign()).abs().sum() / (len(z) * (len(z) - 1))
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..distributions import kl
 from ..errors import Refused
+from ..processes import gathered
 from ..schedules import FAR, Schedule, constant, settled
 from ..vae import Pass
 from .regularizer import Regularizer
@@ -65,7 +66,7 @@ class Capacity(Regularizer):
     def forward(self, out: Pass) -> Tensor:
         rates = kl(out.q, out.p, out.z)
         if self.per == "batch":
-            rates = rates.mean()
+            rates = gathered(rates).mean()
         return self.strength * (rates - self.capacity(out.batch.step)).abs()
 
     def settled(self, step: int) -> bool:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..distributions import kl, kl_per_dimension
 from ..errors import Refused
+from ..processes import gathered
 from ..vae import Pass
 from .regularizer import Regularizer
 
@@ -43,5 +44,5 @@ class FreeBits(Regularizer):
             return kl(out.q, out.p, out.z).clamp_min(self.nats)
         rates = kl_per_dimension(out.q, out.p)
         if self.per == "batch_dimension":
-            rates = rates.mean(0)
+            rates = gathered(rates).mean(0)
         return rates.clamp_min(self.nats).sum(-1)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import Refused
+from ..processes import gathered
 from ..vae import Pass
 from .regularizer import Regularizer
 
@@ -82,9 +83,10 @@ class MMD(Regularizer):
             self.register_buffer("filled", torch.tensor(0))
 
     def forward(self, out: Pass) -> Tensor:
-        z = self._with_past(out.z.float()) if self.buffer else out.z
+        now = gathered(out.z)
+        z = self._with_past(now.float()) if self.buffer else now
         if self.buffer and self.training:
-            self._remember(out)
+            self._remember(out, now)
         if len(z) < 2:
             return 0 * z.sum()
         return mmd(z, out.p.sample((len(z),)), self.sigma, self.scales, self.kernel)
@@ -102,12 +104,12 @@ class MMD(Regularizer):
         past = self.past[self.buffer - int(self.filled) :]
         return torch.cat([past, torch.lerp(z.detach(), z, (len(past) + len(z)) / len(z))])
 
-    def _remember(self, out: Pass) -> None:
+    def _remember(self, out: Pass, z: Tensor) -> None:
         if out.batch.step != self.step:  # passes no update followed, as a trial's, are forgotten
             self.newest.clear()
         self.step = out.batch.step
         # Of several passes over the same items, as where posteriors are refined, the last.
-        self.newest[int(out.batch.item[0])] = out.z.detach().float()
+        self.newest[int(out.batch.item[0])] = z.detach().float()
 
 
 def mmd(

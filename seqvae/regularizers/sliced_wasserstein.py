@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import check_sizes
+from ..processes import gathered
 from ..vae import Pass
 from .regularizer import Regularizer
 
@@ -35,10 +36,10 @@ class SlicedWasserstein(Regularizer):
         self.projections = projections
 
     def forward(self, out: Pass) -> Tensor:
-        if len(out.z) < 2:
-            return 0 * out.z.sum()
-        theta = directions(self.projections, out.z)
-        return sliced_wasserstein(out.z, out.p.sample((len(out.z),)), theta)
+        z = gathered(out.z)
+        if len(z) < 2:
+            return 0 * z.sum()
+        return sliced_wasserstein(z, out.p.sample((len(z),)), directions(self.projections, z))
 
 
 def directions(count: int, z: Tensor) -> Tensor:

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import nn
 
 from ..errors import Diverged
 from ..objectives.objective import Objective, Report
-from ..randomness import seed_step
+from ..processes import count, place, sharing, sum_up
+from ..randomness import seed_of, seed_step
 from ..vae import VAE, Batch
 from .lagging import Ahead, run_ahead
 from .optimizers import Stepper
@@ -37,6 +36,9 @@ def train(
     Randomness is a function of the step: each begins by seeding from (seed, step). With
     `accumulate` > 1 the batch is walked in so many parts, averages still dividing by all of its
     sentences. Gradients are clipped to the norm `clip`, those of each group of weights apart.
+
+    In several processes (`seqvae.processes`) each is given the whole batch and walks its own share
+    of the items; gradients and report are those of all.
 
     Schedules count from the step `first`, at which a stage began.
 
@@ -91,7 +93,8 @@ class _Steps:
 
     def take(self, batch: Batch, weights: Weights | None = None, *inner: int) -> Report:
         """A step of these weights, or all of them; inside of another, the `inner`-th from 1."""
-        seed_step(self.seed, batch.step, 0, *inner)
+        # What each draws for itself, as network dropout, is another in every process.
+        seed_step(self.seed, batch.step, place() + (count() > 1), *inner)
         optimizer = self.stepper.optimizer
         optimizer.zero_grad(set_to_none=True)
         report = backward(
@@ -101,6 +104,7 @@ class _Steps:
             accumulate=self.accumulate,
             bf16=self.bf16,
             weights=weights,
+            seed=seed_of(self.seed, batch.step, 0, *inner),
         )
         groups = [group["params"] for group in optimizer.param_groups]
         # The networks first, then what learns apart, each clipped by itself.
@@ -126,24 +130,42 @@ def backward(
     accumulate: int,
     bf16: bool,
     weights: Weights | None = None,
+    seed: int = 0,
 ) -> Report:
     """Gradients of the batch's mean loss, gathered over `accumulate` parts; the mean report.
 
-    Of these weights only, or of all that learn.
+    Of these weights only, or of all that learn. Both are summed over processes, which draw alike
+    by `seed`.
     """
     size = len(batch.x)
     # No part of a single item: a penalty on pairs of codes could not take it.
-    parts = min(accumulate, max(size // 2, 1))
-    edges = np.linspace(0, size, parts + 1).astype(int)
+    parts = min(accumulate, max(size // (2 * count()), 1))
     total: Report = {}
-    for start, stop in pairwise(edges):
-        part = batch.part(int(start), int(stop))
-        share = len(part.x) / size
-        with torch.autocast(part.x.device.type, dtype=torch.bfloat16, enabled=bf16):
-            loss, report = objective(vae, part)
-        (loss * share).backward(inputs=weights)
+    for number in range(parts):
+        with sharing(size, number, parts, seed) as (rows, share):
+            part = _part(batch, rows)
+            with torch.autocast(part.x.device.type, dtype=torch.bfloat16, enabled=bf16):
+                loss, report = objective(vae, part)
+            (loss * share).backward(inputs=weights)
         total = {name: total.get(name, 0) + share * value for name, value in report.items()}
+    if count() > 1:
+        _sum_over_processes(vae, objective, total)
     return total
+
+
+def _part(batch: Batch, rows: slice) -> Batch:
+    """These items. In several processes as wide as the batch, so that all draw the same."""
+    part = batch.part(rows.start, rows.stop)
+    return part if count() == 1 else part._replace(x=batch.x[rows])
+
+
+def _sum_over_processes(vae: VAE, objective: Objective, report: Report) -> None:
+    """Gradients and report, in place, summed over all processes."""
+    learning = [*vae.parameters(), *objective.parameters()]
+    gradients = [weight.grad for weight in learning if weight.grad is not None]
+    for name, value in report.items():
+        report[name] = value.detach().clone()
+    sum_up([*gradients, *report.values()])
 
 
 def has_bf16(device: torch.device | str) -> bool:

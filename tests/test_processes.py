@@ -1,0 +1,337 @@
+"""Two processes train what one trains: the same losses, gradients and draws."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import NURSERY, metrics, prepared, recipe, settings, train, weights_sum
+from torch import Tensor
+
+from seqvae import runs
+from seqvae.build import build
+from seqvae.corpus import Corpus
+from seqvae.data import Order, collate
+from seqvae.errors import Diverged, Stopped
+from seqvae.processes import (
+    Drawn,
+    Share,
+    anyone,
+    count,
+    gathered,
+    is_first,
+    joined,
+    kept,
+    pieces_of,
+    sharing,
+    told,
+)
+from seqvae.recipe import override
+from seqvae.training.loop import backward
+from seqvae.vae import VAE
+
+SECONDS = 60
+LONGER: dict[str, Any] = {"training_steps": 60, "training_save_every": 1}
+# Network dropout is each process's own.
+PLAIN: dict[str, Any] = {"encoder_dropout": 0.0, "decoder_dropout": 0.0}
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port
+
+
+def run_one(place: int, of: int, port: int, target: Callable[..., None], given: Any) -> None:
+    torch.set_num_threads(1)
+    named = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": of, "RANK": place}
+    os.environ.update({key: str(value) for key, value in named.items()})
+    target(*given)
+
+
+def together(target: Callable[..., None], *given: Any, processes: int = 2) -> list[int]:
+    """The exit codes of so many processes that know of each other."""
+    port = free_port()
+    children = [
+        NURSERY.Process(target=run_one, args=(place, processes, port, target, given))
+        for place in range(processes)
+    ]
+    for child in children:
+        child.start()
+    end = time.monotonic() + SECONDS
+    for child in children:
+        child.join(max(end - time.monotonic(), 0.1))
+    for child in children:
+        child.kill()
+        child.join()
+    return [child.exitcode or 0 for child in children]
+
+
+# --- alone --------------------------------------------------------------------------------------
+
+
+def test_alone_nothing_is_passed() -> None:
+    rows = torch.randn(3, 2)
+    assert count() == 1 and is_first() and not anyone(False) and anyone(True)
+    assert gathered(rows) is rows and kept(rows) is rows and told(lambda: 5) == 5
+    with joined(), sharing(10, 1, 3, seed=0) as (part, weight):
+        assert part == slice(3, 6) and weight == 0.3
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8, 64, 67])
+@pytest.mark.parametrize("pieces", [1, 2, 3, 8])
+def test_pieces_hold_every_item_and_none_is_empty(size: int, pieces: int) -> None:
+    found = pieces_of(size, pieces)
+    assert len(found) == pieces and all(stop > start for start, stop in found)
+    assert {row for edges in found for row in range(*edges)} == set(range(size))
+    weight = [
+        sum((b - a) / size / found.count((a, b)) / (b - a) for a, b in found if a <= row < b)
+        for row in range(size)
+    ]
+    assert weight == pytest.approx([1 / size] * size), "each item counts once"
+    if size >= pieces:
+        assert max(b - a for a, b in found) - min(b - a for a, b in found) <= 1
+
+
+DRAWERS: dict[str, Callable[[int], Tensor]] = {
+    "rand": lambda n: torch.rand(n, 7),
+    "rand of a shape": lambda n: torch.rand((n, 7), device="cpu"),
+    "randn": lambda n: torch.randn(n, 7),
+    "rand_like": lambda n: torch.rand_like(torch.zeros(n, 7)),
+    "randn_like": lambda n: torch.randn_like(torch.zeros(n, 7)),
+    "randint_like": lambda n: torch.randint_like(torch.zeros(n, 7), 4, 50),
+    "exponential": lambda n: torch.zeros(n, 7).exponential_(),
+    "rsample": lambda n: torch.distributions.Normal(torch.zeros(n, 7), 2.0).rsample(),
+    "normal": lambda n: torch.normal(torch.ones(n, 7), 2 * torch.ones(n, 7)),
+    "samples side by side": lambda n: torch.rand(2 * n, 7),
+    "samples of each": lambda n: torch.distributions.Normal(torch.zeros(n, 7), 1.0).rsample((3,)),
+}
+
+
+@pytest.mark.parametrize("name", DRAWERS)
+def test_what_an_item_is_given_is_what_it_is_given_alone(name: str) -> None:
+    """Items 4, 5 and 6 of eleven."""
+    draw = DRAWERS[name]
+    torch.manual_seed(5)
+    whole = [draw(11), draw(11)]
+    share = Share(11, ((4, 7),))  # of the one process that this is
+    with Drawn(share, seed=5):
+        part = [draw(3), draw(3)]
+    for a, b in zip(whole, part, strict=True):
+        rows = a.view(-1, 11, 7)[:, 4:7]
+        assert torch.equal(rows, b.view(rows.shape))
+
+
+def test_draws_of_the_prior_are_the_same_everywhere() -> None:
+    torch.manual_seed(5)
+    alone = torch.randn(11, 7)
+    with Drawn(Share(11, ((4, 7),)), seed=5):
+        assert torch.equal(torch.randn(11, 7), alone), "eleven rows are of no three items"
+
+
+def test_a_generator_that_somebody_holds_is_left_to_them() -> None:
+    first = torch.randn(3, 7, generator=torch.Generator().manual_seed(1))
+    with Drawn(Share(11, ((4, 7),)), seed=5):
+        again = torch.randn(3, 7, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(first, again)
+
+
+# --- two ----------------------------------------------------------------------------------------
+
+TERM = "objective.terms.kl="
+CASES = {
+    "plain": [TERM + '{kind = "KL", weight = 0.5}'],
+    "free bits of a batch": [],
+    "capacity": [TERM + '{kind = "Capacity", nats = 3.0}'],
+    "mmd": ['objective.terms.other={kind = "MMD", weight = 10.0}'],
+    "mmd, buffer": ['objective.terms.other={kind = "MMD", weight = 10.0, buffer = 32}'],
+    "sliced": ['objective.terms.other={kind = "SlicedWasserstein", weight = 3.0}'],
+    "adversarial": ['objective.terms.other={kind = "Adversarial", weight = 1.0, hidden = 8}'],
+    "batch normal": ['posterior.kind="BatchNormPosterior"'],
+    "iwae": ['objective={kind = "IWAE", samples = 3}'],
+    "noise": ['encoder.noise={kind = "Words", drop = 0.2, blank = 0.2}'],
+}
+
+
+def cases() -> dict[str, tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """By case the gradients and report of one step on 21 sentences."""
+    found = {}
+    with joined():
+        corpus = Corpus(Path(os.environ["CORPUS"]))
+        items = corpus.split("train")
+        batch = collate(items, next(Order(items.lengths, 21, mixed=True).epoch(0)))
+        for name, changes in CASES.items():
+            built = model(corpus, changes)
+            report: dict[str, Any] = {}
+            for step in range(3):  # so that a buffer has something in it
+                for weight in [*built.vae.parameters(), *built.objective.parameters()]:
+                    weight.grad = None
+                torch.manual_seed(step)
+                report = backward(
+                    built.vae,
+                    built.objective,
+                    batch._replace(step=step),
+                    accumulate=1,
+                    bf16=False,
+                    seed=step,
+                )
+                built.objective.update(report)
+            named = [*built.vae.named_parameters(), *built.objective.named_parameters()]
+            gradients = {n: w.grad for n, w in named if w.grad is not None}
+            found[name] = (gradients, {n: v.detach() for n, v in report.items()})
+    return found
+
+
+def model(corpus: Corpus, changes: list[str]) -> Any:
+    own = override(recipe(**PLAIN), changes)
+    built = build(own, steps=10, **corpus.codec.extent._asdict())
+    torch.manual_seed(0)
+    for weight in [*built.vae.parameters(), *built.objective.parameters()]:
+        torch.nn.init.normal_(weight, std=0.3)
+    built.vae.train()
+    return built
+
+
+def write_cases(corpus: Path, out: Path) -> None:
+    os.environ["CORPUS"] = str(corpus)
+    found = cases()
+    if os.environ["RANK"] == "0":
+        torch.save(found, out)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return prepared(tmp_path_factory.mktemp("processes"))
+
+
+@pytest.fixture(scope="module")
+def one_and_two(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """The cases in one process, and in two."""
+    folder = tmp_path_factory.mktemp("cases")
+    for number in (1, 2):
+        codes = together(write_cases, corpus.folder, folder / str(number), processes=number)
+        assert codes == [0] * number
+    return [torch.load(folder / str(number), weights_only=True) for number in (1, 2)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_find_the_gradients_of_one(one_and_two: list[Any], name: str) -> None:
+    (gradients, report), (others, its) = (each[name] for each in one_and_two)
+    assert gradients.keys() == others.keys() and report.keys() == its.keys()
+    for key, value in report.items():
+        torch.testing.assert_close(its[key], value, rtol=1e-5, atol=1e-5, msg=key)
+    size = max(gradient.abs().max().item() for gradient in gradients.values())
+    for key, gradient in gradients.items():
+        apart = (others[key] - gradient).abs().max().item()
+        assert apart < 1e-5 * max(size, 1), key
+
+
+def go_on(corpus: Path, folder: Path, stop: int, **other: Any) -> None:
+    """To a step, at which the first process is asked to stop, or to the end."""
+
+    def tick(step: int, *_: Any) -> None:
+        if step == stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    own = recipe(**PLAIN, **other)
+    try:
+        train(own, corpus, folder, resume=runs.is_run(folder), tick=tick)
+    except Stopped as error:
+        raise SystemExit(5) from error
+
+
+def newest(folder: Path) -> runs.Checkpoint:
+    return runs.load_checkpoint(runs.newest(folder / "checkpoints"))
+
+
+def test_a_run_moves_from_two_processes_to_one_and_back(corpus: Corpus, tmp_path: Path) -> None:
+    one, moved = tmp_path / "one", tmp_path / "moved"
+    assert together(go_on, corpus.folder, one, 99, processes=1) == [0]
+    for processes, stop, code in ((2, 5, 5), (1, 9, 5), (2, 99, 0)):
+        codes = together(go_on, corpus.folder, moved, stop, processes=processes)
+        assert codes == [code] * processes, "a signal to one stops all, at the same step"
+        assert newest(moved).trainer["step"] == min(stop, 12)
+    for name, weight in newest(one).weights.items():
+        torch.testing.assert_close(newest(moved).weights[name], weight, rtol=1e-3, atol=1e-4)
+    losses = [
+        [line["loss"] for line in metrics(folder) if line["kind"] == "train"]
+        for folder in (one, moved)
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+def one_is_spoilt(corpus: Path, folder: Path) -> None:
+    """Step 6 is not finite, in the second process alone."""
+    with joined():
+        if not is_first():
+            spoil_step(7)
+        try:
+            train(recipe(), corpus, folder)
+        except Diverged as error:
+            assert str(error).startswith("step 6:")
+            raise SystemExit(3) from error
+
+
+def spoil_step(number: int) -> None:
+    """The so-and-so-manyth pass through the objective gives a loss that is not finite."""
+    from seqvae.objectives import Elbo
+
+    forward, calls = Elbo.forward, [0]
+
+    def spoilt(self: Elbo, vae: VAE, batch: Any) -> Any:
+        loss, report = forward(self, vae, batch)
+        calls[0] += self.training
+        return (loss * float("nan") if calls[0] == number and self.training else loss), report
+
+    setattr(Elbo, "forward", spoilt)  # noqa: B010
+
+
+def test_a_loss_that_is_not_finite_in_one_stops_all_before_the_step(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    assert together(one_is_spoilt, corpus.folder, tmp_path / "run") == [3, 3]
+    checkpoint = runs.load_checkpoint(runs.newest(tmp_path / "run" / "checkpoints"))
+    assert checkpoint.trainer["step"] == 6, "the last whole step is kept"
+
+
+def launched(folder: Path, corpus: Path) -> list[str]:
+    """The command of somebody who trains in two processes."""
+    changes = [word for setting in settings(**PLAIN, **LONGER) for word in ("--set", setting)]
+    return [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *("--max-restarts", "2", "-m", "seqvae", "train", "text", str(corpus)),
+        *("--out", str(folder), "--device", "cpu", *changes),
+    ]
+
+
+def children(parent: int) -> list[int]:
+    listed = Path(f"/proc/{parent}/task/{parent}/children").read_text("utf-8")
+    return [int(child) for child in listed.split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds processes in /proc")
+def test_a_process_that_is_killed_is_replaced_and_the_run_is_what_it_would_have_been(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    run, other = tmp_path / "run", tmp_path / "undisturbed"
+    command = launched(run, corpus.folder)
+    with subprocess.Popen(command, env=environment, **quiet) as launcher:
+        while not runs.is_run(run) or len(runs.checkpoints(run / "checkpoints")) < 2:
+            time.sleep(0.02)
+            assert launcher.poll() is None
+        os.kill(children(launcher.pid)[-1], signal.SIGKILL)
+        assert launcher.wait(timeout=SECONDS) == 0
+    assert together(partial(go_on, **LONGER), corpus.folder, other, 0) == [0, 0]
+    assert newest(run).trainer["step"] == LONGER["training_steps"]
+    assert weights_sum(run) == weights_sum(other)
