@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from .errors import Refused
 
-KeysValues = tuple[Tensor, Tensor]
-
 
 def sinusoid(positions: Tensor, width: int) -> Tensor:
     """Positions (T,) -> (T, width) of sines and cosines   (Vaswani et al., 2017, section 3.5).
@@ -24,8 +22,8 @@ def sinusoid(positions: Tensor, width: int) -> Tensor:
 class Block(nn.Module):
     """x + attention(norm x), then x + mlp(norm x)   (pre-norm: Xiong et al., 2020).
 
-    x is (B, T, H). With `past`, the keys and values (B, heads, T', H/heads) of earlier tokens,
-    x attends to those and to itself; each call also returns the keys and values up to here.
+    x is (B, T, H). With `past` (B, 2, heads, C, H/heads), keys and values of the `known` tokens
+    before, x is the next one, (B, 1, H): its own are written behind them, in place.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -52,15 +50,17 @@ class Block(nn.Module):
         *,
         causal: bool = False,
         mask: Tensor | None = None,
-        past: KeysValues | None = None,
-    ) -> tuple[Tensor, KeysValues]:
+        past: Tensor | None = None,
+        known: int = 0,
+    ) -> Tensor:
         """`mask` (B, T) is true where a token may be attended to; each row has one at least."""
         allowed = None if mask is None else mask[:, None, None, :]
         if allowed is not None and causal:
             allowed = allowed & allowed.new_ones(x.shape[1], x.shape[1]).tril()
         query, key, value = self._split(self.project(self.before_attention(x)))
         if past is not None:
-            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
+            past[:, 0, :, known], past[:, 1, :, known] = key.squeeze(2), value.squeeze(2)
+            key, value = past[..., : known + 1, :].unbind(1)
         attended = F.scaled_dot_product_attention(
             query,
             key,
@@ -70,7 +70,7 @@ class Block(nn.Module):
             is_causal=causal and allowed is None,
         )
         x = x + self.dropout(self.merge(attended.transpose(1, 2).flatten(2)))
-        return x + self.dropout(self.mlp(self.before_mlp(x))), (key, value)
+        return x + self.dropout(self.mlp(self.before_mlp(x)))
 
     def _split(self, projected: Tensor) -> tuple[Tensor, ...]:
         batch, time, _ = projected.shape

@@ -19,6 +19,7 @@ from .tokens import BOS, EOS, PAD, UNK
 Choose = Callable[[Tensor], Tensor]
 
 NEVER = (PAD, UNK, BOS)  # ids that stand for nothing one could read
+FEW = 0.75  # of the rows still open: the others are worth leaving behind
 
 
 class Form(NamedTuple):
@@ -113,22 +114,29 @@ def generate(
 ) -> Tensor:
     """Codes z (B, D) -> tokens (B, <= length), padded after the end token.
 
+    Rows that have ended are left behind as they grow many, so work shrinks with what is open.
+
     `end=None` writes exactly `length` tokens (windows of music have no end). At position t only
     ids from `allowed[t % P, 0]` up to, without, `allowed[t % P, 1]` are written, if it is given.
     """
     decoder.eval()
     state = decoder.start(z)
     token = z.new_full((len(z),), BOS, dtype=torch.long)
+    rows = torch.arange(len(z), device=z.device)  # that are still written
     ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
     written = []
     for place in range(length):
         scores, state = decoder.step(token, state)
         token = choose(_readable(scores, place, allowed)).masked_fill(ended, PAD)
-        written.append(token)
+        written.append(torch.full((len(z),), PAD, device=z.device).index_copy(0, rows, token))
         if end is not None:
             ended |= token == end
-            if bool(ended.all()):
+            left = (~ended).nonzero().squeeze(1)
+            if len(left) == 0:
                 break
+            if len(left) <= FEW * len(rows):
+                rows, token, state = rows[left], token[left], state.select(left)
+                ended = ended[left]
     return torch.stack(written, dim=1) if written else z.new_zeros((len(z), 0), dtype=torch.long)
 
 
@@ -145,46 +153,50 @@ def beam(
     """Codes z (B, D) -> the likeliest sequences a beam of `width` finds, and their log p(x|z).
 
     All items and beams advance together; tokens are (B, <= length), log-probabilities (B,) nats.
-    An item stops when no open beam can still overtake its best finished one; with `end=None` each
-    has exactly `length` tokens. `allowed` as for `generate`.
+    An item stops when no open beam can still overtake its best finished one, and is left behind as
+    such grow many; with `end=None` each has exactly `length` tokens. `allowed` as for `generate`.
 
     Raises `Refused` for a width under 1.
     """
     if width < 1:
         raise Refused(f"beam = {width}: search with a width of 1 or more.")
     decoder.eval()
-    items = len(z)
-    rows = torch.arange(items, device=z.device)
+    items = torch.arange(len(z), device=z.device)  # that are still searched
     state = decoder.start(z.repeat_interleave(width, 0))
-    token = z.new_full((items * width,), BOS, dtype=torch.long)
-    log_p = z.new_full((items, width), -torch.inf)
+    token = z.new_full((len(z) * width,), BOS, dtype=torch.long)
+    log_p = z.new_full((len(z), width), -torch.inf)
     log_p[:, 0] = 0  # all beams of an item start equal: let one of them branch
-    tokens = z.new_zeros((items, width, 0), dtype=torch.long)
-    best_p = z.new_full((items,), -torch.inf)
-    best_tokens = z.new_zeros((items, length), dtype=torch.long)
+    tokens = z.new_zeros((len(z), width, 0), dtype=torch.long)
+    best_p = z.new_full((len(z),), -torch.inf)
+    best_tokens = z.new_zeros((len(z), length), dtype=torch.long)
     for place in range(length):
         scores, state = decoder.step(token, state)
         each = scores.float().log_softmax(-1)  # before anything is ruled out: log p(x|z) as it is
         each = _readable(each, place, allowed)
-        grown = log_p.unsqueeze(-1) + each.view(items, width, -1)
+        grown = log_p.unsqueeze(-1) + each.view(len(items), width, -1)
         last = place == length - 1
         if last and end is not None:
             grown = _only(grown, end)  # what does not end here is no sentence of this length
+        rows = torch.arange(len(items), device=z.device)
         # Each beam has one end token among its children: 2 * width children leave width open.
         log_p, child = grown.flatten(1).topk(min(2 * width, grown[0].numel()), dim=-1)
         parent, token = child // grown.shape[-1], child % grown.shape[-1]
         tokens = torch.cat([tokens[rows[:, None], parent], token.unsqueeze(-1)], dim=-1)
         ends = torch.full_like(token, last, dtype=torch.bool) if end is None else token == end
         finished = log_p.masked_fill(~ends, -torch.inf).max(-1)
-        better = finished.values > best_p
-        best_p = torch.where(better, finished.values, best_p)
-        best_tokens[better, : place + 1] = tokens[rows, finished.indices][better]
+        better = finished.values > best_p[items]
+        best_p[items[better]] = finished.values[better]
+        best_tokens[items[better], : place + 1] = tokens[rows, finished.indices][better]
         log_p, kept = log_p.masked_fill(ends, -torch.inf).topk(width, dim=-1)
-        if bool((log_p[:, 0] <= best_p).all()):
+        left = (log_p[:, 0] > best_p[items]).nonzero().squeeze(1)
+        if len(left) == 0:
             break
-        tokens, token = tokens[rows[:, None], kept], token.gather(1, kept).flatten()
+        tokens, token = tokens[rows[:, None], kept], token.gather(1, kept)
         parents = parent.gather(1, kept) + rows[:, None] * width
-        state = state.select(parents.flatten())
+        if len(left) <= FEW * len(items):
+            items, log_p, tokens, token = items[left], log_p[left], tokens[left], token[left]
+            parents = parents[left]
+        state, token = state.select(parents.flatten()), token.flatten()
     return best_tokens[:, : int((best_tokens != PAD).sum(1).max())], best_p
 
 

@@ -106,6 +106,27 @@ def test_step_by_step_it_scores_what_it_scores_teacher_forced(case: dict[str, An
 
 
 @laws
+def test_a_state_may_be_gone_on_from_twice(case: dict[str, Any]) -> None:
+    """What one way writes, and however long, the other does not see."""
+    decoder, z = decoder_of(case), codes(case, 2)
+    x = torch.randint(4, VOCAB, (2, 40))
+    x[1, :20] = x[0, :20]  # alike so far
+    with torch.no_grad():
+        z = z[:1].expand(2, -1)
+        forced = decoder.head(decoder.features(x, z))
+        state, read = decoder.start(z[:1]), torch.tensor([BOS])
+        for place in range(20):
+            _, state = decoder.step(read, state)
+            read = x[0, place : place + 1]
+        for way in (0, 1, 0):
+            after, token = state, read
+            for place in range(20, 40):
+                scores, after = decoder.step(token, after)
+                same(scores[0], forced[way, place], 1e-4)
+                token = x[way, place : place + 1]
+
+
+@laws
 def test_the_code_reaches_every_position_unless_it_has_no_dimensions(case: dict[str, Any]) -> None:
     decoder, x = decoder_of(case), torch.randint(4, VOCAB, (1, 7))
     z = codes(case, 1).requires_grad_()

@@ -176,6 +176,27 @@ def test_a_wide_beam_finds_the_likeliest_sentence_and_its_exact_probability(kind
 
 
 @KINDS
+def test_what_a_batch_writes_is_what_each_writes_alone_and_work_shrinks_as_rows_end(
+    kind: type,
+) -> None:
+    decoder, z = writer(kind), torch.randn(40, LATENT)
+    walked: list[int] = []
+
+    def noting(scores: Tensor) -> Tensor:
+        walked.append(len(scores))
+        return greedy(scores)
+
+    together = generate(decoder, z, length=8, choose=noting)
+    ends = (together != PAD).sum(1)
+    assert len(set(ends.tolist())) > 2  # they end at different places
+    assert walked[-1] < 40 and sorted(walked, reverse=True) == walked
+    for row in range(40):
+        alone = generate(decoder, z[row : row + 1], length=8)
+        assert alone[0].tolist() == together[row, : alone.shape[1]].tolist()
+        assert (together[row, alone.shape[1] :] == PAD).all()
+
+
+@KINDS
 @pytest.mark.parametrize("width", [1, 2, 5])
 def test_beams_of_a_batch_are_those_of_its_items_and_score_what_is_teacher_forced(
     kind: type, width: int

@@ -12,6 +12,8 @@ from ..schedules import FAR, Schedule
 from ..tokens import BOS, PAD, UNK
 from .sequence import SequenceDecoder, State
 
+SHORTEST = 16  # tokens that there is room for at first
+
 
 class TransformerDecoder(SequenceDecoder):
     """Next-token scores by a causal Transformer with cached keys and values.
@@ -77,8 +79,8 @@ class TransformerDecoder(SequenceDecoder):
             place = torch.zeros(len(z), dtype=torch.long, device=z.device)
             seen = torch.full((len(z), max(self.context, 1)), PAD, device=z.device)
             return State(seen=seen, place=place, z=z)
-        empty = z.new_zeros(len(z), len(self.blocks), 2, self._heads, 0, self.width // self._heads)
-        return State(past=empty, z=z)
+        shape = (len(self.blocks), 2, self._heads, SHORTEST, self.width // self._heads)
+        return Past(z.new_zeros(len(z), *shape), 0, z)
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         z = state["z"]
@@ -86,17 +88,14 @@ class TransformerDecoder(SequenceDecoder):
             place = state["place"]
             seen = torch.cat([state["seen"][:, 1:], self._dimmed(tokens).unsqueeze(1)], dim=1)
             return self.head(self._glimpse(seen, place, z)), State(seen=seen, place=place + 1, z=z)
-        past = state["past"]
-        position = past.shape[-2]
-        hidden = self._read(tokens.unsqueeze(1), z, torch.tensor([position], device=z.device))
-        if position == 0:
+        assert isinstance(state, Past)
+        after = state.grown()
+        hidden = self._read(tokens.unsqueeze(1), z, torch.tensor([state.known], device=z.device))
+        if state.known == 0:
             hidden = self._opened(hidden, z)
-        seen_by = []
         for layer, block in enumerate(self.blocks):
-            hidden, keys_values = block(hidden, past=(past[:, layer, 0], past[:, layer, 1]))
-            seen_by.append(torch.stack(keys_values, dim=1))
-        features = self.add_skip(self.norm(hidden.squeeze(1)), z)
-        return self.head(features), State(past=torch.stack(seen_by, dim=1), z=z)
+            hidden = block(hidden, past=after.kept[:, layer], known=state.known)
+        return self.head(self.add_skip(self.norm(hidden.squeeze(1)), z)), after
 
     # A position of limited context reads BOS, which carries the code, and the last tokens at
     # their places. Each has a window of its own: through layers above one another it would see on.
@@ -129,7 +128,7 @@ class TransformerDecoder(SequenceDecoder):
         """Vectors (B, T, H) through all blocks, each seeing those before it."""
         hidden = self.dropout(read)
         for block in self.blocks:
-            hidden, _ = block(hidden, causal=True, mask=mask)
+            hidden = block(hidden, causal=True, mask=mask)
         return self.norm(hidden)
 
     def _opened(self, read: Tensor, z: Tensor) -> Tensor:
@@ -148,3 +147,35 @@ class TransformerDecoder(SequenceDecoder):
         embedded = self.embedding(tokens) * math.sqrt(self.width)
         embedded = embedded + sinusoid(positions, self.width)
         return embedded if self.every is None else embedded + self.every(z).unsqueeze(1)
+
+
+class Past(State):
+    """Keys and values of the tokens before: kept (B, layers, 2, heads, C, H/heads), C >= known.
+
+    There is room behind them for those to come, so that a token costs what it costs, and not a
+    copy of all before it. The room is shared with the states that follow: `taken` counts how much
+    of it is, and a state from which another was made already goes on in a copy.
+    """
+
+    def __init__(
+        self, kept: Tensor, known: int, z: Tensor, taken: list[int] | None = None
+    ) -> None:
+        super().__init__(z=z)
+        self.kept = kept
+        self.known = known
+        self.taken = [known] if taken is None else taken
+
+    def select(self, index: Tensor) -> "Past":
+        return Past(self.kept[index], self.known, self["z"][index])
+
+    def grown(self) -> "Past":
+        """The state one token on, whose keys and values are yet to be written."""
+        kept, taken = self.kept, self.taken
+        room = kept.shape[-2]
+        if self.known == room:  # twice the room: copies are rare
+            kept = torch.cat([kept, torch.zeros_like(kept)], dim=-2)
+            taken = [self.known]
+        elif taken[0] > self.known:
+            kept, taken = kept.clone(), [self.known]
+        taken[0] += 1
+        return Past(kept, self.known + 1, self["z"], taken)

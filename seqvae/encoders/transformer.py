@@ -58,5 +58,5 @@ class TransformerEncoder(SequenceEncoder):
         positions = sinusoid(torch.arange(length, device=embedded.device), width)
         states = self.dropout(embedded * self.scale + positions)
         for block in self.blocks:
-            states, _ = block(states, mask=real)
+            states = block(states, mask=real)
         return self.norm(states)
