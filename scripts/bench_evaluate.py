@@ -60,7 +60,7 @@ def compare_bounds(run: str, folder: Path, count: int, rounds: int) -> None:
     items = open_corpus(folder).split("valid")
     rows = spread(len(items), count)
     ways: dict[str, Callable[[], Weighed]] = {
-        "together": lambda: weigh(model.vae, in_batches(items, rows, 64), SAMPLES),
+        "together": lambda: weigh(model.vae, in_batches(items, rows, 16), SAMPLES),
         "one by one": lambda: weigh(model.vae, in_batches(items, rows, 1), SAMPLES, at_once=CHUNK),
     }
     took: dict[str, list[float]] = {name: [] for name in ways}

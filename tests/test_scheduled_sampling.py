@@ -158,7 +158,7 @@ class Table:
 
 def test_draws_follow_the_scores_less_the_special_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = torch.tensor([9.0, 9.0, 9.0, 9.0, 0.0, 1.0, -1.0, -torch.inf])
-    monkeypatch.setattr(distributions, "SCORES_AT_ONCE", 1000)  # in slices
+    monkeypatch.setattr(distributions, "SCORES_IN_CACHE", 1000)  # in slices
     drawn = draw_tokens(Table(8), scores.expand(40_000, -1))
     share = drawn.bincount(minlength=8) / 40_000
     p = scores[SPECIAL:].softmax(-1)
