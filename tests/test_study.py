@@ -23,12 +23,13 @@ import torch
 from tiny import hush, prepared, write_text
 
 from data_prep.grammar import FACTORS, write_grammar
+from data_prep.images import prepare_images
 from seqvae import claims, runs
 from seqvae import fit as fitting
 from seqvae.build import build
 from seqvae.claims import claim
 from seqvae.codecs.codec import Extent
-from seqvae.corpus import Corpus
+from seqvae.corpus import Corpus, open_corpus
 from seqvae.errors import Refused
 from seqvae.estimate import count_weights
 from seqvae.frontier import Point
@@ -671,10 +672,7 @@ def test_the_dial_tells_every_value_beside_a_language_model_that_sees_as_much(
     once_more = [cell for cell in made.study.sweep(again) if cell.place == 1]
     bench(made, corpus).work(once_more, "valid")
     assert "context" not in made.study.recipe(made.study.sweep()[-1])["decoder"], "it sees all"
-    script = str(ROOT / "scripts" / "decoder_power.py")
-    with patch.object(sys, "argv", [script, str(tmp_path / "tiny.toml"), str(made.folder)]):
-        runpy.run_path(script, run_name="__main__")
-    told = json.loads((made.folder / "power.json").read_bytes())["rows"]["cats/lstm"]
+    told, page = dial_of(made)
     for place, row in enumerate(told):
         seeds = [made.study.sweep_seed] + [again] * place
         pairs = []
@@ -690,10 +688,94 @@ def test_the_dial_tells_every_value_beside_a_language_model_that_sees_as_much(
         assert row["spread"]["kl"] == pytest.approx((rates.max() - rates.min()) / 2)
         if row["repayment"] is not None:
             assert row["repayment"] == pytest.approx(((nlls - distortions) / rates).mean(), 1e-4)
-    page = (made.folder / "power.md").read_text("utf-8")
     assert made.place(made.study.sweep()[0]).parent.name == "blind"
-    assert "| vae | blind |" in page and "| vae | all |" in page
+    assert page.count("| vae | blind |") == 2 == page.count("| vae | all |")
+    assert "moment KL" in page and "pixels back" not in page, "words are no pixels"
     assert (made.folder / "power-cats-lstm.png").stat().st_size > 1000
+
+
+def dial_of(made: Records) -> tuple[list[dict[str, Any]], str]:
+    """The rows and the page of the dial of a study with one block."""
+    script = str(ROOT / "scripts" / "decoder_power.py")
+    study = made.folder.parent / "tiny.toml"
+    with patch.object(sys, "argv", [script, str(study), str(made.folder)]):
+        runpy.run_path(script, run_name="__main__")
+    [told] = json.loads((made.folder / "power.json").read_bytes())["rows"].values()
+    return told, (made.folder / "power.md").read_text("utf-8")
+
+
+def test_the_lower_bound_of_what_a_code_says_stands_as_such_where_it_is_at_its_cap() -> None:
+    held = runpy.run_path(str(ROOT / "scripts" / "decoder_power.py"))["held"]
+    bounds = ("mutual_information_low", "mutual_information_high", "mutual_information_cap")
+    one = {"seeds": 3, "spread": dict.fromkeys(bounds, 0.25)}
+    assert held(one | dict(zip(bounds, (5.0, 5.5, 7.33), strict=True))) == (
+        "5.00 ± 0.25 to 5.50 ± 0.25"
+    )
+    assert held(one | dict(zip(bounds, (7.33, 20.0, 7.33), strict=True))) == (
+        "≥ 7.33 ± 0.25, ≤ 20.00 ± 0.25"
+    )
+    assert held(one | dict.fromkeys(bounds)) == "—"
+
+
+DIGITS = """
+name = "tiny"
+recipe = "image-vae"
+reference = "vae"
+final_seeds = [1, 2]
+rates = [0.5, 1.0]
+set = ["latent=2", "encoder.hidden=[8]", "optimizer.patience=none", "training.batch=16",
+       "training.steps=4", "training.precision=float32", "objective.terms.kl.kind=KL"]
+[[corpus]]
+name = "digits"
+[[decoder]]
+name = "pixels"
+"""
+SEEN = """
+[[{kind}]]
+name = "{name}"
+knob = "decoder"
+names = ["nothing", "all"]
+values = [{{ kind = "DenseDecoder", hidden = [8], likelihood = {{ kind = "Bernoulli" }} }},
+          {{ kind = "PixelCNNDecoder", channels = 4, layers = 1 }}]
+"""
+
+
+def test_the_dial_of_pictures_looks_once_at_what_comes_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_images(["digits"], tmp_path / "digits", binarize="dynamic", limit=120)
+    corpus = open_corpus(tmp_path / "digits")
+    entries = [
+        SEEN.format(kind="language_model", name="lm"),
+        SEEN.format(kind="remedy", name="vae"),
+    ]
+    study = tiny(tmp_path, DIGITS + "".join(entries))
+    made = Records(study, sized(study, {"digits": corpus}), tmp_path / "out")
+    torch.set_num_threads(1)
+    Bench(made, {"digits": corpus}, say=hush).work(study.sweep(), "valid")
+
+    corpus.folder.rename(tmp_path / "elsewhere")
+    told, page = dial_of(made)
+    assert all(row["sharpness_data"] is None for row in told) and "pixels back" not in page
+    assert "not looked at" in capsys.readouterr().err, "nothing is dropped in silence"
+
+    (tmp_path / "elsewhere").rename(corpus.folder)
+    told, page = dial_of(made)
+    valid = corpus.split("valid")
+    x = np.stack([corpus.codec.decode(valid[row].tolist()) for row in range(len(valid))]) / 255
+    steps = [*np.diff(x, axis=1).ravel() ** 2, *np.diff(x, axis=2).ravel() ** 2]
+    most = np.maximum(x.mean(0), 1 - x.mean(0)).mean()
+    for row in told:
+        assert row["sharpness_data"] == pytest.approx(np.mean(steps))
+        assert row["token_accuracy_same"] == pytest.approx(most), "black, or white"
+        assert 0 < row["token_accuracy"] <= 1 and row["sharpness_samples"] >= 0
+    nothing, everything = told
+    assert nothing["sharpness_reconstructions"] < row["sharpness_data"], "grey, as after 4 steps"
+    assert everything["pixel_error"] == pytest.approx(1 - everything["token_accuracy"])
+    assert "pixels back" in page and f"{np.mean(steps):.4f} in the data" in page
+
+    shutil.rmtree(corpus.folder)
+    assert dial_of(made)[0] == told, "it was kept"
 
 
 @pytest.mark.parametrize(
