@@ -1,11 +1,11 @@
 """Everything that pictures can show of variational autoencoders, each as a figure and numbers.
 
     python scripts/image_figures.py figures
-    python scripts/image_figures.py figures --pictures FOLDER --steps 4500
+    python scripts/image_figures.py figures --pictures FOLDER --steps 4500 --only styles_by_digits
 
 trains what the figures need, on the embedded digits of 8 by 8 pixels or on pictures with labels
 (a folder as `seqvae prepare images` takes it), and draws OUT/NAME.png beside OUT/NAME.json. What
-is trained lies in OUT/runs, and is not trained again.
+is trained lies in OUT/runs, and is not trained again: another FOLDER takes another OUT.
 """
 
 import argparse
@@ -38,23 +38,42 @@ from seqvae.regularizers import Adversarial
 from seqvae.training import train as train_steps
 from seqvae.vae import VAE
 
-SHOWN = 1500  # test items in a scatter
+SHOWN = 1500  # items in a scatter
+DRAWS = 10_000  # of the prior, behind codes
+GAPS = 200  # in which a judge looks
+PAIRS = 1000  # of items, halfway between which a judge looks
 SAVES = 10  # looks at a run that is told epoch by epoch
-PLAIN = ("posterior.kind=DeltaPosterior", "objective.terms={}", "training.select=last")
+FREE = ("objective.terms={}", "training.select=last")  # of any KL
+PLAIN = ("posterior.kind=DeltaPosterior", *FREE)
 # By name: the recipe, its settings, and by how much longer it is trained than the others.
 MODELS: dict[str, tuple[str, tuple[str, ...], float]] = {
     "plane": ("image-plane", (), 1),
     "plane, autoencoder": ("image-plane", PLAIN, 1),
+    "plane, no KL": ("image-plane", FREE, 1),
     "plane, KL alone": ("image-plane", ("objective.terms.kl.weight=1000.0",), 0.3),
     "number": ("image-number", (), 1),
-    "number, small noise": ("image-number", ("posterior.sigma=0.05", "objective.terms={}"), 1),
+    "number, noise of 1": ("image-number", ("posterior.sigma=1.0", *FREE), 1),
     "number, autoencoder": ("image-number", PLAIN, 1),
     "vae": ("image-vae", (), 1),
-    "autoencoder": ("image-autoencoder", ("training.select=last",), 1),
     "axis": ("image-axis", (), 1),
     "adversarial": ("image-wizard-stable", (), 2),
-    "ring": ("image-wizard-ring", (), 2),
+    "ring": ("image-wizard-ring", (), 4),
     "labels": ("image-labels", (), 2),
+}
+# What 1,259 pictures of 64 pixels need in place of MNIST's 57,000 of 784: widths that leave the
+# reconstruction its say beside the other terms, and a game of smaller networks that goes faster.
+SMALL_GAME = (
+    "encoder.hidden=[256,256]",
+    "encoder.init=torch",
+    "decoder.hidden=[256,256]",
+    "decoder.init=torch",
+    "objective.terms.critic.hidden=256",
+    "optimizer.rate=0.001",
+)
+SMALL: dict[str, tuple[str, ...]] = {
+    "adversarial": (*SMALL_GAME, "decoder.likelihood.sigma=0.5"),
+    "ring": (*SMALL_GAME, "decoder.likelihood.sigma=1.0", "optimizer.final=0.1"),
+    "labels": ("decoder.likelihood.sigma=0.15",),
 }
 GREY = ("adversarial", "ring", "labels")  # which read shades, all others black and white
 
@@ -82,7 +101,9 @@ class Gallery:
         recipe, settings, longer = MODELS[name]
         steps = max(round(longer * self.steps), SAVES)
         every = (f"training.save_every={-(-steps // SAVES)}", f"training.keep={SAVES + 1}")
-        return self.trained(name, recipe, (*settings, *every), steps, self.corpus_of(name))
+        small = SMALL.get(name, ()) if self.source == "digits" else ()
+        own = (*settings, *small, *every)
+        return self.trained(name, recipe, own, steps, self.corpus_of(name))
 
     def trained(
         self, name: str, recipe: str, settings: tuple[str, ...], steps: int, corpus: Corpus
@@ -118,10 +139,15 @@ class Gallery:
         labels = names[[items.label(row) or 0 for row in rows]]
         return [corpus.codec.decode(items[row].tolist()) for row in rows], labels
 
-    def codes(self, name: str, count: int = SHOWN) -> tuple[Tensor, Array]:
-        """Mean codes of test items, and their labels."""
-        items, labels = self.items(name, count)
+    def codes(self, name: str, count: int = SHOWN, split: str = "test") -> tuple[Tensor, Array]:
+        """Mean codes of a split's items, and their labels."""
+        items, labels = self.items(name, count, split)
         return self.model(name).encode(items), labels
+
+    def draws(self, name: str) -> Tensor:
+        """Codes that the prior of a model draws."""
+        torch.manual_seed(0)
+        return self.model(name).vae.prior().sample((DRAWS,))
 
     @cache  # noqa: B019
     def judge(self) -> images.Judge:
@@ -155,6 +181,33 @@ def three_losses(g: Gallery) -> Drawn:
     return images.three_panels({says: g.codes(name)[0] for says, name in named.items()}, labels)
 
 
+def gaps(g: Gallery) -> Drawn:
+    """What lies between the codes that were trained on, and at (0, 0)."""
+    named = {"autoencoder": "plane, autoencoder", "VAE": "plane"}
+    found = {says: g.codes(name, split="train") for says, name in named.items()}
+    models = {says: (g.model(named[says]).means, codes) for says, (codes, _) in found.items()}
+    made = images.gaps(models, found["VAE"][1])
+    clear = {
+        says: images.judged(g.judge().probabilities(decode(images.gap_codes(codes, GAPS))))
+        for says, (decode, codes) in models.items()
+    }
+    return made._replace(numbers={**made.numbers, "clear": clear})
+
+
+def without_a_kl(g: Gallery) -> Drawn:
+    """How wide posteriors are that may choose, at every tenth of the training."""
+    items, _ = g.items("plane", split="train")
+    steps: list[float] = []
+    sigma: dict[str, list[float]] = {}
+    reach: dict[str, list[float]] = {}
+    for says, name in {"no KL": "plane, no KL", "VAE": "plane"}.items():
+        saved = list(g.saves(name))
+        steps = [step for step, _ in saved]
+        sigma[says] = [float(model.stddev(items).median()) for _, model in saved]
+        reach[says] = [float(model.encode(items).abs().max()) for _, model in saved]
+    return images.widths(steps, sigma, reach, counted="step")
+
+
 def smudges(g: Gallery) -> Drawn:
     items, labels = g.items("plane", 400)
     model = g.model("plane")
@@ -162,9 +215,11 @@ def smudges(g: Gallery) -> Drawn:
 
 
 def codes_and_prior(g: Gallery) -> Drawn:
+    """The three dimensions that are used most, and the one that is used least."""
     codes, _ = g.codes("vae")
-    draws = g.model("vae").vae.prior().sample((10_000,))
-    return images.code_histogram(codes, draws, density=Normal(0.0, 1.0))
+    *most, least = images.by_use(codes)
+    density, shown = Normal(0.0, 1.0), (*most[:3], least)
+    return images.code_histogram(codes, g.draws("vae"), density=density, dimensions=shown)
 
 
 def grid_of_the_plane(g: Gallery) -> Drawn:
@@ -177,31 +232,39 @@ def grid_of_the_adversarial(g: Gallery) -> Drawn:
 
 
 def adversarial_epochs(g: Gallery) -> Drawn:
-    items, _ = g.items("adversarial", 5000)
+    items, _ = g.items("adversarial", 5000, "train")
     found = {step: model.encode(items) for step, model in g.saves("adversarial")}
-    draws = g.model("adversarial").vae.prior().sample((10_000,))
-    return images.histograms_by_epoch(found, draws, counted="step")
+    return images.histograms_by_epoch(found, g.draws("adversarial"), counted="step")
 
 
 def adversarial_codes(g: Gallery) -> Drawn:
-    return images.latent_scatter(*g.codes("adversarial"), title="Codes under a critic")
+    found, draws = g.codes("adversarial", split="train"), g.draws("adversarial")
+    return images.latent_scatter(*found, draws=draws, title="Codes under a critic")
+
+
+def samples_of_the_adversarial(g: Gallery) -> Drawn:
+    """Draws of N(0, 5^2), decoded."""
+    made = g.model("adversarial").draw(40, source="prior", seed=0)
+    return images.contact_sheet(g.model("adversarial").means(made).numpy(), title="Draws, decoded")
 
 
 def ring_codes(g: Gallery) -> Drawn:
-    return images.latent_scatter(*g.codes("ring"), title="Codes on a ring of ten Gaussians")
+    found, draws = g.codes("ring", split="train"), g.draws("ring")
+    return images.latent_scatter(*found, draws=draws, title="Codes on a ring of ten Gaussians")
 
 
 def adversarial_game(g: Gallery) -> Drawn:
     """The losses of both sides, and whether codes are where the prior is."""
-    items, _ = g.items("adversarial", 5000)
-    sides, apart, steps = [], [], []
+    items, _ = g.items("adversarial", 5000, "train")
+    sides, apart, steps, draws = [], [], [], g.draws("adversarial")
     for step, model in g.saves("adversarial"):
-        codes, draws = model.encode(items), model.vae.prior().sample((len(items),))
+        codes = model.encode(items)
         steps.append(step)
         apart.append(images.total_variation(codes, draws))
         sides.append(game(g, step, codes, draws))
     critic, encoder = zip(*sides, strict=True)
-    return images.adversarial_losses(steps, critic, encoder, apart, counted="step")
+    floor = images.chance_variation(draws, len(items))
+    return images.adversarial_losses(steps, critic, encoder, apart, floor=floor, counted="step")
 
 
 def game(g: Gallery, step: int, codes: Tensor, draws: Tensor) -> tuple[float, float]:
@@ -232,6 +295,20 @@ def digits_asked_for(g: Gallery) -> Drawn:
     return images.digits_by_epoch(np.stack(pixels), steps, read=np.stack(read), counted="step")
 
 
+def two_losses(g: Gallery) -> Drawn:
+    """-ELBO and the label's cross-entropy of the training pictures, at every tenth."""
+    train = g.corpus_of("labels").split("train")
+    whole, label, steps = [], [], []
+    for step, model in g.saves("labels"):
+        found = encode_all(model.vae, in_order(train, 100))
+        assert found.rate is not None and found.label_nll is not None  # the recipe has both
+        whole.append(float((found.reconstruction + found.rate).double().mean()))
+        label.append(float(found.label_nll.double().mean()))
+        steps.append(step)
+    named = {"-ELBO": whole, "Cross-entropy of the label": label}
+    return images.losses(steps, named, counted="step")
+
+
 def styles_by_digits(g: Gallery) -> Drawn:
     model = g.model("labels")
     torch.manual_seed(1)
@@ -244,9 +321,20 @@ def styles_by_digits(g: Gallery) -> Drawn:
 
 
 def between_two(g: Gallery) -> Drawn:
-    codes, labels = g.codes("vae")
+    """A pair for the eye; of many pairs, what lies halfway, counted."""
+    codes, labels = g.codes("vae", 2 * PAIRS)
     a, b = two(labels, 0, 4)
-    return images.interpolation(g.model("vae").means, codes[a], codes[b])
+    made = images.interpolation(g.model("vae").means, codes[a], codes[b])
+    torch.manual_seed(0)
+    first, second = codes[torch.randperm(len(codes))[: len(codes) // 2 * 2]].chunk(2)
+    halfway = {
+        way: {
+            "grey": float(images.greyness(pixels).mean()),
+            "clear": images.judged(g.judge().probabilities(pixels))["confident"],
+        }
+        for way, pixels in images.halfway(g.model("vae").means, first, second).items()
+    }
+    return made._replace(numbers={**made.numbers, "pairs": len(first), "halfway": halfway})
 
 
 def morph(g: Gallery) -> Drawn:
@@ -275,6 +363,23 @@ def slanted(g: Gallery) -> Drawn:
     return images.attribute_vector(g.model("vae").means, others, vector, measures)
 
 
+def slanted_by_a_pair(g: Gallery) -> Drawn:
+    """The vector between two pictures of one digit, the most and the least slanted, on others."""
+    items, labels = g.items("vae")
+    codes, leans = g.model("vae").encode(items), images.slant(np.stack(items))
+    own = np.flatnonzero(labels == np.unique(labels)[1])
+    most, least = own[leans[own].argmax()], own[leans[own].argmin()]
+    others = codes[(labels != labels[most]) & (leans < np.quantile(leans, 0.5))][:40]
+    return images.attribute_vector(
+        g.model("vae").means,
+        others,
+        images.pair_vector(codes[most], codes[least]),
+        {"slant": images.slant, "ink": images.stroke_mass},
+        strengths=(-1, -0.5, 0, 0.5, 1),
+        title="One slanted digit less an upright one, added to others",
+    )
+
+
 def axis_of_ink(g: Gallery) -> Drawn:
     codes, _ = g.codes("axis", 60)
     measures = {"ink": images.stroke_mass, "slant": images.slant}
@@ -283,10 +388,10 @@ def axis_of_ink(g: Gallery) -> Drawn:
 
 
 def holes_of_one_number(g: Gallery) -> Drawn:
-    """The noise ladder: without noise, with a little, with what the KL asks for."""
+    """The noise ladder: without noise, with some, with what the KL asks for."""
     names = {
         "autoencoder, no noise": "number, autoencoder",
-        "sigma 0.05, no KL": "number, small noise",
+        "sigma 1, no KL": "number, noise of 1",
         "VAE": "number",
     }
     return images.sweep({says: (g.model(n).means, g.codes(n)[0]) for says, n in names.items()})
@@ -365,6 +470,8 @@ def samples(g: Gallery) -> Drawn:
 FIGURES: tuple[Callable[[Gallery], Drawn], ...] = (
     codes_in_the_plane,
     three_losses,
+    without_a_kl,
+    gaps,
     smudges,
     codes_and_prior,
     grid_of_the_plane,
@@ -374,6 +481,7 @@ FIGURES: tuple[Callable[[Gallery], Drawn], ...] = (
     one_picture_several_codes,
     holes_of_one_number,
     slanted,
+    slanted_by_a_pair,
     axis_of_ink,
     folded,
     as_data_grows,
@@ -381,8 +489,10 @@ FIGURES: tuple[Callable[[Gallery], Drawn], ...] = (
     adversarial_epochs,
     adversarial_game,
     grid_of_the_adversarial,
+    samples_of_the_adversarial,
     ring_codes,
     digits_asked_for,
+    two_losses,
     styles_by_digits,
     masks,
     seen_by_masks,

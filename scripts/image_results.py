@@ -6,16 +6,18 @@ FOLDER is one of pictures with labels, as MNIST's four files (see `seqvae prepar
 gets a table and its numbers for each part:
 
     labels   an auxiliary classifier: digits asked for and read by a judge, epoch by epoch
-    vae      16 numbers, a VAE and an autoencoder: -ELBO, and what lies between codes
+    vae      16 numbers, a VAE and an autoencoder: -ELBO, what lies between codes, and how many
+             times as often that is clear under the VAE (the hole ratio, in both rows)
     wizard   the adversarial autoencoder, as published and in a stable variant, epoch by epoch
 
 Finished trainings are not begun again, and stopped ones go on.
 """
 
 import argparse
+import math
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -133,32 +135,50 @@ def truth(corpus: Corpus, rows: Tensor) -> Tensor:
 
 def vae(bench: Bench, seed: int) -> Iterator[Row]:
     """A VAE and an autoencoder of 16 numbers: what they cost, what lies between their codes."""
+    rows, read = [], []
     for name in ("image-vae", "image-autoencoder"):
         model, corpus = load(bench.run(name, seed)), bench.corpus("dynamic")
         test = encode_all(model.vae, in_order(corpus.split("test"), 100))
         rate = None if test.rate is None else float(test.rate.double().mean())
         distortion = float(test.reconstruction.double().mean())
-        yield {
-            "model": name,
-            "seed": seed,
-            "D": distortion,
-            "R": rate,
-            "-ELBO": None if rate is None else distortion + rate,
-            **holes(bench.judge(), model, test.mu),
-        }
+        read.append(holes(bench.judge(), model, test.mu))
+        rows.append(
+            {
+                "model": name,
+                "seed": seed,
+                "D": distortion,
+                "R": rate,
+                "-ELBO": None if rate is None else distortion + rate,
+                **clear(read[-1]),
+            }
+        )
+    filled, empty = read
+    ratios = {f"hole ratio, {at}": images.hole_ratio(empty[at], filled[at]) for at in filled}
+    yield from ({**row, **{name: finite(ratio) for name, ratio in ratios.items()}} for row in rows)
 
 
-def holes(judge: images.Judge, model: Explorer, mu: Tensor) -> Row:
-    """What a judge makes of draws of the prior, and of codes halfway between two items."""
+def holes(judge: images.Judge, model: Explorer, mu: Tensor) -> dict[str, NDArray[Any]]:
+    """A judge's probabilities of draws of the prior, and of codes halfway between two items."""
     torch.manual_seed(0)
     a, b = torch.randperm(len(mu))[: 2 * min(BETWEEN, len(mu) // 2)].chunk(2)
     halfway = path(mu[a], mu[b], 3)[1]
+    codes = {"prior": model.draw(2 * BETWEEN), "halfway": halfway}
+    return {at: judge.probabilities(model.means(z).numpy()) for at, z in codes.items()}
+
+
+def clear(read: Mapping[str, NDArray[Any]]) -> Row:
+    """How many of them are clear to the judge, and the entropy of the classes read, nats."""
     found = {}
-    for place, codes in {"prior": model.draw(2 * BETWEEN), "halfway": halfway}.items():
-        told = images.judged(judge.probabilities(model.means(codes).numpy()))
+    for place, probabilities in read.items():
+        told = images.judged(probabilities)
         found[f"clear, {place}"] = told["confident"]
         found[f"classes, {place}"] = told["class_entropy"]
     return found
+
+
+def finite(ratio: float) -> float | None:
+    """None in the place of infinity, which JSON has no word for."""
+    return ratio if math.isfinite(ratio) else None
 
 
 def wizard(bench: Bench, seed: int) -> Iterator[Row]:
@@ -182,17 +202,19 @@ def wizard(bench: Bench, seed: int) -> Iterator[Row]:
             }
 
 
-def critic_losses(folder: Path) -> list[float]:
+def critic_losses(folder: Path) -> list[float | None]:
     """The critic's own loss, -log D(prior) - log(1 - D(code)), in the mean of every epoch.
 
-    It is 2 ln 2 = 1.386 for a critic that cannot tell codes from draws of the prior.
+    It is 2 ln 2 = 1.386 for a critic that cannot tell codes from draws of the prior; None of an
+    epoch of so few steps that none was logged.
     """
     steps = [int(each.name.split("-")[1]) for each in runs.checkpoints(folder / "checkpoints")]
     lines = [line for line in read_log(folder) if "own/critic" in line]
-    return [
-        2 * float(np.mean([line["own/critic"] for line in lines if begun < line["step"] <= step]))
+    epochs = [
+        [line["own/critic"] for line in lines if begun < line["step"] <= step]
         for begun, step in pairwise([0, *steps])
     ]
+    return [2 * float(np.mean(logged)) if logged else None for logged in epochs]
 
 
 PARTS: dict[str, Callable[[Bench, int], Iterator[Row]]] = {

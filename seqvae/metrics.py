@@ -365,3 +365,16 @@ def total_variation(codes: Tensor, draws: Tensor, *, bins: int = 20) -> float:
     low, high = (middle + side * reach.clamp_min(1e-6) for side in (-1, 1))
     p, q = (boxes(each, low, high, bins) for each in (codes, draws))
     return float((p - q).abs().sum() / 2)
+
+
+def chance_variation(draws: Tensor, count: int) -> float:
+    """The total variation that `count` of the prior's draws (M, D) have to all others, D <= 2.
+
+    What codes of that number come to if they lie just as the prior does: their floor.
+
+    >>> chance_variation(torch.zeros(9, 2), 3)
+    0.0
+    """
+    if not 0 < count < len(draws):
+        raise Refused(f"{count} of {len(draws)} draws: some, and some to hold them against.")
+    return total_variation(draws[:count], draws[count:])

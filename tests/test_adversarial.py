@@ -176,6 +176,18 @@ def test_the_gradient_penalty_is_half_the_squared_slope_at_draws_of_the_prior() 
         same(steep.own_loss(trip(torch.ones(4, 3))), losses[0])  # left out
 
 
+def test_a_critic_as_published_begins_small_and_bends_where_relu_does() -> None:
+    """N(0, 0.01^2) and biases 0: a network of ReLU is then linear along every ray from 0."""
+    published = Adversarial(64, hidden=256, activation="relu", init="normal")
+    weights = [w for w in published.critic.parameters() if w.dim() > 1]
+    assert [w.std().item() for w in weights] == pytest.approx([0.01] * 3, rel=0.15)
+    assert all(not b.any() for b in published.critic.parameters() if b.dim() == 1)
+    z = torch.randn(5, 64)
+    same(published.log_odds(3 * z), 3 * published.log_odds(z), 1e-5)
+    smooth = Adversarial(64, hidden=256, init="normal")
+    assert not torch.allclose(smooth.log_odds(30 * z), 30 * smooth.log_odds(z), rtol=1e-3, atol=0)
+
+
 def sides(losses: list[Tensor], penalties: tuple[Adversarial, ...]) -> list[tuple[Any, Any]]:
     return [(a, list(b.parameters())) for a, b in zip(losses, penalties, strict=True)]
 
@@ -198,6 +210,8 @@ def test_both_sides_run_in_float32_where_networks_run_in_bfloat16() -> None:
     [
         ({"hidden": 0}, "hidden = 0"),
         ({"layers": 0}, "layers = 0"),
+        ({"activation": "sine"}, "activation = 'sine'"),
+        ({"init": "zero"}, "init = 'zero'"),
         ({"gradient_penalty": -1.0}, "gradient_penalty = -1.0"),
         ({"gradient_penalty": math.nan}, "gradient_penalty = nan"),
         ({"pace": 0.0}, "pace = 0.0"),

@@ -53,7 +53,8 @@ def lines(figure: Drawn, axis: int = 0) -> list[list[float]]:
 
 EPOCHS = [1, 2, 3]
 FIGURES: dict[str, Callable[[], Drawn]] = {
-    "scatter": lambda: images.latent_scatter(blobs(), LABELS),
+    "scatter": lambda: images.latent_scatter(blobs(), LABELS, draws=torch.randn(99, 2)),
+    "gaps": lambda: images.gaps({"a": (bars, blobs()), "b": (bars, 0 * blobs())}, LABELS),
     "panels": lambda: images.three_panels({"a": blobs(), "b": 0 * blobs()}, LABELS),
     "smudges": lambda: images.smudges(blobs(), torch.ones(40, 2), LABELS),
     "histogram": lambda: images.code_histogram(
@@ -74,6 +75,7 @@ FIGURES: dict[str, Callable[[], Drawn]] = {
     "axis": lambda: images.attribute_axis(bars, blobs()[:3], 1, [-1, 0, 1], MEASURES),
     "game": lambda: images.adversarial_losses(EPOCHS, [1.3, 1.4, 1.5], [0.6, 0.7, 0.8]),
     "losses": lambda: images.losses(EPOCHS, {"a": [3, 2, 1], "b": [1, 2, 3]}),
+    "widths": lambda: images.widths(EPOCHS, {"a": [1, 0.1, 0.01]}, {"a": [1, 5, 20]}),
     "gap": lambda: images.generalisation_gap([10, 99], {"a": [1, 2]}, {"a": [4, 3]}),
     "sum": images.sum_of_gaussians,
     "bit": images.one_bit_toy,
@@ -180,6 +182,61 @@ def test_epochs_far_from_the_prior_are_told_from_those_at_it() -> None:
     assert on["total_variation_2d"] < 0.2 and on["std"] == pytest.approx([1, 1], abs=0.1)
 
 
+def test_dimensions_are_drawn_in_the_order_of_their_use() -> None:
+    codes = torch.randn(500, 4) * torch.tensor([0.01, 2.0, 0.5, 1.0])
+    order = images.by_use(codes)
+    assert order == [1, 3, 2, 0]
+    made = images.code_histogram(codes, torch.randn(999, 4), dimensions=order[:2])
+    assert [found["dimension"] for found in made.numbers["histograms"]] == [1, 3]
+    assert [axis.get_xlabel() for axis in made.figure.axes] == ["z₂", "z₄"]
+
+
+def test_codes_that_are_draws_are_as_far_from_the_prior_as_chance() -> None:
+    draws, labels = torch.randn(9000, 2), np.arange(500) % 4
+    at, off = (
+        images.latent_scatter(shift + torch.randn(500, 2), labels, draws=draws).numbers
+        for shift in (0, 9)
+    )
+    assert at["floor"] == off["floor"] == images.chance_variation(draws, 500)
+    assert at["total_variation"] == pytest.approx(at["floor"], abs=0.05)
+    assert off["total_variation"] > 0.99
+    with pytest.raises(Refused, match="9000 of 9000"):
+        images.chance_variation(draws, 9000)
+
+
+# --- what lies between ---------------------------------------------------------------------------
+
+
+def test_gaps_are_far_from_codes_and_from_one_another() -> None:
+    """Four heaps at ±4 on the axes: middles are 0 or (±2, ±2), and heaps are no gap."""
+    codes = CENTRES.repeat(10, 1)
+    found = images.gap_codes(codes, 5)
+    assert sorted(found.tolist()) == [[-2, -2], [-2, 2], [0, 0], [2, -2], [2, 2]]
+    assert found[0].tolist() == [0, 0], "the widest first"
+    with pytest.raises(Refused, match="between two of them"):
+        images.gap_codes(codes[:1], 1)
+
+
+def test_a_gap_is_measured_in_the_width_of_codes_whatever_their_scale() -> None:
+    heaps, ball = CENTRES[torch.as_tensor(LABELS)], torch.randn(40, 2)
+    models = {"heaps": (bars, heaps), "far": (bars, 9 * heaps), "ball": (bars, ball)}
+    found = images.gaps(models, LABELS).numbers["models"]
+    assert found["heaps"]["widest"] == pytest.approx(4 / math.sqrt(8))
+    assert found["far"]["widest"] == pytest.approx(found["heaps"]["widest"])
+    assert found["ball"]["widest"] < found["heaps"]["widest"]
+    assert found["heaps"]["codes"][0] == [0, 0] and found["heaps"]["distance"][0] == 4
+
+
+def test_halfway_of_a_cross_fade_is_undecided_and_of_a_clear_decoder_is_not() -> None:
+    def half(codes: Tensor) -> NDArray[Any]:
+        left = (codes[:, 0] < 0).double().numpy()
+        return np.stack([left, 1 - left], -1).reshape(-1, 1, 2, 1)
+
+    both = images.halfway(half, CENTRES[:1], CENTRES[1:2])
+    grey = {way: images.greyness(pixels).tolist() for way, pixels in both.items()}
+    assert grey == {"code": [0], "cross-fade": [1]}
+
+
 # --- grids ---------------------------------------------------------------------------------------
 
 
@@ -215,6 +272,13 @@ def test_what_a_judge_reads_is_counted_by_row() -> None:
     assert made.numbers["right"] == [1, pytest.approx(1 / 3)]
     shown = [text.get_text() for text in made.figure.axes[0].get_yticklabels()]
     assert shown == ["epoch 1: 3 of 3", "epoch 20: 1 of 3"]
+
+
+def test_without_styles_only_digits_differ() -> None:
+    digits = np.broadcast_to(np.array([0.0, 1.0]).reshape(1, 2, 1, 1, 1), (3, 2, 4, 4, 1))
+    assert images.style_by_digit(digits).numbers["between"] == {"styles": 0, "digits": 0.5}
+    both = images.style_by_digit(digits.transpose(1, 0, 2, 3, 4)).numbers["between"]
+    assert both == {"styles": 0.5, "digits": 0}
 
 
 def test_shades_that_are_none_are_refused() -> None:
@@ -357,6 +421,15 @@ def test_a_vector_is_added_so_many_times() -> None:
     assert slant["spearman"] == 1
 
 
+def test_a_vector_of_one_pair_does_to_others_what_it_did_to_the_pair() -> None:
+    """bars leans by z_2: a picture that leans by ½ less an upright one of the same ink."""
+    vector = images.pair_vector(torch.tensor([0.7, 0.5]), torch.tensor([0.7, 0.0]))
+    made = images.attribute_vector(bars, torch.zeros(2, 2), vector, MEASURES, strengths=[0, 1])
+    mass, slant = (made.numbers["attributes"][called]["mean"] for called in MEASURES)
+    assert slant == pytest.approx([0, 0.5], abs=0.02)
+    assert mass[1] == pytest.approx(mass[0], rel=0.02)
+
+
 # --- curves --------------------------------------------------------------------------------------
 
 
@@ -366,6 +439,22 @@ def test_a_drawn_game_stands_at_its_lines_even_where_the_codes_are_lost() -> Non
     assert made.numbers["blown"] == [2]
     assert lines(made)[1] == [2 * BIT] * 2
     assert lines(made)[3] == [BIT] * 2
+
+
+def test_what_chance_leaves_of_a_game_is_drawn() -> None:
+    even = ([2 * BIT] * 3, [BIT] * 3, [0.2, 0.3, 0.2])
+    made = images.adversarial_losses(EPOCHS, *even, floor=0.1)
+    assert made.numbers["floor"] == 0.1
+    assert [0.1, 0.1] in lines(made, 1)
+
+
+def test_without_a_kl_there_are_more_places_for_codes() -> None:
+    sigma = {"no KL": [1.0, 0.1, 0.01], "VAE": [1.0, 0.5, 0.5]}
+    reach = {"no KL": [1.0, 5.0, 20.0], "VAE": [1.0, 2.0, 3.0]}
+    made = images.widths(EPOCHS, sigma, reach)
+    assert made.numbers["places"] == {"no KL": pytest.approx(2000), "VAE": 6}
+    with pytest.raises(Refused, match="give both of each"):
+        images.widths(EPOCHS, sigma, {"VAE": [1.0, 2.0, 3.0]})
 
 
 def test_losses_fall_or_do_not() -> None:

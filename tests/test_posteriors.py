@@ -10,7 +10,12 @@ from small import LATENT, batch, make, same
 from seqvae.distributions import gaussian, has_density, kl, kl_per_dimension
 from seqvae.encoders import LSTMEncoder, NoiseEncoder
 from seqvae.errors import Refused
-from seqvae.posteriors import BatchNormPosterior, BoundedPosterior, VonMisesFisherPosterior
+from seqvae.posteriors import (
+    BatchNormPosterior,
+    BoundedPosterior,
+    GaussianPosterior,
+    VonMisesFisherPosterior,
+)
 from seqvae.posteriors.bounded import widths_at
 from seqvae.priors import UniformSphere
 from seqvae.vae import Batch
@@ -20,6 +25,24 @@ def rates(q: Any) -> Any:
     """KL from N(0, I) of every item and dimension."""
     size = q.event_shape[0]
     return kl_per_dimension(q, gaussian(torch.zeros(size), torch.ones(size)))
+
+
+def of_one_noise(q: Any) -> torch.Tensor:
+    """Some loss of codes, drawn with the same noise every time."""
+    torch.manual_seed(0)
+    return (q.rsample().sin() * torch.arange(1, 9).view(2, 4)).sum()
+
+
+def test_a_reparameterised_loss_has_the_slopes_of_finite_differences() -> None:
+    """To mu and log sigma, and through the head; z = mu + sigma eps with eps held."""
+    mu, log_sigma, head = torch.randn(3, 2, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda mu, log_sigma: of_one_noise(gaussian(mu, log_sigma.exp())), (mu, log_sigma)
+    )
+    parameters = torch.cat([mu, head], -1)
+    assert torch.autograd.gradcheck(
+        lambda numbers: of_one_noise(GaussianPosterior(4)(numbers)), (parameters,)
+    )
 
 
 @pytest.mark.parametrize("gamma", [0.6, 0.7])

@@ -10,9 +10,13 @@ from .attributes import stroke_mass as stroke_mass
 from .curves import adversarial_losses as adversarial_losses
 from .curves import generalisation_gap as generalisation_gap
 from .curves import losses as losses
+from .curves import widths as widths
 from .drawing import Decode as Decode
 from .drawing import Drawn as Drawn
 from .drawing import Measure as Measure
+from .drawing import greyness as greyness
+from .gaps import gap_codes as gap_codes
+from .gaps import gaps as gaps
 from .grids import box as box
 from .grids import by_quantile as by_quantile
 from .grids import code_grid as code_grid
@@ -21,6 +25,8 @@ from .grids import digits_by_epoch as digits_by_epoch
 from .grids import latent_grid as latent_grid
 from .grids import stochastic_codes as stochastic_codes
 from .grids import style_by_digit as style_by_digit
+from .histograms import by_use as by_use
+from .histograms import chance_variation as chance_variation
 from .histograms import code_histogram as code_histogram
 from .histograms import histograms_by_epoch as histograms_by_epoch
 from .histograms import moments as moments
@@ -42,6 +48,7 @@ from .teaching import one_bit as one_bit
 from .teaching import one_bit_gaussian as one_bit_gaussian
 from .teaching import one_bit_toy as one_bit_toy
 from .teaching import sum_of_gaussians as sum_of_gaussians
+from .walks import halfway as halfway
 from .walks import interpolation as interpolation
 from .walks import jump_ratio as jump_ratio
 from .walks import jumps as jumps

@@ -82,6 +82,18 @@ def shades(pixels: ArrayLike) -> Array:
     return found.clip(0, 1)
 
 
+def greyness(pixels: ArrayLike) -> Array:
+    """The mean of 4 p (1 - p) over the pixels of pictures (*, H, W, C), from 0 to 1.
+
+    High where a picture is undecided about its ink, as a double exposure is.
+
+    >>> greyness(np.full((1, 2, 2, 1), 0.5)).tolist()
+    [1.0]
+    """
+    p = shades(pixels)
+    return (4 * p * (1 - p)).mean((-3, -2, -1))
+
+
 def decoded(decode: Decode, codes: Tensor) -> Array:
     """Codes (*, D) -> shades (*, H, W, C), all decoded in one call."""
     pixels = shades(decode(codes.reshape(-1, codes.shape[-1])))

@@ -115,9 +115,16 @@ def style_by_digit(
     read: ArrayLike | None = None,
     title: str = "One style a row, one digit a column",
 ) -> Drawn:
-    """Pictures (S, K, H, W, C): a row is one code z, its style; a column the digit asked for."""
-    rows = [f"z {place + 1}" for place in range(len(shades(pixels)))]
-    return _asked(pixels, rows, read, title)
+    """Pictures (S, K, H, W, C): a row is one code z, its style; a column the digit asked for.
+
+    `between` is the deviation of a pixel among the styles of a digit, and among the digits of a
+    style (roots of mean variances): a model whose code says nothing has no styles.
+    """
+    found = shades(pixels)
+    among = {"styles": found.var(0), "digits": found.var(1)}
+    between = {name: float(np.sqrt(variance.mean())) for name, variance in among.items()}
+    made = _asked(found, [f"z {place + 1}" for place in range(len(found))], read, title)
+    return made._replace(numbers={**made.numbers, "between": between})
 
 
 def _asked(pixels: ArrayLike, rows: Sequence[str], read: ArrayLike | None, title: str) -> Drawn:

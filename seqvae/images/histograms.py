@@ -1,6 +1,6 @@
 """How codes are spread, dimension by dimension, beside what the prior would have."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 from torch.distributions import Distribution
 
+from ..metrics import chance_variation as chance_variation
 from ..metrics import total_variation as total_variation
 from ..plots import BLUE, GREY, RED
 from .drawing import Array, Drawn, charts, drawn, name
@@ -37,7 +38,7 @@ def code_histogram(
     draws: Tensor,
     *,
     density: Distribution | None = None,
-    dimensions: int = 4,
+    dimensions: int | Sequence[int] = 4,
     bins: int = 40,
 ) -> Drawn:
     """Histograms of codes (N, D) over those of the prior's draws (M, D), a panel a dimension.
@@ -45,18 +46,19 @@ def code_histogram(
     Arguments:
         density: the prior of a single dimension, with event shape (), drawn as a line; where it
             has no `log_prob`, or depends on the dimension, the draws alone stand for it.
-        dimensions: how many are drawn, the first ones; the numbers are of all.
+        dimensions: how many are drawn, the first ones, or which, as the first of `by_use`; the
+            numbers are of all.
     """
-    shown = min(dimensions, codes.shape[1])
-    figure, axes = charts(1, shown, (1 + 2.9 * shown, 3.2))
+    first = range(min(dimensions, codes.shape[1])) if isinstance(dimensions, int) else dimensions
+    figure, axes = charts(1, len(first), (1 + 2.9 * len(first), 3.2))
     heights = []
-    for place, axis in enumerate(axes):
+    for place, axis in zip(first, axes, strict=True):
         edges = _window(codes[:, place], draws[:, place], bins)
         style: dict[str, Any] = {"bins": edges, "density": True}
         axis.hist(draws[:, place].numpy(), **style, color=GREY, alpha=0.5, label="prior, draws")
         own = codes[:, place].detach().numpy()
         height, *_ = axis.hist(own, **style, histtype="step", color=BLUE, label="codes")
-        heights.append({"edges": edges, "density": height})
+        heights.append({"dimension": place, "edges": edges, "density": height})
         if density is not None:
             _line(axis, density, edges)
         mean, std = own.mean(), own.std()
@@ -66,6 +68,15 @@ def code_histogram(
     legend: dict[str, Any] = {"ncols": len(titles), "frameon": False, "fontsize": "small"}
     figure.legend(handles, titles, loc="outside upper right", **legend)
     return drawn(figure, histograms=heights, **moments(codes, draws))
+
+
+def by_use(codes: Tensor) -> list[int]:
+    """The dimensions of mean codes (N, D) in the order of their variance, most used first.
+
+    >>> by_use(torch.tensor([[0.0, 1.0, 3.0], [0.0, 2.0, -3.0]]))
+    [2, 1, 0]
+    """
+    return [int(place) for place in codes.var(0).argsort(descending=True)]
 
 
 def _line(axis: Axes, density: Distribution, edges: Array) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ..errors import check_sizes
+from ..metrics import chance_variation, total_variation
 from ..plots import GREY
 from .drawing import Array, Drawn, by_class, charts, colour, drawn, in_plane, key, name
 
@@ -66,17 +67,34 @@ def extent(codes: Tensor) -> dict[str, Any]:
 
 
 def latent_scatter(
-    codes: Tensor, labels: ArrayLike, *, title: str = "Codes of test items", neighbours: int = 15
+    codes: Tensor,
+    labels: ArrayLike,
+    *,
+    draws: Tensor | None = None,
+    title: str = "Codes of test items",
+    neighbours: int = 15,
 ) -> Drawn:
-    """Codes (N, 2) in the colours of their classes, axes with numbers, and how well they part."""
+    """Codes (N, 2) in the colours of their classes, axes with numbers, and how well they part.
+
+    With `draws` (M, 2) of the prior, M above N, these lie behind in grey, and `total_variation`
+    is that between both, with the `floor` that as many draws have.
+    """
     points, classes = in_plane(codes, "a scatter"), np.asarray(labels)
     right = neighbours_right(codes, classes, neighbours)
     figure, (axis,) = charts(1, 1, (5.6, 4.6))
+    said = f"{title}: {right:.0%} right by {neighbours} neighbours"
+    apart = {}
+    if draws is not None:
+        x, y = in_plane(draws, "a scatter").T
+        axis.scatter(x, y, s=3, color=GREY, alpha=0.25, linewidths=0)
+        floor = chance_variation(draws, len(codes))
+        apart = {"total_variation": total_variation(codes, draws), "floor": floor}
+        said += f"\n{apart['total_variation']:.2f} from the prior, whose own draws are {floor:.2f}"
     by_class(axis, points, classes)
-    name(axis, f"{title}: {right:.0%} right by {neighbours} neighbours", "z₁", "z₂")
+    name(axis, said, "z₁", "z₂")
     key(axis, "class")
     found = {"points": points, "labels": classes, "neighbours_right": right}
-    return drawn(figure, **found, **extent(codes), neighbours=neighbours)
+    return drawn(figure, **found, **apart, **extent(codes), neighbours=neighbours)
 
 
 def three_panels(

@@ -19,6 +19,7 @@ from .drawing import (
     charts,
     decoded,
     drawn,
+    greyness,
     heights,
     name,
     shades,
@@ -148,8 +149,7 @@ def interpolation(
     """Decodings on the way from code a to code b (D,), over a cross-fade of the two pictures.
 
     The upper row should show digits in between, each of them one a hand could write; the lower
-    is what a slide show does, two pictures at once. `grey` is the mean of 4 p (1 - p) over the
-    pixels of each: high where a picture is undecided about its ink, as a double exposure is.
+    is what a slide show does, two pictures at once. `grey` is that of each picture (`greyness`).
     """
     codes = path(a, b, steps, kind=kind)
     mix = np.linspace(0, 1, steps)
@@ -160,8 +160,20 @@ def interpolation(
     names = ["code", "cross-fade"]
     figure = sheet(rows, "Between two codes, and between two pictures", names, columns)
     figure.axes[0].set_xlabel("share of the second")
-    grey = (4 * rows * (1 - rows)).mean((-3, -2, -1))
-    return drawn(figure, codes=codes, mix=mix, grey=dict(zip(names, grey, strict=True)))
+    grey = dict(zip(names, greyness(rows), strict=True))
+    return drawn(figure, codes=codes, mix=mix, grey=grey)
+
+
+def halfway(decode: Decode, a: Tensor, b: Tensor) -> dict[str, Array]:
+    """Pictures (N, H, W, C) halfway between codes a and b (N, D), and of their cross-fades.
+
+    >>> one = torch.ones(1, 1)
+    >>> both = halfway(lambda z: z.square().reshape(-1, 1, 1, 1), one, -one)
+    >>> both["code"].item(), both["cross-fade"].item()
+    (0.0, 1.0)
+    """
+    first, middle, last = decoded(decode, path(a, b, 3))
+    return {"code": middle, "cross-fade": (first + last) / 2}
 
 
 def morph_strip(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ..errors import Refused, check_sizes
+from ..layers import Activation, Init, activated, begin
 from ..vae import Pass
 from .regularizer import Regularizer
 
@@ -46,8 +47,10 @@ class Adversarial(Regularizer):
     Arguments:
         latent: D; a recipe gives it.
         form: "log_ratio" or "non_saturating".
-        hidden, layers: width and number of the critic's hidden layers, SiLU: log-ratios of
-            densities are smooth, and it comes closer to them than ReLU.
+        hidden, layers: width and number of the critic's hidden layers.
+        activation: "silu", for log-ratios of densities are smooth, and it comes closer to them
+            than "relu", which published critics have.
+        init: "torch", or "normal" (N(0, 0.01^2), biases 0), as `DenseEncoder` has it.
         gradient_penalty: the weight of R1, which calms a critic that runs ahead, at the price of
             the estimate: already 0.1 can halve it.
         pace: by how much the critic's rate is above that of the networks.
@@ -66,6 +69,8 @@ class Adversarial(Regularizer):
         form: Form = "log_ratio",
         hidden: int = 512,
         layers: int = 2,
+        activation: Activation = "silu",
+        init: Init = "torch",
         gradient_penalty: float = 0.0,
         pace: float = 1.0,
     ) -> None:
@@ -78,7 +83,8 @@ class Adversarial(Regularizer):
         self.form = form
         self.gradient_penalty = gradient_penalty
         self.pace = pace
-        self.critic = _critic(latent, hidden, layers)
+        self.critic = _critic(latent, hidden, layers, activation)
+        begin(self.critic, init)
 
     def forward(self, out: Pass) -> Tensor:
         frozen = {name: weight.detach() for name, weight in self.critic.named_parameters()}
@@ -106,10 +112,10 @@ class Adversarial(Regularizer):
         return self.gradient_penalty / 2 * slope.square().sum(-1).mean()
 
 
-def _critic(latent: int, hidden: int, layers: int) -> nn.Sequential:
+def _critic(latent: int, hidden: int, layers: int, activation: Activation) -> nn.Sequential:
     """(B, D) -> (B, 1); nothing at all for codes of no dimensions, which it leaves (B, 0)."""
     if latent == 0:
         return nn.Sequential()
     sizes = [latent, *[hidden] * layers]
-    inner = [nn.Sequential(nn.Linear(a, b), nn.SiLU()) for a, b in pairwise(sizes)]
+    inner = [nn.Sequential(nn.Linear(a, b), activated(activation)) for a, b in pairwise(sizes)]
     return nn.Sequential(*inner, nn.Linear(hidden, 1))
