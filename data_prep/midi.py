@@ -217,7 +217,7 @@ def prepare_midi(
     asked = {"bars": bars, "steps": steps, "metre": metre, "low": low, "high": high}
     files = find_files(sources)
     told = None if splits is not None else published(files)
-    usual = "melody" if told is None else "chorale"
+    usual = "chorale" if all(file.published for file in files) else "melody"
     settings = {name: value for name, value in asked.items() if value is not None}
     encoder = _codec(codec or usual, settings)
     if splits is None and label is not None:

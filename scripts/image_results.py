@@ -183,7 +183,7 @@ def finite(ratio: float) -> float | None:
 
 def wizard(bench: Bench, seed: int) -> Iterator[Row]:
     """Epoch by epoch whether the codes are where the prior is."""
-    for name in ("image-wizard", "image-wizard-stable"):
+    for name in ("image-wizard", "image-wizard-unstable", "image-wizard-stable"):
         items, run = bench.corpus("none").split("test"), bench.run(name, seed)
         losses = critic_losses(run)
         for epoch, model, opened in bench.epochs_of(run):

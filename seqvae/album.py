@@ -240,12 +240,20 @@ def stems(song: Song, names: Sequence[str] | None = None) -> dict[str, Song]:
 
 
 def _own_names(tracks: Sequence[Track]) -> list[str]:
-    """What each track is called, or its number; with its number where several are called so."""
+    """What each track is called, or its number; with its number where several are called so.
+
+    No two are called the same.
+    """
     often = Counter(track.name for track in tracks)
-    return [
-        track.name if track.name and often[track.name] == 1 else f"{track.name or 'track'} {place}"
-        for place, track in enumerate(tracks, 1)
-    ]
+    found = []
+    for place, track in enumerate(tracks, 1):
+        name = track.name
+        if not name or often[name] > 1:
+            name = f"{name or 'track'} {place}"
+            while often[name]:
+                name = f"{name} {place}"
+        found.append(name)
+    return found
 
 
 def save_stems(

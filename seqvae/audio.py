@@ -61,9 +61,10 @@ def render(song: Song, path: str | Path, *, rate: int = RATE) -> str:
 def render_stems(songs: Mapping[Path, Song], *, rate: int = RATE) -> str:
     """Write songs that sound together, each as a WAV file as loud as it is among the others.
 
-    Laid on one another they are what `render` makes of one song of all their tracks: one gain is
-    for all, by which neither the loudest nor their sum clips. Songs of one length make files of
-    one length. Raises `Refused` for what is too long, together more than two hours, or no rate.
+    Laid on one another they are what `render` makes of one song of all their tracks, but for its
+    level: one gain is for all, by which neither the loudest nor their sum clips. Songs of one
+    length make files of one length. Raises `Refused` for what is too long, together more than
+    two hours, or no rate.
     """
     for song in songs.values():
         _check(song, rate)

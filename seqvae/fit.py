@@ -29,7 +29,7 @@ from .objectives.objective import Report
 from .plan import Plan, Stage, describe_stage, make_plan
 from .plots import curves, save
 from .posteriors import BatchNormPosterior
-from .processes import anyone, in_turn, is_again, is_first, joined, told
+from .processes import anyone, begins, in_turn, is_again, is_first, joined, told
 from .progress import duration
 from .recipe import Recipe, to_toml
 from .regularizers import CrossEntropy
@@ -79,7 +79,7 @@ def fit(
     stop a run and `Lost` where another process does not answer (all likewise).
     """
     with joined():
-        resume |= is_again() and runs.is_run(folder)
+        resume = told(lambda: resume or (is_again(folder) and runs.is_run(folder)))
         if not is_first():
             say, tick = _say_nothing, None
         plan = make_plan(complete(recipe), corpus, folder, device)
@@ -105,7 +105,8 @@ def _fit(plan: Plan, watched: _Watched, resume: bool, say: Say, tick: Tick | Non
     for number in reversed(range(len(plan.stages))):  # each is tried now, the first one stays
         built, stepper = set_up(plan, number, plan.stages[number - 1].stop if number else 0)
         plan.order.mixed |= of_aggregate(built)
-    watch = Watch(plan, baseline=watched.baseline, on_collapse=watched.on_collapse)
+    priced = watched.baseline if is_first() else None  # only the first validates
+    watch = Watch(plan, baseline=priced, on_collapse=watched.on_collapse)
     if resume:
         with in_turn():
             trainer, built, stepper, anew = restore(plan, built, stepper, say)
@@ -555,6 +556,7 @@ def _unchosen(plan: Plan, built: Built) -> Iterator[str]:
 
 def _begin(plan: Plan) -> None:
     runs.check_new(plan.folder)
+    begins(plan.folder)
     where = plan.corpus.folder.resolve()
     own = plan.folder.resolve()
     path = where.relative_to(own) if where.is_relative_to(own) else where

@@ -91,8 +91,11 @@ def distances(mean: Tensor, stddev: Tensor) -> Tensor:
     of Gaussians N(m_i, diag s_i^2): the Mahalanobis distance by the mean variance, over sqrt(D).
     It is the first term of the Bhattacharyya distance, 8/D of it, without that for unequal widths
     (Kailath, 1967). A draw z ~ N(m_i, s_i^2) lies at r = 1 from its own mean, in the root mean
-    square: two windows with r < 1 are nearer than the model itself can place one of them. What
-    dimensions that the posterior leaves at the prior say is little: their means are alike.
+    square: two windows with r < 1 lie nearer to each other than a draw of one lies to its mean.
+    That is a yardstick, not a test: in many dimensions draws of the two still lie apart, the
+    overlap of their densities being exp(-D r^2 / 8). Dimensions that the posterior leaves at the
+    prior, whose means are alike, add to D and not to the sum: a code of few dimensions that are
+    in use has smaller distances.
 
     >>> distances(torch.tensor([[0.0, 0.0], [2.0, 0.0]]), torch.ones(2, 2))[0].tolist()
     [0.0, 1.4142135381698608]

@@ -592,9 +592,9 @@ def spans(numbers: Iterable[int]) -> str:
     >>> spans([9, 4, 5, 6]), spans([])
     ('4-6, 9', '')
     """
-    rest = sorted(numbers)
-    begins = [n for n in rest if n - 1 not in rest]
-    ends = [n for n in rest if n + 1 not in rest]
+    every = set(numbers)
+    begins = sorted(n for n in every if n - 1 not in every)
+    ends = sorted(n for n in every if n + 1 not in every)
     return ", ".join(f"{a}-{b}" if a < b else f"{a}" for a, b in zip(begins, ends, strict=True))
 
 

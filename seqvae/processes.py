@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from itertools import count as counted
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -46,7 +47,7 @@ class Share(NamedTuple):
 
 
 _shares: list[Share] = []  # the one that is walked, while it is
-_told = counted()
+_told, _joined = counted(), counted()
 
 
 def count() -> int:
@@ -64,24 +65,37 @@ def is_first() -> bool:
     return place() == 0
 
 
-def is_again() -> bool:
-    """Whether a launcher has started the processes anew after one of them was lost."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+def begins(folder: Path) -> None:
+    """Leave word for later attempts of this launcher that this one begins the run of a folder."""
+    if _is_hosted():
+        _launcher().set(_begun(folder), "begun")
+
+
+def is_again(folder: Path) -> bool:
+    """Whether an attempt of this launcher before this one has begun the run of a folder.
+
+    A run that was there before its first attempt is none of its own, and is not gone on with.
+    """
+    return int(_attempt()) > 0 and _is_hosted() and bool(_launcher().check([_begun(folder)]))
+
+
+def _begun(folder: Path) -> str:
+    return f"seqvae/begun/{folder.resolve()}"
 
 
 @contextmanager
 def joined() -> Iterator[None]:
     """Within, the processes that one launcher has started know of each other.
 
-    Addresses of an attempt that failed must not be found by the next (a group that is set up
-    through them waits for the dead), so each has a store of its own.
+    Addresses of a group that is no more must not be found by the next (one that is set up through
+    them waits for the dead), so each attempt has a store of its own, and each group of it.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
     dist.init_process_group(
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-        store=_store(),
+        store=PrefixStore(f"seqvae/{_attempt()}/{next(_joined)}", _launcher()),
         rank=int(os.environ["RANK"]),
         world_size=int(os.environ["WORLD_SIZE"]),
         timeout=PATIENCE,
@@ -92,45 +106,69 @@ def joined() -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def _store() -> Store:
-    """Where the processes of this attempt leave word."""
+def _attempt() -> str:
+    """How often a launcher has started the processes anew after one of them was lost."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+
+
+def _is_hosted() -> bool:
+    """Whether the launcher keeps what processes leave, from one attempt to the next."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+def _launcher() -> Store:
+    """Where the processes leave word: kept by the launcher, else by the first of a group."""
     environment = os.environ
-    hosted = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # by the launcher
-    store = TCPStore(
+    return TCPStore(
         environment["MASTER_ADDR"],
         int(environment["MASTER_PORT"]),
         int(environment["WORLD_SIZE"]),
-        is_master=environment["RANK"] == "0" and not hosted,
+        is_master=environment["RANK"] == "0" and not _is_hosted(),
         timeout=PATIENCE,
     )
-    attempt = environment.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return PrefixStore(f"seqvae/{attempt}", store)
 
 
 # --- what passes between them -------------------------------------------------------------------
 
 
 def told(make: Callable[[], Any]) -> Any:
-    """What the first process makes, however long that takes: plain data, which all others get."""
+    """What the first process makes, however long that takes: plain data, which all others get.
+
+    Raises `Lost` in the others where it makes nothing.
+    """
     if count() == 1:
         return make()
     store, key = dist.distributed_c10d._get_default_store(), f"told/{next(_told)}"
     if is_first():
-        made = make()
-        store.set(key, json.dumps(made))
+        left = ""
+        try:
+            made = make()
+            left = json.dumps(made)
+        finally:
+            store.set(key, left)
         return made
-    store.wait([key], LONG)
-    return json.loads(store.get(key))
+    with _answered():
+        store.wait([key], LONG)
+        found = store.get(key)
+    if not found:
+        raise Lost(
+            "the first process of this training has stopped. See what it said last, and go on "
+            "with --resume."
+        )
+    return json.loads(found)
 
 
 @contextmanager
 def in_turn() -> Iterator[None]:
-    """The first process goes through the body, and only then all others do."""
+    """The first process goes through the body, then all others do, and then all go on."""
     if not is_first():
         told(lambda: None)
-    yield
-    if is_first():
-        told(lambda: None)
+    try:
+        yield
+    finally:
+        if is_first():
+            told(lambda: None)
+    anyone(False)  # nobody changes what another still reads
 
 
 def anyone(asked: bool) -> bool:

@@ -268,6 +268,8 @@ def test_tracks_of_one_name_are_told_apart_and_the_silent_have_no_stem() -> None
     silent = replace(player(1), notes=player(1).notes[:0], name="rests")
     tracks = [player(0, name="piano"), player(1), player(2, name="piano"), silent]
     assert list(stems(Song(tracks, length=BAR))) == ["piano 1", "track 2", "piano 3"]
+    named = [player(0, name="piano 2"), player(1, name="piano"), player(2, name="piano")]
+    assert [len(s.tracks) for s in stems(Song(named, length=BAR)).values()] == [1, 1, 1]
     together = stems(Song(tracks, length=BAR), ["one", "two", "one", "two"])
     assert [len(stem.tracks) for stem in together.values()] == [2, 1]
     assert len({track.channel for track in together["one"].tracks}) == 2

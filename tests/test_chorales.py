@@ -203,6 +203,15 @@ def test_chorales_and_midi_together_need_a_table(tmp_path: Path) -> None:
         prepare_midi(sources, tmp_path / "out", workers=0)
 
 
+def test_a_table_of_other_splits_leaves_chorales_in_four_voices(tmp_path: Path) -> None:
+    table = tmp_path / "splits.csv"
+    rows = ["train/0,test", "train/1,train", "valid/0,valid"]
+    table.write_text("\n".join(["file,split", *(f"c.json/{row}" for row in rows)]), "utf-8")
+    made = prepare_midi([file_of(tmp_path, SPLITS)], tmp_path / "out", splits=table, workers=0)
+    assert [made.splits[split]["kept"] for split in ("train", "valid", "test")] == [3, 3, 3]
+    assert isinstance(open_corpus(tmp_path / "out").codec, ChoraleCodec)
+
+
 def test_a_piece_that_is_damaged_is_counted_and_the_others_kept(tmp_path: Path) -> None:
     splits = {**SPLITS, "train": [*SPLITS["train"], [[60, 55]]]}
     made = prepare_midi([file_of(tmp_path, splits)], tmp_path / "out", workers=0)

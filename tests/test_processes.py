@@ -20,13 +20,15 @@ from seqvae import runs
 from seqvae.build import build
 from seqvae.corpus import Corpus
 from seqvae.data import Order, collate
-from seqvae.errors import Diverged, Stopped
+from seqvae.errors import Diverged, Lost, Refused, Stopped
+from seqvae.fit import find_corpus
 from seqvae.processes import (
     Drawn,
     Share,
     anyone,
     count,
     gathered,
+    in_turn,
     is_first,
     joined,
     kept,
@@ -38,7 +40,7 @@ from seqvae.recipe import override
 from seqvae.training.loop import backward
 from seqvae.vae import VAE
 
-SECONDS = 60
+SECONDS = 120
 LONGER: dict[str, Any] = {"training_steps": 60, "training_save_every": 1}
 # Network dropout is each process's own.
 PLAIN: dict[str, Any] = {"encoder_dropout": 0.0, "decoder_dropout": 0.0}
@@ -303,14 +305,73 @@ def test_a_loss_that_is_not_finite_in_one_stops_all_before_the_step(
     assert checkpoint.trainer["step"] == 6, "the last whole step is kept"
 
 
-def launched(folder: Path, corpus: Path) -> list[str]:
-    """The command of somebody who trains in two processes."""
-    changes = [word for setting in settings(**PLAIN, **LONGER) for word in ("--set", setting)]
+def the_first_makes_nothing(way: str) -> None:
+    """What the first process refuses, the others do not wait for."""
+
+    def refuse() -> None:
+        raise Refused("this and that: do something else.")
+
+    try:
+        with joined():
+            if way == "told":
+                told(refuse)
+            with in_turn():
+                if is_first():
+                    refuse()
+    except (Refused, Lost) as error:
+        raise SystemExit(2 if isinstance(error, Refused) else 3) from error
+
+
+@pytest.mark.parametrize("way", ["told", "in turn"])
+def test_nobody_waits_for_what_the_first_process_refuses(way: str) -> None:
+    assert together(the_first_makes_nothing, way) == [2, 3]
+
+
+# --- by a launcher ------------------------------------------------------------------------------
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
+QUIET: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+
+
+def torchrun(*of: str, restarts: int = 0) -> list[str]:
     return [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
-        *("--max-restarts", "2", "-m", "seqvae", "train", "text", str(corpus)),
-        *("--out", str(folder), "--device", "cpu", *changes),
+        *("--max-restarts", str(restarts), *of),
     ]
+
+
+def launched(folder: Path, corpus: Path, restarts: int = 2) -> list[str]:
+    """The command of somebody who trains in two processes."""
+    changes = [word for setting in settings(**PLAIN, **LONGER) for word in ("--set", setting)]
+    named = "-m", "seqvae", "train", "text", str(corpus), "--out", str(folder)
+    return torchrun(*named, "--device", "cpu", *changes, restarts=restarts)
+
+
+def test_one_launch_may_train_several_models(tmp_path: Path) -> None:
+    """The addresses of a group that is no more are not found by the next."""
+    script = tmp_path / "several.py"
+    script.write_text(
+        "from seqvae.processes import anyone, joined, told\n"
+        "for number in range(3):\n"
+        "    with joined():\n"
+        "        assert told(lambda: number) == number and anyone(True)\n",
+        "utf-8",
+    )
+    done = subprocess.run(torchrun(str(script)), env=ENVIRONMENT, timeout=SECONDS, **QUIET)
+    assert done.returncode == 0
+
+
+def test_a_launcher_that_starts_anew_goes_on_with_no_run_but_its_own(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    train(recipe(**PLAIN), corpus.folder, run)
+    before = newest(run).trainer["step"], (run / "recipe.toml").read_text("utf-8")
+    command = launched(run, corpus.folder, restarts=1)
+    done = subprocess.run(command, env=ENVIRONMENT, timeout=SECONDS, **QUIET)
+    assert done.returncode != 0, "the folder is a run already"
+    after = newest(run).trainer["step"], (run / "recipe.toml").read_text("utf-8")
+    assert after == before
 
 
 def children(parent: int) -> list[int]:
@@ -322,16 +383,15 @@ def children(parent: int) -> list[int]:
 def test_a_process_that_is_killed_is_replaced_and_the_run_is_what_it_would_have_been(
     corpus: Corpus, tmp_path: Path
 ) -> None:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())}
-    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     run, other = tmp_path / "run", tmp_path / "undisturbed"
-    command = launched(run, corpus.folder)
-    with subprocess.Popen(command, env=environment, **quiet) as launcher:
+    command = launched(run, corpus.folder.parent / "text.txt")
+    with subprocess.Popen(command, env=ENVIRONMENT, **QUIET) as launcher:
         while not runs.is_run(run) or len(runs.checkpoints(run / "checkpoints")) < 2:
             time.sleep(0.02)
             assert launcher.poll() is None
         os.kill(children(launcher.pid)[-1], signal.SIGKILL)
         assert launcher.wait(timeout=SECONDS) == 0
-    assert together(partial(go_on, **LONGER), corpus.folder, other, 0) == [0, 0]
+    own = find_corpus(run).folder
+    assert together(partial(go_on, **LONGER), own, other, 0) == [0, 0]
     assert newest(run).trainer["step"] == LONGER["training_steps"]
     assert weights_sum(run) == weights_sum(other)

@@ -161,7 +161,9 @@ def _corpus(
     from ..processes import is_again, told
     from ..runs import is_run
 
-    if resume or (is_again() and is_run(folder)):
+    if told(lambda: not resume and is_again(folder) and is_run(folder)):
+        return resumed_corpus(None, folder), True
+    if resume:
         return resumed_corpus(named, folder), True
     made = told(lambda: str(make_corpus(named, recipe, folder, device).folder))
     return open_corpus(Path(made)), False

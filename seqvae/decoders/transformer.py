@@ -154,7 +154,8 @@ class Past(State):
 
     There is room behind them for those to come, so that a token costs what it costs, and not a
     copy of all before it. The room is shared with the states that follow: `taken` counts how much
-    of it is, and a state from which another was made already goes on in a copy.
+    of it is, and a state from which another was made already goes on in a copy. What is written
+    in place has no gradient: `step` is for generation, under `torch.no_grad`.
     """
 
     def __init__(
