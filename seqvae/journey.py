@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
@@ -207,9 +207,10 @@ def _sides(a: Song, b: Song, codec: MusicCodec, taste: Taste, course: Course) ->
     other = in_order(b, codec, taste.bars, at=taste.from_b, asked=taste.track_b)
     own, its = first[0].clip.metre, other[0].clip.metre
     pace, said = _pace(first, other, codec, taste)
+    held = _bars_left(b, taste.from_b, its, taste.bars)
     room = min(
-        _bars_left(a, taste.from_a),
-        max(round(_bars_left(b, taste.from_b) * its.beats * pace / own.beats), 1),
+        _bars_left(a, taste.from_a, own, taste.bars),
+        max(round(held * its.beats * pace / own.beats), 1),
         course.bars or MOST,
     )
     bars = _phrase_bars(codec, own, its.beats * pace, taste, room)
@@ -269,8 +270,15 @@ def _crowded(pieces: Sequence[Piece], factor: float, codec: MusicCodec) -> bool:
     return crowding(_whole(pieces), factor, codec.grid.steps) > CROWDED
 
 
-def _bars_left(song: Song, at: int | None) -> int:
-    return len(song.bars) - (at or 1) + 1
+def _bars_left(song: Song, at: int | None, metre: Metre, bars: int) -> int:
+    """The most bars from one on that a metre holds without a break: a phrase is in one metre.
+
+    Where it never holds for as many bars as are asked for, all that are left.
+    """
+    left = song.bars.metre[(at or 1) - 1 :]
+    runs = (len(list(run)) for same, run in groupby(left, metre.__eq__) if same)
+    longest = max(runs, default=0)
+    return longest if longest >= bars else len(left)
 
 
 def matched(a: int, b: int, count: int, fit: str) -> list[tuple[int, int]]:
@@ -311,7 +319,7 @@ def _pairs(sides: _Sides, course: Course) -> tuple[list[Pair], list[str]]:
         )
     places = matched(a, b, count, course.fit)
     said = [
-        f"length: {count * each} bars, {count} phrases of {each}{why}; A has {a} such phrases, B "
+        f"length: {count * each} bars, {count} phrases of {each}{why}; A has {a} as long, B "
         f"{b} ({course.fit})"
     ]
     return [Pair(sides.a[i], sides.b[j]) for i, j in places], [*sides.said, *said]
@@ -631,8 +639,12 @@ def _left_told(found: Journey) -> list[str]:
         if gone:
             silent = len(gone & resting(found.pairs[0][place]))
             rests = f"; in {silent} of them what the model knows rests" * bool(silent)
+            metres = end.piece.song.bars.metre
+            others = dict.fromkeys(str(metres[bar - 1]) for bar in sorted(gone))
+            others.pop(str(found.pairs[0][place].clip.metre), None)
+            other = f"; some are in {' and '.join(others)}" * bool(others)
             said.append(f"{end.letter}: {len(gone)} of its {count} bars not heard: {spans(gone)}")
-            said[-1] += rests
+            said[-1] += rests + other
         if rest := rest_added(found, place):
             said.append(f"{end.letter}: {rest:g} beats of rest were added where it ends")
     return said

@@ -1,5 +1,6 @@
 """Phrases: the bars of a song that stand for it, for they come again and are full of notes."""
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple
@@ -214,8 +215,8 @@ class _Sheet:
 
     def cut(self, bars: int, at: int | None) -> list[int]:
         """Where phrases begin, one after the other: from a bar on, or from where they fit best."""
-        kinds, counts = np.unique(self.kinds, return_counts=True)
-        fits = self.kinds == kinds[counts.argmax()]
+        usual = Counter(self.kinds.tolist()).most_common(1)[0][0]  # of two alike, the earlier
+        fits = self.kinds == usual
         if at is not None:
             return _cut(fits, at, bars)
         begins = self.begins()

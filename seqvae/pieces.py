@@ -137,7 +137,8 @@ def find_parts(song: Song, codec: MusicCodec, asked: str | None = None) -> dict[
     except NoPart as error:
         cure = "" if asked else _instead(song, codec)
         file = song.name or "FILE"
-        raise NoPart(f"{file}: {error}. {cure}See its tracks: seqvae tracks {file}") from error
+        why = str(error).removesuffix(".")
+        raise NoPart(f"{file}: {why}. {cure}See its tracks: seqvae tracks {file}") from error
 
 
 def parts_in(song: Song) -> list[str]:

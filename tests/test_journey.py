@@ -310,6 +310,30 @@ def test_bars_in_other_metres_are_left_out_and_counted() -> None:
     gone = left_out(found, 0)
     assert set(range(13, 21)) <= gone and not gone & set(range(1, 13))
     assert found.clip.metre == Metre(4, 4) and f"bars not heard: {spans(gone)}" in said(found)
+    assert "some are in 3/4 and 2/4" in said(found)
+
+
+def test_a_phrase_is_in_one_metre_where_three_share_a_song() -> None:
+    """8 bars of 4/4, as many of 7/8 and of 3/4: of equals the first, and no phrase is longer."""
+    changes = (
+        MetreChange(8 * BAR, Metre(7, 8)),
+        MetreChange(8 * BAR + 28 * BEAT, Metre(3, 4)),
+    )
+    three = tune(21, more=changes)
+    assert [str(metre) for metre in three.bars.metre[::8]] == ["4/4", "7/8", "3/4"]
+    found = go(three, B)
+    assert found.clip.metre == Metre(4, 4) and found.each == 4 and "7/8 and 3/4" in said(found)
+    assert left_out(found, 0) == set(range(9, 25))
+    other = go(B, three)
+    assert other.each == 4 and left_out(other, 1) == set(range(9, 25))
+
+
+def test_a_song_that_changes_metre_every_bar_still_goes() -> None:
+    metres = [
+        MetreChange(i * 7 * BEAT + 4 * BEAT * k, Metre(4 - k, 4)) for i in range(6) for k in (0, 1)
+    ]
+    found = go(tune(10, more=tuple(metres[1:])), B)
+    assert found.each == 4 and found.clip.metre == Metre(4, 4)
 
 
 # --- how it is played, and decoded ---------------------------------------------------------------

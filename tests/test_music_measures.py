@@ -14,6 +14,7 @@ from seqvae.codecs import Codec, DrumsCodec, MelodyCodec, TrioCodec, VoicedCodec
 from seqvae.codecs.voices import HOLD, KIT, OFF, Ids
 from seqvae.data import InMemory, in_batches, in_order, spread
 from seqvae.decoders import LSTMDecoder
+from seqvae.decoders.sequence import State
 from seqvae.distributions import Delta
 from seqvae.encoders import EmptyEncoder, LSTMEncoder
 from seqvae.evaluate import Measured, measure
@@ -86,12 +87,12 @@ class Player(Decoder):
             torch.distributions.Categorical(logits=self.score(z)), 1
         )
 
-    def start(self, z: Tensor) -> tuple[Tensor, int]:
-        return z, 0
+    def start(self, z: Tensor) -> State:
+        return State(z=z, place=torch.zeros(len(z), dtype=torch.long))
 
-    def step(self, tokens: Tensor, state: tuple[Tensor, int]) -> tuple[Tensor, Any]:
-        z, place = state
-        return self.score(z)[:, place], (z, place + 1)
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        z, place = state["z"], state["place"]
+        return self.score(z)[:, int(place[0])], State(z=z, place=place + 1)
 
 
 class Held(Player):

@@ -1,4 +1,4 @@
-"""The README is run as it is printed: its commands on a small corpus, its Python as it stands."""
+"""README and guide to music are run as they are printed: commands on small corpora, Python."""
 
 import gzip
 import re
@@ -15,14 +15,16 @@ from seqvae.__main__ import main
 from seqvae.build import build
 from seqvae.midi import write
 
-README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+MUSIC = (ROOT / "docs/music.md").read_text("utf-8")
 # The liberties taken: what is trained is trained for a moment, what is measured is so on little.
 FEW = ["--samples=5", "--items=20", "--fitted=4", "--written=20"]
 BRIEFLY = [f"--set=training.{s}" for s in ("steps=3", "epochs=0.1", "batch=8", "validate_on=20")]
 
 
-def commands() -> list[list[str]]:
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+def commands(text: str = README) -> list[list[str]]:
+    blocks = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if line.startswith("$ ")]
     return [shlex.split(line[2:], comments=True) for line in lines]
 
@@ -80,6 +82,37 @@ def test_every_command_of_the_readme_runs(
         status = main(small(command))
         said = capfd.readouterr()
         assert status == 0, f"{shlex.join(command)}\n{said.err}"
+
+
+def test_every_command_of_the_guide_to_music_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_songs(tmp_path / "songs", 10, seed=1)
+    write_songs(tmp_path / "drumming", 4, seed=2)
+    names = ("first", "second", "third", "fourth", "loop", "played")
+    for seed, name in enumerate(names, 5):
+        write(compose(seed, metre=(4, 4)).song, tmp_path / f"{name}.mid")
+    found = commands(MUSIC)
+    verbs = {"tracks", "phrases", "interpolate", "humanise", "attribute", "sample", "train"}
+    assert verbs <= {c[1] for c in found}
+    for command in found:
+        assert command[0] == "seqvae"
+        briefly = ["--items=200", "--tried=0"] * (command[1:3] == ["attribute", "learn"])
+        status = main([*small(command), *briefly])
+        said = capfd.readouterr()
+        assert status == 0, f"{shlex.join(command)}\n{said.err}"
+
+
+def test_what_the_guide_to_music_links_to_is_there() -> None:
+    for name, place in re.findall(r"\]\(([\w./-]*)(?:#([\w-]*))?\)", MUSIC):
+        assert (ROOT / "docs" / name).exists(), name
+        if place:
+            text = (ROOT / "docs" / name).read_text("utf-8").lower()
+            titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+            assert place in {re.sub(r"[^\w -]", "", t).replace(" ", "-") for t in titles}, place
+    for picture in (ROOT / "docs/images").glob("journey-*.png"):
+        assert f"images/{picture.name}" in MUSIC and picture.stat().st_size < 200_000
 
 
 def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:

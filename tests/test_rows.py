@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,17 @@ import pytest
 import torch
 from small import VOCAB, make
 
-from seqvae.codecs import GrooveCodec, PixelCodec, TrioCodec, WordCodec
+from seqvae.clips import Clip
+from seqvae.codecs import GrooveCodec, PixelCodec, PolyphonyCodec, TrioCodec, WordCodec
 from seqvae.data import InMemory, Order, batches
 from seqvae.decoders import DenseDecoder, LSTMDecoder
 from seqvae.encoders import EmptyEncoder, LSTMEncoder
 from seqvae.evaluate import measure
 from seqvae.likelihoods import Gaussian
+from seqvae.measures.codes import Back
+from seqvae.measures.events import events
 from seqvae.measures.music import feel
+from seqvae.midi import notes_of
 from seqvae.objectives import Elbo
 from seqvae.posteriors import GaussianPosterior
 from seqvae.posteriors.label import LabelPosterior
@@ -40,7 +45,7 @@ def corpus(count: int, seed: int) -> InMemory:
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
     """All that can be measured of models that use their code: text, music, pictures."""
-    others = figures_of_pictures() | figures_of_grooves()
+    others = figures_of_pictures() | figures_of_grooves() | figures_of_polyphony()
     return others | figures_of_music() | figures_of_text()
 
 
@@ -49,6 +54,19 @@ def figures_of_grooves() -> dict[str, Any]:
     voices = GrooveCodec(bars=1).voices
     truth, written = np.random.default_rng(0).integers(0, voices[0].size, (2, 3, 16, 9))
     return feel(voices, truth, written)
+
+
+def figures_of_polyphony() -> dict[str, Any]:
+    """Of chords that come back shortened, what music of one token a step has not."""
+    codec = PolyphonyCodec(bars=1)
+    chords = [
+        Clip({"piano": notes_of([(0, end, 60, 80), (480, 960, pitch, 80)])}, 1920)
+        for end, pitch in ((480, 64), (960, 64), (960, 67))
+    ]
+    ids = [codec.encode(chord).ids for chord in chords]
+    rows = np.arange(2)
+    codes: Any = SimpleNamespace(item=torch.arange(2), rate=torch.ones(2))
+    return events(codec, codes, Back(rows, ids[:2], ids[1:], 99, torch.zeros(2, 1)))
 
 
 def figures_of_pictures() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from torch.distributions import Distribution
 from seqvae.codecs import Codec, Encoded, SentencePieceCodec, WordCodec
 from seqvae.data import InMemory, spread
 from seqvae.decoders import LSTMDecoder
+from seqvae.decoders.sequence import State
 from seqvae.distributions import Delta
 from seqvae.encoders import EmptyEncoder, LSTMEncoder
 from seqvae.errors import Refused
@@ -63,20 +64,20 @@ class Player(Decoder):
     def forward(self, z: Tensor, step: int = FAR) -> Distribution:
         raise NotImplementedError
 
-    def start(self, z: Tensor) -> tuple[Tensor, int]:
-        return z, 0
+    def start(self, z: Tensor) -> State:
+        return State(z=z, place=torch.zeros(len(z), dtype=torch.long))
 
-    def step(self, tokens: Tensor, state: tuple[Tensor, int]) -> tuple[Tensor, Any]:
-        z, place = state
-        certain = nn.functional.one_hot(z[:, place].long(), VOCAB) * 1e4
-        return certain, (z, place + 1)
+    def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        z, place = state["z"], state["place"]
+        now = z[:, int(place[0])].long()
+        return nn.functional.one_hot(now, VOCAB) * 1e4, State(z=z, place=place + 1)
 
 
 class Deaf(Player):
     """Writes one sentence whatever the code."""
 
-    def start(self, z: Tensor) -> tuple[Tensor, int]:
-        return as_code([SENTENCE]).expand(len(z), -1), 0
+    def start(self, z: Tensor) -> State:
+        return super().start(as_code([SENTENCE]).expand(len(z), -1))
 
 
 class These(Prior):
