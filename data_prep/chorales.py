@@ -36,10 +36,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from seqvae.clips import LOUD
 from seqvae.errors import Refused
 from seqvae.midi import TICKS, Metre, MetreChange, Notes, Song, Tempo, Track, notes_of
-from seqvae.parts import CHOIR
+from seqvae.midi.clips import LOUD
+from seqvae.midi.parts import CHOIR
 
 Pitches = NDArray[np.int64]
 

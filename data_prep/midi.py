@@ -17,12 +17,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from seqvae.clips import OTHER_METRES
 from seqvae.codecs import MusicCodec, PolyphonyCodec, kinds_of, load_codec
 from seqvae.corpus import file_sha256
 from seqvae.errors import Refused, check_sizes
 from seqvae.midi import Song
-from seqvae.parts import CHOIR, PARTS, NoPart
+from seqvae.midi.clips import OTHER_METRES
+from seqvae.midi.parts import CHOIR, PARTS, NoPart
 
 from .gather import NOWHERE, Gathering, discard, n_files
 from .plan import Tell

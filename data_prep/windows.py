@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from seqvae.clips import Clip, Grid, starts
 from seqvae.codecs import MusicCodec, PolyphonyCodec, VoicedCodec
 from seqvae.codecs.polyphony import DRUMMER
 from seqvae.codecs.voices import FIRST_PITCH, Lane
 from seqvae.errors import Refused
 from seqvae.midi import LIMITS, Bars, Notes, Song, read
-from seqvae.parts import NoPart, Part
+from seqvae.midi.clips import Clip, Grid, starts
+from seqvae.midi.parts import NoPart, Part
 
 from .chorales import chorale
 from .songs import File

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from seqvae import Refused, load
-from seqvae.album import free_folder, save
-from seqvae.morph import Taste, morph
+from seqvae.music.album import free_folder, save
+from seqvae.music.morph import Taste, morph
 
 
 def main() -> None:

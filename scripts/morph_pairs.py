@@ -21,12 +21,12 @@ from typing import Any
 import torch
 
 from seqvae import Refused, __version__, load
-from seqvae.album import step_song
 from seqvae.corpus import write_json
 from seqvae.explore import Explorer
 from seqvae.midi import ENDINGS, read, to_bytes
-from seqvae.morph import Morph, Taste, agreement, morph, music_codec
-from seqvae.pieces import find_parts
+from seqvae.music.album import step_song
+from seqvae.music.morph import Morph, Taste, agreement, morph, music_codec
+from seqvae.music.pieces import find_parts
 from seqvae.progress import Progress
 
 

@@ -22,13 +22,13 @@ import torch
 
 from seqvae import Refused, __version__, runs
 from seqvae.codecs import MusicCodec
-from seqvae.compare import shortest
 from seqvae.corpus import Corpus, open_corpus, write_json
 from seqvae.fit import find_corpus
 from seqvae.measures.music import WAYS
 from seqvae.metrics import bits, fano_accuracy
 from seqvae.plots import accuracies, save
-from seqvae.report import evaluate_run
+from seqvae.reports.compare import shortest
+from seqvae.reports.report import evaluate_run
 from seqvae.shelf import find
 
 Figures = Mapping[str, Any]

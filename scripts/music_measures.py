@@ -27,18 +27,18 @@ import torch
 from torch import Tensor
 
 from seqvae import Refused, __version__, load, runs
-from seqvae.clips import Clip, Grid, join, split
 from seqvae.codecs import MusicCodec
 from seqvae.corpus import Corpus, open_corpus, write_json
 from seqvae.data import spread
 from seqvae.explore import Explorer
 from seqvae.measures.way import Band, band, nats_a_note, splices, way
 from seqvae.midi import ENDINGS, read
-from seqvae.morph import Taste, morph, music_codec
-from seqvae.pieces import whole
+from seqvae.midi.clips import Clip, Grid, join, split
+from seqvae.music.morph import Taste, morph, music_codec
+from seqvae.music.pieces import whole
 from seqvae.plots import dial, save
 from seqvae.progress import Progress
-from seqvae.report import check_codec
+from seqvae.reports.report import check_codec
 
 Rows = list[dict[str, Any]]
 

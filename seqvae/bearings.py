@@ -18,7 +18,7 @@ from .errors import Refused, check_sizes
 from .explore import Explorer
 from .measures.codes import Tell
 from .recipe import unknown
-from .report import check_codec
+from .reports.report import check_codec
 from .shelf import is_shipped
 from .vectors import COMMAND, FILE, Fit, Vector, Vectors, fit, save
 

@@ -14,13 +14,13 @@ from torch import Tensor
 from . import __version__
 from .attributes import attributes_of, contour_likeness, rhythm_likeness, word_likeness
 from .bearings import Labelled, gained, steered, taken
-from .clips import DRUMS, Clip
 from .corpus import Corpus, write_json
 from .errors import Refused, check_sizes
 from .explore import Explorer
 from .measures.codes import Tell
 from .metrics import spearman
-from .report import check_codec
+from .midi.clips import DRUMS, Clip
+from .reports.report import check_codec
 from .runs import write_text
 from .vectors import Vector, Vectors
 

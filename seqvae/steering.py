@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .album import clip_song
 from .attributes import attributes_of
 from .bearings import steered
-from .clips import Clip, join, split, ties
 from .codecs import MusicCodec
 from .errors import Refused
 from .explore import Decoding, Explorer
 from .explore.decoding import GREEDY
 from .midi import Song, Source, read
-from .morph import music_codec
-from .pieces import Piece, phrase
+from .midi.clips import Clip, join, split, ties
+from .music.album import clip_song
+from .music.morph import music_codec
+from .music.pieces import Piece, phrase
 from .vectors import Vector, Vectors, load
 
 

@@ -12,7 +12,12 @@ import pytest
 from echo import echo
 
 from data_prep.composer import compose
-from seqvae.album import (
+from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec, TrioCodec
+from seqvae.errors import Refused
+from seqvae.explore import Explorer
+from seqvae.midi import TICKS, Song, Tempo, Track, notes_of, read, to_bytes, write
+from seqvae.midi.clips import Clip
+from seqvae.music.album import (
     clip_song,
     file_name,
     folder_name,
@@ -25,12 +30,7 @@ from seqvae.album import (
     step_song,
     way,
 )
-from seqvae.clips import Clip
-from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec, TrioCodec
-from seqvae.errors import Refused
-from seqvae.explore import Explorer
-from seqvae.midi import TICKS, Song, Tempo, Track, notes_of, read, to_bytes, write
-from seqvae.morph import Morph, Taste, morph
+from seqvae.music.morph import Morph, Taste, morph
 
 BEAT, BAR = TICKS, 4 * TICKS
 CODECS: dict[str, MusicCodec] = {

@@ -17,10 +17,10 @@ from seqvae.attributes import (
 )
 from seqvae.attributes import drums as of_drums
 from seqvae.attributes import melody as of_melody
-from seqvae.clips import Clip
 from seqvae.codecs import DrumsCodec, MelodyCodec, PixelCodec, TrioCodec
 from seqvae.midi import COMMON, Metre, notes_of
-from seqvae.pieces import whole
+from seqvae.midi.clips import Clip
+from seqvae.music.pieces import whole
 
 BEAT = 480
 SCALE = (60, 62, 64, 65, 67, 69, 71, 72)

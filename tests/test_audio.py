@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seqvae import audio
-from seqvae.audio import BURSTS, RING, burst, render, render_stems
 from seqvae.codecs.voices import KIT, WRITTEN
 from seqvae.errors import Refused
 from seqvae.midi import Song, Tempo, Track, notes_of
+from seqvae.music import audio
+from seqvae.music.audio import BURSTS, RING, burst, render, render_stems
 
 RATE = 16_000
 TUNE = Track(notes_of([(0, 480, 69, 80), (960, 1440, 72, 80)]))

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from data_prep.chorales import SIXTEENTH, chorale, holds_chorales
 from data_prep.midi import prepare_midi
-from seqvae.clips import Clip
 from seqvae.codecs import ChoraleCodec, load_codec
 from seqvae.corpus import open_corpus
 from seqvae.errors import Refused
 from seqvae.midi import TICKS, Metre, Song, Track, notes_of, read, write
-from seqvae.parts import CHOIR, NoPart, find_part
+from seqvae.midi.clips import Clip
+from seqvae.midi.parts import CHOIR, NoPart, find_part
 
 FILE = Path(__file__).parents[2] / "shared/data/music/jsb_chorales_16th_satb.json.gz"
 Steps = list[list[int]]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqvae.clips import Clip, Grid, join, metre_of, split, starts, ties
 from seqvae.errors import Refused
 from seqvae.midi import Metre, MetreChange, Notes, Song, notes_of
+from seqvae.midi.clips import Clip, Grid, join, metre_of, split, starts, ties
 
 GRIDS = st.builds(
     Grid,

@@ -12,15 +12,15 @@ import pytest
 from tiny import prepared, recipe, train, windows, write_text
 
 from data_prep.text import prepare_text
-from seqvae import compare as comparing
 from seqvae import runs
 from seqvae.__main__ import main
 from seqvae.codecs import DrumsCodec, MelodyCodec
-from seqvae.compare import Comparison, compare, shortest, title
 from seqvae.corpus import open_corpus
 from seqvae.errors import Refused
 from seqvae.plots import rate_distortion
-from seqvae.report import evaluate_run
+from seqvae.reports import compare as comparing
+from seqvae.reports.compare import Comparison, compare, shortest, title
+from seqvae.reports.report import evaluate_run
 from seqvae.rows import TABLE
 from seqvae.verdict import THRESHOLDS
 
@@ -33,7 +33,7 @@ ALL = ("vae", "lm", "ae", "other")
 def undrawn() -> Iterator[None]:
     """The figures of a report, which are not looked at here, cost more than all that is."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqvae.report._drawn", lambda measured: iter(()))
+        patch.setattr("seqvae.reports.report._drawn", lambda measured: iter(()))
         yield
 
 

@@ -24,8 +24,8 @@ from seqvae.densities.density import radius_of, scaled
 from seqvae.distributions import has_density
 from seqvae.errors import Refused
 from seqvae.explore import Explorer
-from seqvae.holes import Filled, _Samples, draw_codes, told_apart
 from seqvae.keepsakes import weights_sum
+from seqvae.reports.holes import Filled, _Samples, draw_codes, told_apart
 from seqvae.vae import VAE
 
 FEW = ("--items", 60, "--written", 0, "--device", "cpu")

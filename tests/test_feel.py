@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.composer import compose
-from seqvae.clips import STEPS, Clip
 from seqvae.codecs import DrumsCodec, GrooveCodec, MelodyCodec, MusicCodec, TrioCodec
 from seqvae.errors import Refused
 from seqvae.explore import Decoding
-from seqvae.feel import (
+from seqvae.midi import Metre, Song, Track, notes_of, read, to_bytes, write
+from seqvae.midi.clips import STEPS, Clip
+from seqvae.music.feel import (
     Playing,
     Template,
     Touch,
@@ -29,9 +30,8 @@ from seqvae.feel import (
     swung,
     templates,
 )
-from seqvae.midi import Metre, Song, Track, notes_of, read, to_bytes, write
-from seqvae.morph import Morph, Taste, morph
-from seqvae.studio import reconstruct
+from seqvae.music.morph import Morph, Taste, morph
+from seqvae.music.studio import reconstruct
 
 MANY = settings(deadline=None, derandomize=True, max_examples=60)
 SHARES = st.floats(0, 1)

@@ -18,8 +18,8 @@ from seqvae.codecs import MelodyCodec
 from seqvae.decoders import LSTMDecoder
 from seqvae.errors import Refused
 from seqvae.explore import Explorer
-from seqvae.form import SILENT, agreement, distances, form, letters, picture, report, save
 from seqvae.midi import TICKS, Metre, MetreChange, Song, Track, notes_of, read, to_bytes
+from seqvae.music.form import SILENT, agreement, distances, form, letters, picture, report, save
 from seqvae.priors import StandardNormal
 from seqvae.vae import VAE, Batch, Encoder
 

@@ -36,9 +36,9 @@ from seqvae.frontier import (
 )
 from seqvae.objectives import Elbo
 from seqvae.plots import rate_distortion
-from seqvae.rating import frontier, settings_at, write
 from seqvae.recipe import Recipe
 from seqvae.regularizers import FreeBits
+from seqvae.reports.rating import frontier, settings_at, write
 
 ABOUT = {"recipe": {"name": "text"}}
 
@@ -396,7 +396,7 @@ def test_the_command_that_is_named_at_the_end_trains_at_the_free_rate(
 ) -> None:
     corpus = prepared(tmp_path).folder
     free = found(lm=values(0, 10), floor_4=values(4, 6.2), floor_8=values(8, 5.2))
-    monkeypatch.setattr("seqvae.rating.frontier", lambda *_, **__: free)
+    monkeypatch.setattr("seqvae.reports.rating.frontier", lambda *_, **__: free)
     options = ["--out", str(tmp_path / "rate"), "--seed", "3", *sets(latent=8, training_steps=2)]
     assert main(["rate", str(corpus), *options]) == 0
     told = re.search(r"To train at it: seqvae (.*)", capfd.readouterr().out)

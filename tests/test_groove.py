@@ -12,12 +12,10 @@ from small import make
 from test_music_codecs import ANY_ID, MANY, METRES, TICKS_PER_BEAT, clips, notes, own_ids
 
 from data_prep.midi import prepare_midi
-from seqvae.clips import STEPS, Clip, Feel, split
 from seqvae.codecs import DrumsCodec, GrooveCodec, load_codec
 from seqvae.codecs.groove import Stroke
 from seqvae.codecs.voices import KIT
 from seqvae.decoders import LSTMDecoder
-from seqvae.drummer import perform
 from seqvae.encoders import EmptyEncoder
 from seqvae.errors import Refused
 from seqvae.explore import Decoding, Explorer
@@ -25,9 +23,11 @@ from seqvae.measures.music import drums as drum_figures
 from seqvae.measures.music import feel as feel_figures
 from seqvae.measures.music import lanes
 from seqvae.midi import Song, Track, notes_of, to_bytes, write
-from seqvae.parts import NoPart
+from seqvae.midi.clips import STEPS, Clip, Feel, split
+from seqvae.midi.parts import NoPart
+from seqvae.music.drummer import perform
+from seqvae.music.studio import humanise, reconstruct
 from seqvae.priors import StandardNormal
-from seqvae.studio import humanise, reconstruct
 from seqvae.tokens import SPECIAL
 from seqvae.vae import VAE
 

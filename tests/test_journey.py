@@ -11,18 +11,27 @@ import pytest
 from echo import echo, untrained
 
 from data_prep.composer import compose
-from seqvae.clips import DRUMS, Clip
 from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec, TrioCodec, WordCodec
 from seqvae.errors import Refused
 from seqvae.explore import Decoding
-from seqvae.feel import Touch
-from seqvae.journey import Course, Journey, journey, left_out, matched, mixes, rest_added, spans
-from seqvae.logbook import key_at, save, score
 from seqvae.midi import TICKS, Metre, MetreChange, Song, Tempo, Track, notes_of, read
 from seqvae.midi import to_bytes as midi
-from seqvae.morph import Taste, morph
-from seqvae.parts import NoPart
-from seqvae.rolls import journey_sheet
+from seqvae.midi.clips import DRUMS, Clip
+from seqvae.midi.parts import NoPart
+from seqvae.music.feel import Touch
+from seqvae.music.journey import (
+    Course,
+    Journey,
+    journey,
+    left_out,
+    matched,
+    mixes,
+    rest_added,
+    spans,
+)
+from seqvae.music.logbook import key_at, save, score
+from seqvae.music.morph import Taste, morph
+from seqvae.music.rolls import journey_sheet
 
 BEAT, BAR = TICKS, 4 * TICKS
 MELODY = MelodyCodec(bars=2)

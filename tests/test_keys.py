@@ -7,8 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqvae.keys import PROFILES, SCALES, KeyFound, Move, estimate, nearest_octaves, smallest_move
 from seqvae.midi import TICKS, Key, Notes, joined, notes_of, read
+from seqvae.midi.keys import (
+    PROFILES,
+    SCALES,
+    KeyFound,
+    Move,
+    estimate,
+    nearest_octaves,
+    smallest_move,
+)
 
 MUSIC = Path(__file__).parents[2] / "shared" / "data" / "music"
 

@@ -25,7 +25,6 @@ from seqvae.errors import Refused
 from seqvae.evaluate import measure
 from seqvae.explore import Decoding, Explorer
 from seqvae.fit import cautions, find_corpus
-from seqvae.holes import fit_density
 from seqvae.infer import infer, settle
 from seqvae.measures.codes import encode_all, score_with
 from seqvae.metrics import evidence
@@ -35,7 +34,8 @@ from seqvae.plan import make_plan
 from seqvae.posteriors.label import LabelPosterior
 from seqvae.regularizers import KL, CrossEntropy
 from seqvae.regularizers.cross_entropy import cross_entropy
-from seqvae.report import evaluate_run
+from seqvae.reports.holes import fit_density
+from seqvae.reports.report import evaluate_run
 from seqvae.resume import set_up
 from seqvae.schedules import FAR, constant
 from seqvae.tokens import SPECIAL

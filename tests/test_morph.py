@@ -10,12 +10,9 @@ import pytest
 from echo import echo, untrained
 
 from data_prep.composer import compose
-from seqvae.album import way
-from seqvae.clips import Clip, Grid
 from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec, TrioCodec, WordCodec
 from seqvae.errors import Refused
 from seqvae.explore import Decoding, Explorer
-from seqvae.keys import Move
 from seqvae.midi import (
     TICKS,
     Metre,
@@ -29,9 +26,12 @@ from seqvae.midi import (
     write,
 )
 from seqvae.midi import to_bytes as midi
-from seqvae.morph import FOLD, Morph, Range, Taste, agreement, morph
-from seqvae.parts import NoPart
-from seqvae.pieces import phrase
+from seqvae.midi.clips import Clip, Grid
+from seqvae.midi.keys import Move
+from seqvae.midi.parts import NoPart
+from seqvae.music.album import way
+from seqvae.music.morph import FOLD, Morph, Range, Taste, agreement, morph
+from seqvae.music.pieces import phrase
 
 BEAT, BAR = TICKS, 4 * TICKS
 CODECS: dict[str, MusicCodec] = {

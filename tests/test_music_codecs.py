@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqvae.clips import STEPS, Clip, Feel, split
 from seqvae.codecs import ChoraleCodec, DrumsCodec, MelodyCodec, TrioCodec, VoicedCodec, load_codec
 from seqvae.codecs.voices import FIRST_PITCH, KIT, KNOWN, OFF, PLACE, WRITTEN, Ids
 from seqvae.errors import Refused
 from seqvae.midi import notes_of
+from seqvae.midi.clips import STEPS, Clip, Feel, split
 from seqvae.tokens import BOS, EOS, PAD, SPECIAL, UNK
 
 KINDS: tuple[Any, ...] = (MelodyCodec, DrumsCodec, TrioCodec, ChoraleCodec)

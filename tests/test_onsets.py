@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqvae.clips import DRUMS, Clip
 from seqvae.codecs.voices import WRITTEN
+from seqvae.measures.onsets import alike, distance, line, moves, struck
 from seqvae.midi import Notes, notes_of
-from seqvae.onsets import alike, distance, line, moves, struck
+from seqvae.midi.clips import DRUMS, Clip
 
 SIXTEENTH = 120  # ticks
 NOTES = st.lists(st.tuples(st.integers(0, 7), st.integers(55, 66)), max_size=6)

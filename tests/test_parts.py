@@ -9,7 +9,7 @@ import pytest
 
 from seqvae.errors import Refused
 from seqvae.midi import TICKS, MidiError, Notes, Song, Track, joined, notes_of, read
-from seqvae.parts import PARTS, NoPart, find_part, outline, scores
+from seqvae.midi.parts import PARTS, NoPart, find_part, outline, scores
 
 MUSIC = Path(__file__).parents[2] / "shared" / "data" / "music"
 HARD = Path(__file__).parents[2] / "shared" / "data" / "midi_hard"

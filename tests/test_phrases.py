@@ -12,8 +12,8 @@ import pytest
 from seqvae.errors import Refused
 from seqvae.midi import TICKS, Metre, MetreChange, MidiError, Notes, Song, Track, joined, notes_of
 from seqvae.midi import read as read_midi
-from seqvae.parts import PARTS, NoPart, find_part
-from seqvae.phrases import LONGEST, off_grid, phrase_at, phrases
+from seqvae.midi.parts import PARTS, NoPart, find_part
+from seqvae.midi.phrases import LONGEST, off_grid, phrase_at, phrases
 
 HARD = Path(__file__).parents[2] / "shared" / "data" / "midi_hard"
 BAR = 4 * TICKS

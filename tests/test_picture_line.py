@@ -26,7 +26,7 @@ from seqvae.measures.pictures import expected, looked_at, pictures, seen, sharpn
 from seqvae.measures.writing import write_back
 from seqvae.posteriors import DeltaPosterior, GaussianPosterior
 from seqvae.priors import StandardNormal
-from seqvae.report import evaluate_run
+from seqvae.reports.report import evaluate_run
 from seqvae.rows import rows
 from seqvae.vae import VAE, Decoder
 

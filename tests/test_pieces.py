@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from data_prep.composer import compose
-from seqvae.clips import Grid
 from seqvae.codecs import DrumsCodec, MelodyCodec, TrioCodec
 from seqvae.errors import Refused
-from seqvae.keys import KeyFound
 from seqvae.midi import TICKS, Metre, MetreChange, Notes, Song, Tempo, Track, notes_of
-from seqvae.parts import NoPart
-from seqvae.pieces import Piece, find_parts, parts_in, phrase, rest_of, song_key, whole
+from seqvae.midi.clips import Grid
+from seqvae.midi.keys import KeyFound
+from seqvae.midi.parts import NoPart
+from seqvae.music.pieces import Piece, find_parts, parts_in, phrase, rest_of, song_key, whole
 
 BEAT, BAR = TICKS, 4 * TICKS
 MELODY, DRUMS, TRIO = MelodyCodec(bars=2), DrumsCodec(bars=2), TrioCodec(bars=1)
@@ -204,7 +204,7 @@ def test_a_player_has_the_notes_and_the_controls_of_the_phrase() -> None:
 
 
 def test_a_bar_that_is_asked_for_needs_no_ranking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seqvae.pieces.phrases", None)
+    monkeypatch.setattr("seqvae.music.pieces.phrases", None)
     assert phrase(FOUR, MELODY, 2, at=2).bar == 2
 
 

@@ -18,8 +18,6 @@ from torch.distributions import Distribution
 from data_prep.midi import prepare_midi
 from data_prep.toy import write_songs
 from data_prep.windows import TOO_DENSE
-from seqvae.album import clip_song
-from seqvae.clips import STEPS, Clip, split
 from seqvae.codecs import MultitrackCodec, PolyphonyCodec, load_codec
 from seqvae.codecs.folder import Saved, read_folder, write_folder
 from seqvae.corpus import open_corpus
@@ -28,11 +26,13 @@ from seqvae.errors import Refused
 from seqvae.explore import Decoding, Explorer
 from seqvae.measures.events import compared
 from seqvae.midi import Song, Track, notes_of, read, write
-from seqvae.morph import Taste, morph
-from seqvae.parts import NoPart, find_pitched, find_players
-from seqvae.pieces import whole
+from seqvae.midi.clips import STEPS, Clip, split
+from seqvae.midi.parts import NoPart, find_pitched, find_players
+from seqvae.music.album import clip_song
+from seqvae.music.morph import Taste, morph
+from seqvae.music.pieces import whole
+from seqvae.music.studio import reconstruct
 from seqvae.priors import StandardNormal
-from seqvae.studio import reconstruct
 from seqvae.tokens import EOS, PAD
 from seqvae.vae import VAE, Batch, Encoder
 

@@ -24,12 +24,12 @@ from data_prep.songs import File, find_files
 from data_prep.windows import bar_steps, hashed, normal
 from data_prep.workers import Bounds, Lost, results
 from seqvae.cli import app
-from seqvae.clips import Clip, Grid
 from seqvae.codecs import DrumsCodec, MelodyCodec, TrioCodec, VoicedCodec
 from seqvae.corpus import Corpus, open_corpus
 from seqvae.errors import Refused
 from seqvae.midi import Limits, Metre, MetreChange, Song, Tempo, Track, notes_of, read, write
-from seqvae.parts import find_part
+from seqvae.midi.clips import Clip, Grid
+from seqvae.midi.parts import find_part
 
 POP909 = Path(__file__).parents[2] / "shared" / "data" / "music" / "pop909_dev.zip"
 WHOLE: dict[str, Any] = {"valid_fraction": 0, "test_fraction": 0, "workers": 0}  # all is train

@@ -16,7 +16,7 @@ from seqvae.codecs import DrumsCodec, TrioCodec
 from seqvae.errors import Refused
 from seqvae.evaluate import Measured
 from seqvae.fit import find_corpus
-from seqvae.report import EvaluationReport, _seen, evaluate_run
+from seqvae.reports.report import EvaluationReport, _seen, evaluate_run
 
 FEW: dict[str, Any] = {"samples": 4, "fitted_items": 2, "written": 8}
 

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.figure import Figure
 
-from seqvae.clips import Clip
 from seqvae.codecs.voices import KIT
 from seqvae.errors import Refused
 from seqvae.midi import Metre, notes_of
+from seqvae.midi.clips import Clip
+from seqvae.music.rolls import contact_sheet, kept_notes, roll, square_sheet
 from seqvae.plots import save
-from seqvae.rolls import contact_sheet, kept_notes, roll, square_sheet
 
 BAR = 1920
 TUNE = [(0, 480, 60, 127), (480, 960, 62, 20), (BAR, BAR + 960, 79, 80)]

@@ -11,7 +11,6 @@ import pytest
 import torch
 from small import VOCAB, make
 
-from seqvae.clips import Clip
 from seqvae.codecs import GrooveCodec, PixelCodec, PolyphonyCodec, TrioCodec, WordCodec
 from seqvae.data import InMemory, Order, batches
 from seqvae.decoders import DenseDecoder, LSTMDecoder
@@ -22,6 +21,7 @@ from seqvae.measures.codes import Back
 from seqvae.measures.events import events
 from seqvae.measures.music import feel
 from seqvae.midi import notes_of
+from seqvae.midi.clips import Clip
 from seqvae.objectives import Elbo
 from seqvae.posteriors import GaussianPosterior
 from seqvae.posteriors.label import LabelPosterior

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqvae.clips import DRUMS, Clip
 from seqvae.codecs.voices import WRITTEN
 from seqvae.errors import Refused
 from seqvae.measures.structure import (
@@ -26,6 +25,7 @@ from seqvae.measures.structure import (
     structure,
 )
 from seqvae.midi import Bars, Metre, notes_of
+from seqvae.midi.clips import DRUMS, Clip
 
 BAR = 1920
 KICK, SNARE = WRITTEN[:2]

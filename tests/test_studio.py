@@ -13,8 +13,8 @@ from seqvae.corpus import open_corpus
 from seqvae.errors import Refused
 from seqvae.explore import Decoding
 from seqvae.midi import TICKS, Song, Track, notes_of, to_bytes, write
-from seqvae.parts import NoPart
-from seqvae.studio import (
+from seqvae.midi.parts import NoPart
+from seqvae.music.studio import (
     corpus_windows,
     described,
     encode,
@@ -24,7 +24,7 @@ from seqvae.studio import (
     reconstruct,
     songs,
 )
-from seqvae.studio import windows as windows_of
+from seqvae.music.studio import windows as windows_of
 
 BAR = 4 * TICKS
 CODECS: dict[str, MusicCodec] = {

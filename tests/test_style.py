@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from seqvae.clips import DRUMS, Clip
 from seqvae.codecs.voices import WRITTEN
 from seqvae.errors import Refused
 from seqvae.measures.style import FEATURES, LENGTHS, NARROWEST, histograms, overlap, style
 from seqvae.midi import TICKS, notes_of
+from seqvae.midi.clips import DRUMS, Clip
 
 Floats = NDArray[np.float64]
 

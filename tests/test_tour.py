@@ -13,18 +13,18 @@ import pytest
 from echo import echo, untrained
 
 from data_prep.composer import compose
-from seqvae.album import Phrase
 from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec, TrioCodec, WordCodec
 from seqvae.errors import Refused
 from seqvae.explore import Decoding
-from seqvae.feel import Touch
-from seqvae.keys import Move
 from seqvae.midi import TICKS, Metre, MetreChange, Song, Tempo, Track, notes_of, read, write
 from seqvae.midi import to_bytes as midi
-from seqvae.morph import Taste, morph
-from seqvae.parts import NoPart
-from seqvae.scrapbook import file_names, folder_for, long_score, save
-from seqvae.tour import Tour, legs, snake, square, tour
+from seqvae.midi.keys import Move
+from seqvae.midi.parts import NoPart
+from seqvae.music.album import Phrase
+from seqvae.music.feel import Touch
+from seqvae.music.morph import Taste, morph
+from seqvae.music.scrapbook import file_names, folder_for, long_score, save
+from seqvae.music.tour import Tour, legs, snake, square, tour
 
 BEAT, BAR = TICKS, 4 * TICKS
 CODECS: dict[str, MusicCodec] = {

@@ -20,7 +20,7 @@ from seqvae.decoders import LSTMDecoder
 from seqvae.errors import Collapsed, Refused
 from seqvae.plan import make_plan
 from seqvae.recipe import Recipe, override, read, shipped
-from seqvae.report import evaluate_run
+from seqvae.reports.report import evaluate_run
 from seqvae.schedules import FAR
 from seqvae.verdict import OnCollapse, Verdict
 from seqvae.watch import IN_A_ROW, Watch, advice, describe, standing

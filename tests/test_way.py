@@ -6,7 +6,6 @@ import pytest
 import torch
 from small import make
 
-from seqvae.clips import Clip, split
 from seqvae.codecs import MelodyCodec
 from seqvae.data import InMemory, in_order
 from seqvae.decoders import LSTMDecoder
@@ -15,6 +14,7 @@ from seqvae.errors import Refused
 from seqvae.measures.codes import encode_all
 from seqvae.measures.way import Band, band, density, nats_a_note, splices, way
 from seqvae.midi import Metre, notes_of
+from seqvae.midi.clips import Clip, split
 from seqvae.priors import StandardNormal
 from seqvae.vae import VAE
 

@@ -9,9 +9,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clips import DRUMS, Clip
 from ..codecs.voices import KIT, PLACE
 from ..midi import Notes
+from ..midi.clips import DRUMS, Clip
 from .attribute import Attribute
 
 KICK, SNARE, HATS = ("kick",), ("snare",), ("closed hi-hat", "open hi-hat")

@@ -6,8 +6,8 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clips import DRUMS, Clip
 from ..codecs.voices import PLACE
+from ..midi.clips import DRUMS, Clip
 
 STEPS = 4  # a beat: the grid on which clips are compared
 

@@ -10,9 +10,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clips import DRUMS, Clip
-from ..keys import fits
 from ..midi import Metre, Notes, joined
+from ..midi.clips import DRUMS, Clip
+from ..midi.keys import fits
 from .attribute import Attribute
 
 Ints = NDArray[np.int64]

@@ -131,8 +131,8 @@ def _apply_song(
 ) -> None:
     from dataclasses import replace
 
-    from ..album import free_folder
     from ..midi import write
+    from ..music.album import free_folder
     from ..steering import apply_song, named_vector
 
     vector = named_vector(model, named)

@@ -54,7 +54,7 @@ from .sentences import given_sentences, read_codes, read_sentences, write_rows
 if TYPE_CHECKING:
     from ..corpus import Corpus
     from ..explore import Decoding, Explorer
-    from ..feel import Touch
+    from ..music.feel import Touch
     from .pictures import Named
 
 
@@ -87,7 +87,7 @@ def sample(
     if knows_pictures(model):
         write_pictures(pictures, names, free(out, usual), as_json, repeat({"from": source}, n))
     elif knows_music(model):
-        from ..studio import songs
+        from ..music.studio import songs
 
         named = zip(names, songs(written), strict=True)
         write_songs(named, out, usual, as_json, {"from": source})
@@ -119,7 +119,7 @@ def reconstruct(
     decoding: "Decoding",
 ) -> None:
     """Encode sentences, MIDI files or pictures, and write them again from their codes."""
-    from ..feel import Touch
+    from ..music.feel import Touch
 
     model, touch = load(run, device), Touch(swing, humanise, quantise, velocity)
     if not (knows_music(model) or touch.idle):
@@ -153,7 +153,7 @@ def _reconstruct_songs(
     touch: "Touch",
 ) -> None:
     from ..midi import write
-    from ..studio import reconstruct as reconstruct_song
+    from ..music.studio import reconstruct as reconstruct_song
 
     check_files(model, files)
     paths = [(out or Path()) / f"{Path(name).stem}_again.mid" for name in files]
@@ -204,7 +204,7 @@ def label(
     """Say which label sentences, MIDI windows or pictures have, if the run has a label head."""
     model = load(run, device)
     if knows_music(model):
-        from ..studio import label as label_song
+        from ..music.studio import label as label_song
 
         files = midi_files(texts, file)
         check_files(model, files)
@@ -232,8 +232,8 @@ def encode(
     found = load(run, device)
     if knows_music(found):
         from ..midi import read
-        from ..studio import encode as encode_song
-        from ..studio import metre_told
+        from ..music.studio import encode as encode_song
+        from ..music.studio import metre_told
 
         files = midi_files(texts, file)
         check_files(found, files)
@@ -268,7 +268,7 @@ def decode(
         pictures = looked_at(model, codes, decoding)
         write_pictures(pictures, names, free(out, usual), as_json)
     elif knows_music(model):
-        from ..studio import songs
+        from ..music.studio import songs
 
         named = zip(names, songs(model.decode(codes, decoding)), strict=True)
         write_songs(named, out, usual, as_json)
@@ -301,7 +301,7 @@ def neighbours(
         return
     check_no_folder(out, model.codec.noun)
     if knows_music(model):
-        from ..studio import neighbours as near_windows
+        from ..music.studio import neighbours as near_windows
 
         check_files(model, [text])
         found = near_windows(model, text, _corpus(run, among), split, n, track, bar)

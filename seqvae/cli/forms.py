@@ -11,7 +11,7 @@ from .options import AsJson, Device, OfTrack, load
 from .sentences import write_rows
 
 if TYPE_CHECKING:
-    from ..form import Form
+    from ..music.form import Form
 
 
 def phrases(
@@ -35,8 +35,8 @@ def phrases(
     Two windows are one phrase where their codes lie nearer than a draw of the posterior to its
     mean. Last it says how far that agrees with the notes' own repeats.
     """
-    from ..album import free_folder
-    from ..form import form, save
+    from ..music.album import free_folder
+    from ..music.form import form, save
 
     run, file = _run_and_file(arguments)
     model = load(run or MELODY, device)
@@ -45,7 +45,7 @@ def phrases(
     found = form(model, file, track, near=near)
     files = [] if folder is None else save(found, folder)
     if as_json:
-        from ..form import report
+        from ..music.form import report
 
         write_rows([{**report(found), "files": [str(path) for path in files]}], True)
         return

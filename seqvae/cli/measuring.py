@@ -57,7 +57,7 @@ def evaluate(
 ) -> None:
     """Measure a run: what it costs, what its code holds, whether the decoder reads it."""
     from ..progress import Progress, table
-    from ..report import evaluate_run
+    from ..reports.report import evaluate_run
     from ..shelf import find
 
     with Progress() as progress:
@@ -130,8 +130,8 @@ def density(
     far codes of the prior and of the density lie from codes of other items is told. No likelihood
     is ever measured under it.
     """
-    from ..holes import fit_density
     from ..progress import Progress, table
+    from ..reports.holes import fit_density
     from ..shelf import find
 
     with Progress() as progress:
@@ -179,8 +179,8 @@ def compare(
     else is left as it is. Name a language model, the same decoder without a code, among them: the
     others are held against it.
     """
-    from ..compare import compare as compare_runs
     from ..progress import Progress, table
+    from ..reports.compare import compare as compare_runs
     from ..verdict import THRESHOLDS
 
     with Progress() as progress:
@@ -244,7 +244,7 @@ def rate(
     """
     from .. import recipe as recipes
     from ..progress import Progress, table
-    from ..rating import check_floors, frontier, settings_at, write
+    from ..reports.rating import check_floors, frontier, settings_at, write
 
     tried = _numbers(floors, "--floors", "1,2,4,8,16")
     check_floors(tried)

@@ -35,8 +35,8 @@ from .pictures import (
 from .sentences import write_rows
 
 if TYPE_CHECKING:
-    from ..album import Written
     from ..explore import Decoding, Explorer
+    from ..music.album import Written
 
 PHRASE = 64  # bars, at most
 
@@ -193,8 +193,8 @@ def interpolate(
     elif knows_music(model) or midi:
         from dataclasses import replace
 
-        from ..feel import Touch
-        from ..morph import Taste
+        from ..music.feel import Touch
+        from ..music.morph import Taste
 
         decoding, touch = replace(decoding, together=True), Touch(**feel)
         many = grid or loop or len(ends) > 2
@@ -267,8 +267,8 @@ def _are_midi(ends: list[str]) -> bool:
 
 def _run_for(files: list[str]) -> str:
     """The run that ships for MIDI files; what holds drums only is read by that of drums."""
+    from ..music.studio import fitting
     from ..shelf import shipped
-    from ..studio import fitting
 
     run = fitting(*files)
     if run not in shipped():
@@ -313,8 +313,8 @@ def _morph(
     audio: bool,
     stems: bool,
 ) -> None:
-    from ..album import folder_name, free_folder, save
-    from ..morph import morph
+    from ..music.album import folder_name, free_folder, save
+    from ..music.morph import morph
 
     _check_music(model, (a, b))
     folder = free_folder(out, folder_name(a, b))
@@ -358,9 +358,9 @@ def _journey(
     stems: bool,
 ) -> None:
     """One piece from file to file."""
-    from ..album import free_folder
-    from ..journey import Course, journey
-    from ..logbook import folder_for, save
+    from ..music.album import free_folder
+    from ..music.journey import Course, journey
+    from ..music.logbook import folder_for, save
 
     _check_music(model, (a, b))
     folder = free_folder(out, folder_for(a, b))
@@ -381,9 +381,9 @@ def _tour(
     loop: bool,
 ) -> None:
     """From file to file, or between four corners."""
-    from ..album import free_folder
-    from ..scrapbook import folder_for, save
-    from ..tour import square, tour
+    from ..music.album import free_folder
+    from ..music.scrapbook import folder_for, save
+    from ..music.tour import square, tour
 
     if grid and loop:
         raise Refused("--loop closes a tour, and a grid has no last file. Leave one of them out.")
@@ -397,7 +397,7 @@ def _check_music(model: "Explorer", files: Iterable[str]) -> None:
     """Refuse a run of sentences and what is no file; on few windows threads would only wait."""
     import torch
 
-    from ..morph import music_codec
+    from ..music.morph import music_codec
 
     torch.set_num_threads(1)
     music_codec(model)
@@ -451,7 +451,7 @@ def _walk(
 
     import numpy as np
 
-    from ..album import folder_name
+    from ..music.album import folder_name
 
     ends = [one_picture(model, name) for name in (a, b)]
     folder = free(out, folder_name(a, b))
@@ -495,7 +495,7 @@ def humanise(
     from dataclasses import replace
 
     from ..midi import write
-    from ..studio import humanise as humanise_song
+    from ..music.studio import humanise as humanise_song
 
     model = load(run, device)
     check_files(model, filter(None, (file, like)))
@@ -517,7 +517,7 @@ def tracks(
 ) -> None:
     """Say what tracks a MIDI file has, and how well each would do as melody, bass and drums."""
     from ..midi import read
-    from ..parts import PARTS, scores
+    from ..midi.parts import PARTS, scores
     from ..progress import table
 
     song = read(file)

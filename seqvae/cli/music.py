@@ -86,8 +86,8 @@ def write_songs(
 
     They go into the folder `out`, or one called `usual` where none is named.
     """
-    from ..album import free_folder
     from ..midi import write
+    from ..music.album import free_folder
 
     folder = free_folder(out, usual)
     rows = (

@@ -151,7 +151,7 @@ def _rows_of(corpus: "Corpus", split: str) -> Iterator[Named]:
 
 def free(out: Path | None, usual: str) -> Path:
     """The folder to write into: `out`, or one called `usual` that is not there yet."""
-    from ..album import free_folder
+    from ..music.album import free_folder
 
     return free_folder(out, usual)
 

@@ -2,8 +2,8 @@
 
 from typing import Any, ClassVar
 
-from ..clips import Grid, metre_of
-from ..parts import CHOIR
+from ..midi.clips import Grid, metre_of
+from ..midi.parts import CHOIR
 from .music import VoicedCodec
 from .voices import Line
 

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clips import DRUMS, LOUD, Feel, Grid, metre_of
 from ..errors import Refused
 from ..midi import Ints, Notes
+from ..midi.clips import DRUMS, LOUD, Feel, Grid, metre_of
 from .codec import Spans
 from .music import VoicedCodec
 from .voices import KIT, KNOWN, PLACE, WRITTEN, Ids, Lane, Timing, Voice, foremost, off_by

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..clips import Clip, Feel, Grid
 from ..errors import Refused
 from ..midi import TICKS, Notes, Song, joined
-from ..parts import NoPart, Part, find_part
+from ..midi.clips import Clip, Feel, Grid
+from ..midi.parts import NoPart, Part, find_part
 from ..tokens import SPECIAL
 from .codec import Encoded
 from .listed import ListedCodec

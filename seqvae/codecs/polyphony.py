@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clips import DRUMS, LOUD, Clip, Feel, Grid, metre_of
 from ..errors import Refused
 from ..midi import TICKS, Notes, Song, Track, fold, joined, notes_of, to_score, tracks_of
-from ..parts import PROGRAM, Part, find_pitched, find_players, program_of
+from ..midi.clips import DRUMS, LOUD, Clip, Feel, Grid, metre_of
+from ..midi.parts import PROGRAM, Part, find_pitched, find_players, program_of
 from ..tokens import EOS, SPECIAL
 from .codec import Encoded
 from .folder import Saved, read_folder, write_folder

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from ..clips import Grid, metre_of
+from ..midi.clips import Grid, metre_of
 from .music import VoicedCodec
 from .voices import HIGH, LOW, Kit, Line
 

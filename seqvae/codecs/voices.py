@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clips import LOUD, Feel
 from ..errors import Refused
 from ..midi import Ints, Notes, fold, notes_of
+from ..midi.clips import LOUD, Feel
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..clips import DRUMS, Clip
 from ..codecs import PolyphonyCodec
 from ..metrics import bits
+from ..midi.clips import DRUMS, Clip
 from .codes import Back, Codes
 from .music import Counted
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clips import DRUMS, Clip
 from ..codecs.voices import KIT, PLACE
 from ..errors import Refused, check_sizes
 from ..midi import Bars, Notes
-from ..onsets import FINE, Struck, alike, moves, struck
+from ..midi.clips import DRUMS, Clip
+from .onsets import FINE, Struck, alike, moves, struck
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

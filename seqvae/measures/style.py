@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..clips import DRUMS, Clip
 from ..codecs.voices import KIT, PLACE
 from ..errors import Refused
 from ..midi import Notes, joined
-from ..onsets import FINE, moves
+from ..midi.clips import DRUMS, Clip
+from .onsets import FINE, moves
 
 Floats = NDArray[np.float64]
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from ..clips import Clip, join, split
 from ..codecs import MusicCodec
 from ..data import InMemory
 from ..errors import Refused, check_sizes
-from ..onsets import FINE, distance, struck
+from ..midi.clips import Clip, join, split
 from ..vae import VAE
 from .codes import score_with
+from .onsets import FINE, distance, struck
 
 TYPICAL = (0.05, 0.95)  # the quantiles of real data between which a step is typical
 

@@ -2,7 +2,9 @@
 
 The only place that knows a MIDI library. Everything is counted in ticks, never in seconds: a tempo
 map moves no note off its beat. Reading is safe: a file is loaded or refused by name and reason,
-before anything is sized by what it claims. symusic reads; the bytes we write are our own.
+before anything is sized by what it claims. symusic reads; the bytes we write are our own. In files
+of their own beside it: bars cut out of songs (`clips`), and what is read off notes (`parts`,
+`keys`, `phrases`).
 """
 
 from .notes import COMMON as COMMON

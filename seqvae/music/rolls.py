@@ -21,11 +21,11 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
 
-from .clips import Clip
-from .codecs.voices import KIT, PLACE
-from .errors import Refused
-from .midi import Metre
-from .plots import BLUE, GREY, INK, RED
+from ..codecs.voices import KIT, PLACE
+from ..errors import Refused
+from ..midi import Metre
+from ..midi.clips import Clip
+from ..plots import BLUE, GREY, INK, RED
 
 Floats = NDArray[np.floating[Any]]
 

@@ -14,14 +14,11 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from . import __version__
-from .audio import render, render_stems
-from .clips import DRUMS, Clip
-from .corpus import write_json
-from .errors import Refused
-from .explore import Explorer
-from .keys import KeyFound
-from .midi import (
+from .. import __version__
+from ..corpus import write_json
+from ..errors import Refused
+from ..explore import Explorer
+from ..midi import (
     DRUM_CHANNEL,
     TICKS,
     Ints,
@@ -34,10 +31,13 @@ from .midi import (
     joined,
     write,
 )
+from ..midi.clips import DRUMS, Clip
+from ..midi.keys import KeyFound
+from ..midi.parts import program_of
+from ..plots import save as save_figure
+from .audio import render, render_stems
 from .morph import End, Morph, Step, Taste
-from .parts import program_of
 from .pieces import Piece
-from .plots import save as save_figure
 from .rolls import contact_sheet
 
 FAINTEST = 8  # velocity below which a fading track is silent

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .clips import DRUMS, Clip, Feel, Floats, Grid, join, split, ties
-from .codecs.music import MusicCodec
-from .codecs.voices import PLACE, Line
-from .distributions import has_density
-from .errors import Refused
-from .explore import Decoding, Explorer
+from ..codecs.music import MusicCodec
+from ..codecs.voices import PLACE, Line
+from ..distributions import has_density
+from ..errors import Refused
+from ..explore import Decoding, Explorer
+from ..latent import PATHS
+from ..midi import TICKS, Song, Source, fold, read
+from ..midi.clips import DRUMS, Clip, Feel, Floats, Grid, join, split, ties
+from ..midi.keys import KeyFound, Move, nearest_octaves, smallest_move
+from ..recipe import unknown
 from .feel import AS_IT_IS, Playing, Touch, check_time
-from .keys import KeyFound, Move, nearest_octaves, smallest_move
-from .latent import PATHS
-from .midi import TICKS, Song, Source, fold, read
 from .pieces import Piece, phrase
-from .recipe import unknown
 
 FOLD = math.sqrt(2)  # tempos farther apart are read as half or double
 SLOWEST = 10.0  # quarter notes a minute that a tempo is folded to

@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..codecs.music import MusicCodec
+from ..corpus import Corpus
+from ..errors import Refused
+from ..explore import Decoding, Explorer
+from ..midi import TICKS, Song, Source, joined, read
+from ..midi.clips import Clip, join, split, ties
 from .album import clip_song
-from .clips import Clip, join, split, ties
-from .codecs.music import MusicCodec
-from .corpus import Corpus
 from .drummer import DRAWN, ROUNDS, groove_codec, perform
-from .errors import Refused
-from .explore import Decoding, Explorer
 from .feel import AS_IT_IS, Playing, Touch, check_time
-from .midi import TICKS, Song, Source, joined, read
 from .morph import agreement, music_codec, ranges_of
 from .pieces import Piece, parts_in, phrase, rest_of, whole
 

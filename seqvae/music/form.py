@@ -13,17 +13,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .clips import Clip, split
-from .codecs.music import MusicCodec
-from .corpus import write_json
-from .errors import Refused
-from .explore import Explorer
-from .midi import Notes, Song, Source, read
+from ..codecs.music import MusicCodec
+from ..corpus import write_json
+from ..errors import Refused
+from ..explore import Explorer
+from ..midi import Notes, Song, Source, read
+from ..midi.clips import Clip, split
+from ..midi.phrases import ALIKE, SAME, first_full, likeness
+from ..plots import BLUE, INK, charts
+from ..plots import save as save_figure
 from .morph import music_codec
-from .phrases import ALIKE, SAME, first_full, likeness
 from .pieces import Piece, find_parts, phrase
-from .plots import BLUE, INK, charts
-from .plots import save as save_figure
 
 Bools = NDArray[np.bool_]
 

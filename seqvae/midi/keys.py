@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .midi import Key, Notes
+from .notes import Key, Notes
 
 Floats = NDArray[np.float64]
 

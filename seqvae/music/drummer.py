@@ -7,11 +7,11 @@ from itertools import cycle, islice
 import torch
 from torch import Tensor
 
-from .clips import Clip
-from .codecs.groove import GrooveCodec
-from .errors import Refused, check_sizes
-from .explore import Decoding, Explorer
-from .randomness import seed_of
+from ..codecs.groove import GrooveCodec
+from ..errors import Refused, check_sizes
+from ..explore import Decoding, Explorer
+from ..midi.clips import Clip
+from ..randomness import seed_of
 
 ROUNDS = 8
 DRAWN = Decoding(temperature=1.0)

@@ -8,6 +8,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from ..explore import Explorer
+from ..midi import Song, write
+from ..midi.keys import KeyFound
+from ..plots import save as save_figure
 from .album import (
     Phrase,
     Score,
@@ -24,10 +28,6 @@ from .album import (
     score,
     shares_told,
 )
-from .explore import Explorer
-from .keys import KeyFound
-from .midi import Song, write
-from .plots import save as save_figure
 from .rolls import contact_sheet, leg_color, square_sheet
 from .tour import Stop, Tour
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .clips import DRUMS, Clip
-from .codecs.voices import PLACE
-from .midi import Ints, Notes
+from ..codecs.voices import PLACE
+from ..midi import Ints, Notes
+from ..midi.clips import DRUMS, Clip
 
 Struck = Mapping[tuple[str, int], frozenset[int]]  # (part, step) -> pitches; of drums, of the nine
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from .errors import Refused
-from .midi import Bars, Ints, Metre, Notes, Song, joined
+from ..errors import Refused
+from .notes import Ints, Metre, Notes, joined
+from .song import Bars, Song
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]

@@ -9,6 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from ..explore import Explorer
+from ..midi import TICKS, Marker, MetreChange, Notes, Song, Tempo, Track, joined
+from ..midi.clips import DRUMS, Clip
+from ..midi.keys import KeyFound
+from ..plots import save as save_figure
 from .album import (
     FAINTEST,
     Score,
@@ -24,12 +29,7 @@ from .album import (
     save_report,
     shares_told,
 )
-from .clips import DRUMS, Clip
-from .explore import Explorer
 from .journey import Journey, heard_bars, left_out, lifted, rest_added, spans
-from .keys import KeyFound
-from .midi import TICKS, Marker, MetreChange, Notes, Song, Tempo, Track, joined
-from .plots import save as save_figure
 from .rolls import journey_sheet
 
 

@@ -16,14 +16,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .clips import DRUMS, Clip, Feel, join
-from .codecs.music import MusicCodec, VoicedCodec
-from .errors import Refused
-from .explore import Explorer
+from ..codecs.music import MusicCodec, VoicedCodec
+from ..errors import Refused
+from ..explore import Explorer
+from ..latent import PATHS, lerp
+from ..midi import Metre, Notes, Song, Source, fold, joined
+from ..midi.clips import DRUMS, Clip, Feel, join
+from ..midi.keys import KeyFound, Move
+from ..recipe import unknown
 from .feel import Playing, check_time
-from .keys import KeyFound, Move
-from .latent import PATHS, lerp
-from .midi import Metre, Notes, Song, Source, fold, joined
 from .morph import (
     CROWDED,
     End,
@@ -47,7 +48,6 @@ from .morph import (
     usual_cost,
 )
 from .pieces import SIXTEENTH, Piece, in_order
-from .recipe import unknown
 
 SHORTEST, LONGEST = 16, 64  # bars, where nobody says how many
 MOST = 256  # bars

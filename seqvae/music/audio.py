@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .codecs.voices import PLACE
-from .errors import Refused
-from .midi import Song, to_pretty_midi
+from ..codecs.voices import PLACE
+from ..errors import Refused
+from ..midi import Song, to_pretty_midi
 
 if TYPE_CHECKING:
     from pretty_midi import Instrument, PrettyMIDI

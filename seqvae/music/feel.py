@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .clips import DRUMS, Clip
-from .codecs.voices import KIT, PLACE
-from .errors import Refused
-from .midi import Ints, Notes, joined, rounded
+from ..codecs.voices import KIT, PLACE
+from ..errors import Refused
+from ..midi import Ints, Notes, joined, rounded
+from ..midi.clips import DRUMS, Clip
 
 Floats = NDArray[np.float64]
 

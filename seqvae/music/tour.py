@@ -13,13 +13,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .clips import Clip, Grid
-from .errors import Refused
-from .explore import Explorer
+from ..errors import Refused
+from ..explore import Explorer
+from ..latent import grid, path
+from ..midi import Source
+from ..midi.clips import Clip, Grid
+from ..midi.keys import KeyFound, Move
 from .feel import Playing, check_time
-from .keys import KeyFound, Move
-from .latent import grid, path
-from .midi import Source
 from .morph import (
     LONGEST,
     End,

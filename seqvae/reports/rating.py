@@ -10,18 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import __version__, runs
-from .build import build, complete
-from .corpus import Corpus
-from .data import Items, in_order
-from .errors import Refused, Stopped
-from .evaluate import Tell, encode_all
-from .fit import Say, fit
-from .frontier import BASELINE, Frontier
-from .log import read_log
-from .plots import rate_distortion, save
-from .recipe import CORRUPTING, SECTIONS, Recipe, override
-from .rows import nats
+from .. import __version__, runs
+from ..build import build, complete
+from ..corpus import Corpus
+from ..data import Items, in_order
+from ..errors import Refused, Stopped
+from ..evaluate import Tell, encode_all
+from ..fit import Say, fit
+from ..frontier import BASELINE, Frontier
+from ..log import read_log
+from ..plots import rate_distortion, save
+from ..recipe import CORRUPTING, SECTIONS, Recipe, override
+from ..rows import nats
 
 FLOORS = (1.0, 2.0, 4.0, 8.0, 16.0)  # nats an item
 EPOCHS = 3.0  # of each run, unless said otherwise: enough to see where repayment ends

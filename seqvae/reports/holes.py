@@ -14,22 +14,22 @@ from torch import Size, Tensor
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
-from .codecs import Codec
-from .corpus import Corpus, open_corpus
-from .data import Items, in_order, spread
-from .densities import Density, Mixture, kinds
-from .density import FILE, Kept, save
-from .errors import Refused, check_sizes
-from .fit import find_corpus
-from .measures.codes import Tell, device_of
-from .measures.pictures import seen, sharpness
-from .measures.writing import samples
-from .randomness import seeded
-from .recipe import unknown
+from ..codecs import Codec
+from ..corpus import Corpus, open_corpus
+from ..data import Items, in_order, spread
+from ..densities import Density, Mixture, kinds
+from ..density import FILE, Kept, save
+from ..errors import Refused, check_sizes
+from ..fit import find_corpus
+from ..measures.codes import Tell, device_of
+from ..measures.pictures import seen, sharpness
+from ..measures.writing import samples
+from ..randomness import seeded
+from ..recipe import unknown
+from ..runs import Opened, Warn, find_device, open_run
+from ..shelf import copied, is_shipped
+from ..vae import VAE, Prior
 from .report import check_codec
-from .runs import Opened, Warn, find_device, open_run
-from .shelf import copied, is_shipped
-from .vae import VAE, Prior
 
 HELD_OUT = 2000  # codes that neither the density nor, mostly, the prior has met
 FEWEST = 50  # of them, under which a classifier learns nothing

@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import __version__, runs
-from .build import complete
-from .codecs import TextCodec, load_codec
-from .corpus import Corpus, file_sha256, open_corpus
-from .errors import Refused
-from .evaluate import Tell
-from .fit import Say, find_corpus
-from .frontier import Point
-from .plots import rate_distortion, save
-from .recipe import CORRUPTING, Recipe
+from .. import __version__, runs
+from ..build import complete
+from ..codecs import TextCodec, load_codec
+from ..corpus import Corpus, file_sha256, open_corpus
+from ..errors import Refused
+from ..evaluate import Tell
+from ..fit import Say, find_corpus
+from ..frontier import Point
+from ..plots import rate_distortion, save
+from ..recipe import CORRUPTING, Recipe
+from ..rows import nats, noun, rows, side_by_side
+from ..shelf import find
 from .report import check_codec, evaluate_run, report_folder, same_codec
-from .rows import nats, noun, rows, side_by_side
-from .shelf import find
 
 LONGEST = 60  # letters of the folder that a comparison names by itself
 PARTS = {"about": dict, "figures": dict, "notes": list}  # of a report, as far as it is read here

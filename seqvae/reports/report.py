@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from matplotlib.figure import Figure
 
-from . import __version__, runs, shelf
-from .codecs import Codec, MusicCodec
-from .corpus import Corpus, file_sha256, open_corpus
-from .errors import Refused
-from .evaluate import Measured, Tell, measure
-from .fit import find_corpus
-from .measures.pictures import seen
-from .metrics import ACTIVE
-from .plots import bars_of_dimensions, convergence, positions, save
-from .recipe import Recipe, label_names
-from .rows import nats, noun, rows
-from .sheets import contact_sheet, save_sheet
+from .. import __version__, runs, shelf
+from ..codecs import Codec, MusicCodec
+from ..corpus import Corpus, file_sha256, open_corpus
+from ..errors import Refused
+from ..evaluate import Measured, Tell, measure
+from ..fit import find_corpus
+from ..measures.pictures import seen
+from ..metrics import ACTIVE
+from ..plots import bars_of_dimensions, convergence, positions, save
+from ..recipe import Recipe, label_names
+from ..rows import nats, noun, rows
+from ..sheets import contact_sheet, save_sheet
 
 SHOWN = 20  # samples kept in the report, for people to read
 DRAWN = 100  # of pictures, for people to look at

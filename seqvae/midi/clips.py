@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import Refused
-from .midi import COMMON, QPM, TICKS, Bars, Metre, Notes, joined, notes_of
+from ..errors import Refused
+from .notes import COMMON, Metre, Notes, joined, notes_of
+from .song import QPM, TICKS, Bars
 
 Floats = NDArray[np.float32]
 

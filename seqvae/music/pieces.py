@@ -8,13 +8,13 @@ from itertools import combinations, pairwise
 
 import numpy as np
 
-from .clips import DRUMS, STEPS, Clip
-from .codecs.music import MusicCodec
-from .errors import Refused
-from .keys import KeyFound, estimate
-from .midi import TICKS, Ints, Metre, Notes, Song, Track, joined
-from .parts import PARTS, NoPart, Part, find_part
-from .phrases import Phrase, off_grid, phrase_at, phrases, sections
+from ..codecs.music import MusicCodec
+from ..errors import Refused
+from ..midi import TICKS, Ints, Metre, Notes, Song, Track, joined
+from ..midi.clips import DRUMS, STEPS, Clip
+from ..midi.keys import KeyFound, estimate
+from ..midi.parts import PARTS, NoPart, Part, find_part
+from ..midi.phrases import Phrase, off_grid, phrase_at, phrases, sections
 
 MOSTLY = 0.2  # of the onsets: from so many off the grid, it is worth saying
 AGREED, BESIDE = 0.6, 0.2  # how much notes lie off the grid by the same, and how far, in steps

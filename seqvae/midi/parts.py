@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .errors import Refused
-from .midi import Notes, Song, Track, joined
+from ..errors import Refused
+from .notes import Notes, joined
+from .song import Song, Track
 
 PARTS = ("melody", "bass", "drums")
 CHOIR = ("soprano", "alto", "tenor", "bass")  # four voices, the highest first
