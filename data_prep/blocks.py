@@ -7,18 +7,19 @@ has the same bytes. Its counts are written last and say that it is finished.
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from seqvae.codecs import TextCodec
 from seqvae.corpus import SPLITS, Packed, Replacing, write_block, write_json
 from seqvae.errors import Refused
 
-from .plan import TOO_LONG, Origin, Plan, Tell, item_fault, line_hash
-from .sources import Item
+from .plan import TOO_LONG, Hashes, Origin, Plan, Tell, faults_of, line_hashes
+from .sources import Lines
 
 GROUP_LINES = 10_000  # encoded at once: large enough for speed, small enough for memory
 # Where a line may not stand twice: its split -> the splits that keep it, and the reason given.
@@ -26,12 +27,59 @@ RIVALS = {"train": ("valid", "test"), "valid": ("test",)}
 DUPLICATE = {split: f"duplicate of {'/'.join(rivals)}" for split, rivals in RIVALS.items()}
 
 
-class Located(NamedTuple):
-    """An item and where it stands."""
+class Stretch(NamedTuple):
+    """Items of one source that follow each other, and where they stand."""
 
     origin: Origin
-    number: int  # within its source, from 1
-    item: Item
+    first: int  # number of the first of them within its source, from 1
+    lines: Lines
+
+    @property
+    def size(self) -> int:
+        return len(self.lines.texts)
+
+    def split_at(self, count: int) -> "tuple[Stretch, Stretch | None]":
+        """The first `count` items, and those after them if there are any."""
+        if count >= self.size:
+            return self, None
+        rest = self.lines.part(count, self.size)
+        first = self._replace(lines=self.lines.part(0, count))
+        return first, self._replace(first=self.first + count, lines=rest)
+
+
+class Feed:
+    """The items of all sources in order, handed out in groups of any size."""
+
+    def __init__(self, origins: Sequence[Origin]) -> None:
+        self.stretches = _stretches(origins)
+        self.left: Stretch | None = None
+        self.at = 0  # items handed out
+
+    def take(self, count: int) -> list[Stretch]:
+        """The next `count` items, or those that are left."""
+        taken: list[Stretch] = []
+        while count > 0:
+            stretch = self.left or next(self.stretches, None)
+            if stretch is None:
+                break
+            part, self.left = stretch.split_at(count)
+            taken.append(part)
+            count -= part.size
+            self.at += part.size
+        return taken
+
+    def skip_to(self, start: int) -> None:
+        """Pass over the items before item `start`, or over all."""
+        while self.at < start and self.take(min(start - self.at, GROUP_LINES)):
+            pass
+
+
+def _stretches(origins: Sequence[Origin]) -> Iterator[Stretch]:
+    for origin in origins:
+        first = 1
+        for lines in origin.source.lines():
+            yield Stretch(origin, first, lines)
+            first += len(lines.texts)
 
 
 class BlockWriter:
@@ -61,18 +109,10 @@ class BlockWriter:
         if not missing:
             return
         self.taken = self._read_taken()
-        stream = self._stream()
-        at = 0
+        feed = Feed(self.origins)
         for number in missing:
-            start = number * self.plan.options.block
-            next(islice(stream, start - at, start - at), None)
-            at = min(start + self.plan.options.block, self.plan.items)
-            self._write_block(number, islice(stream, at - start), at - start)
-
-    def _stream(self) -> Iterator[Located]:
-        for origin in self.origins:
-            for number, item in enumerate(origin.source.items(), 1):
-                yield Located(origin, number, item)
+            feed.skip_to(number * self.plan.options.block)
+            self._write_block(number, feed)
 
     def _read_taken(self) -> dict[str, frozenset[int]]:
         """Split -> hashes of the lines that given files keep for others."""
@@ -80,23 +120,33 @@ class BlockWriter:
         for origin in self.origins:
             if origin.split != "train" and not self.plan.options.keep_duplicates:
                 seed = self.plan.options.seed
-                found = (line_hash(item.text, seed) for item in origin.source.items())
-                hashes[origin.split].update(found)
+                for lines in origin.source.lines():
+                    hashes[origin.split].update(line_hashes(lines.texts, seed).tolist())
         rivals = {split: [hashes[rival] for rival in RIVALS.get(split, ())] for split in SPLITS}
         return {split: frozenset[int]().union(*others) for split, others in rivals.items()}
 
-    def _write_block(self, number: int, items: Iterator[Located], expected: int) -> None:
+    def _write_block(self, number: int, feed: Feed) -> None:
         draft = _Draft(self)
-        while group := list(islice(items, GROUP_LINES)):
+        end = min((number + 1) * self.plan.options.block, self.plan.items)
+        while group := feed.take(min(GROUP_LINES, end - feed.at)):
             draft.take(group)
-            done = number * self.plan.options.block + draft.read
-            self.tell("encode", done, self.plan.items)
-        if draft.read != expected:
+            self.tell("encode", feed.at, self.plan.items)
+        if feed.at != end:
             raise Refused(
                 "a source was shortened while it was being read. "
                 f"Delete {self.out} and prepare it again."
             )
         draft.write(number)
+
+
+class _Usable(NamedTuple):
+    """The N lines of a stretch that are encoded, by column."""
+
+    stretch: Stretch
+    places: Sequence[int]  # in the stretch
+    texts: list[str]
+    splits: NDArray[np.int8]  # (N,) in `SPLITS`
+    labels: NDArray[np.int32]  # (N,), or none: their ids
 
 
 class _Draft:
@@ -110,62 +160,75 @@ class _Draft:
         self.dropped: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
         self.read = 0
 
-    def take(self, group: Sequence[Located]) -> None:
-        self.read += len(group)
-        usable = [(located, split) for located in group if (split := self._split(located))]
-        encoded = self.writer.codec.encode_batch([located.item.text for located, _ in usable])
-        fitting: dict[str, list[tuple[list[int], str | None]]] = {split: [] for split in SPLITS}
-        for (located, split), ids in zip(usable, encoded, strict=True):
-            if self._fits(located, split, len(ids)):
-                fitting[split].append((ids, located.item.label))
-        for split, pairs in fitting.items():
-            if pairs:
-                self.parts[split].append(self._packed(pairs))
+    def take(self, group: Sequence[Stretch]) -> None:
+        self.read += sum(stretch.size for stretch in group)
+        usable = [self._usable(stretch) for stretch in group]
+        texts = [text for part in usable for text in part.texts]
+        encoded = self.writer.codec.encode_batch(texts)
+        lengths = np.fromiter(map(len, encoded), np.int32, len(encoded))
+        ids = np.fromiter(chain.from_iterable(encoded), np.int32, lengths.sum())
+        splits = np.concatenate([part.splits for part in usable])
+        labels = np.concatenate([part.labels for part in usable])
+        fits = (lengths >= self.options.min_tokens) & (lengths <= self.options.max_tokens)
+        if not fits.all():
+            self._drop_lengths(usable, lengths, fits)
+        for number, split in enumerate(SPLITS):
+            kept = fits & (splits == number)
+            if kept.any():
+                told = None if self.options.label is None else labels[kept]
+                part = Packed(ids[np.repeat(kept, lengths)], lengths[kept], told)
+                self.parts[split].append(part)
 
-    def _split(self, located: Located) -> str | None:
-        """The split a line belongs to; None if it was dropped."""
-        given = located.origin.split
-        fault = item_fault(located.item, type(self.writer.codec), self.options)
-        if fault is not None:
-            self._drop(located, given, fault)
-            return None
-        key = line_hash(located.item.text, self.options.seed)
-        if key in self.writer.taken[given]:
-            self._drop(located, given, DUPLICATE[given])
-            return None
+    def _usable(self, stretch: Stretch) -> "_Usable":
+        """The lines of a stretch that are worth encoding; the others are dropped."""
+        texts, labels, given = stretch.lines.texts, stretch.lines.labels, stretch.origin.split
+        faults = faults_of(stretch.lines, type(self.writer.codec))
+        keys = line_hashes(texts, self.options.seed)
+        if taken := self.writer.taken[given]:
+            found = (place for place, key in enumerate(keys.tolist()) if key in taken)
+            faults = {**dict.fromkeys(found, DUPLICATE[given]), **faults}
+        for place in sorted(faults):
+            self._drop(stretch, place, given, faults[place])
+        kept = [place for place in range(stretch.size) if place not in faults]
+        label_ids = self.writer.label_ids
+        told = [] if labels is None else [label_ids[labels[place] or ""] for place in kept]
+        return _Usable(
+            stretch,
+            kept,
+            [texts[place] for place in kept],
+            self._splits(given, keys[kept]),
+            np.array(told, np.int32),
+        )
+
+    def _splits(self, given: str, keys: Hashes) -> NDArray[np.int8]:
+        """The places of lines' splits in `SPLITS`: as given, or by their hashes (N,)."""
         if given != "train":
-            return given
-        if key < self.writer.plan.valid_below:
-            return "valid"
-        return "test" if key < self.writer.plan.test_below else "train"
+            return np.full(len(keys), SPLITS.index(given), np.int8)
+        plan = self.writer.plan
+        held_out = np.where(keys < plan.valid_below, SPLITS.index("valid"), SPLITS.index("test"))
+        below = max(plan.valid_below, plan.test_below)
+        return np.where(keys < below, held_out, SPLITS.index("train")).astype(np.int8)
 
-    def _fits(self, located: Located, split: str, length: int) -> bool:
-        if length > self.options.max_tokens:
-            self._drop(located, split, TOO_LONG)
-        elif length < self.options.min_tokens:
-            self._drop(located, split, "too short")
-        else:
-            return True
-        return False
+    def _drop_lengths(
+        self, usable: Sequence["_Usable"], lengths: NDArray[np.int32], fits: NDArray[np.bool_]
+    ) -> None:
+        """Drop the lines (N,) that do not fit."""
+        where = [(part, number) for part in usable for number in range(len(part.texts))]
+        for row in np.flatnonzero(~fits).tolist():
+            part, number = where[row]
+            reason = TOO_LONG if lengths[row] > self.options.max_tokens else "too short"
+            split = SPLITS[part.splits[number]]
+            self._drop(part.stretch, part.places[number], split, reason)
 
-    def _drop(self, located: Located, split: str, reason: str) -> None:
-        name = located.origin.source.name
+    def _drop(self, stretch: Stretch, place: int, split: str, reason: str) -> None:
+        name, number = stretch.origin.source.name, stretch.first + place
         if self.writer.strict and reason != "blank":
             raise Refused(
-                f"{name}, line {located.number}: {reason}. Mend it, or drop such lines: "
+                f"{name}, line {number}: {reason}. Mend it, or drop such lines: "
                 "leave out --strict."
             )
         self.dropped[split][reason] += 1
-        self.drops.append(f"{name}\t{located.number}\t{reason}\n")
-
-    def _packed(self, pairs: Sequence[tuple[list[int], str | None]]) -> Packed:
-        lengths = np.fromiter((len(ids) for ids, _ in pairs), np.int32, len(pairs))
-        ids = np.concatenate([np.asarray(ids, np.int32) for ids, _ in pairs])
-        if self.options.label is None:
-            return Packed(ids, lengths)
-        label_ids = self.writer.label_ids
-        labels = np.array([label_ids[label] for _, label in pairs if label is not None], np.int32)
-        return Packed(ids, lengths, labels)
+        self.drops.append(f"{name}\t{number}\t{reason}\n")
 
     def write(self, number: int) -> None:
         out = self.writer.out

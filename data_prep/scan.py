@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,9 @@ from typing import Any
 from seqvae.codecs import SentencePieceCodec, TextCodec, WordCodec, load_codec
 from seqvae.errors import Refused
 
-from .plan import TOO_LONG, Options, Origin, Plan, Tell, item_fault, line_hash
-from .sources import Item, option
+from .plan import TOO_LONG, Options, Origin, Plan, Tell, faults_of, line_hashes
+from .sources import Lines, option
 
-TELL_LINES = 10_000  # how often somebody is told
 SAMPLE_LINES = 1_000_000
 SAMPLE_CHARACTERS = 40_000_000  # keeps the codec's training under 500 MB
 EXACT_LINES = 100_000  # up to here the splits' sizes are exact, above within 1 % or so
@@ -30,7 +29,7 @@ def make_plan(origins: Sequence[Origin], options: Options, tell: Tell) -> tuple[
     """
     reused = None if options.codec in LEARNT else _reused_codec(options)
     kind = type(reused) if reused else WordCodec if options.codec == "word" else SentencePieceCodec
-    scan = Scan(options, kind)
+    scan = Scan(options, kind, sampled=reused is None)
     sources = [_described(origin, scan.read(origin, tell)) for origin in origins]
     scan.check()
     given = {origin.split for origin in origins}
@@ -56,29 +55,40 @@ class Sample:
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
         self.rate = 1.0
-        self.kept: list[tuple[int, str]] = []
+        self.kept: list[str] = []
         self.characters = 0
 
-    def offer(self, key: int, text: str) -> None:
+    def offer(self, text: str) -> None:
         if self.rate < 1 and self.random.random() >= self.rate:
             return
-        self.kept.append((key, text))
+        self.kept.append(text)
         self.characters += len(text)
         if len(self.kept) > SAMPLE_LINES or self.characters > SAMPLE_CHARACTERS:
             self._halve()
 
+    def offer_all(self, texts: Sequence[str]) -> None:
+        """`offer` many; while all are kept, at once."""
+        lines, characters = len(self.kept) + len(texts), self.characters + sum(map(len, texts))
+        if self.rate == 1 and lines <= SAMPLE_LINES and characters <= SAMPLE_CHARACTERS:
+            self.kept += texts
+            self.characters = characters
+            return
+        for text in texts:
+            self.offer(text)
+
     def _halve(self) -> None:
         self.rate /= 2
-        self.kept = [pair for pair in self.kept if self.random.random() < 0.5]
-        self.characters = sum(len(text) for _, text in self.kept)
+        self.kept = [text for text in self.kept if self.random.random() < 0.5]
+        self.characters = sum(map(len, self.kept))
 
 
 class Scan:
-    """What one reading of all sources tells."""
+    """What one reading of all sources tells, with a sample of them if one is asked for."""
 
-    def __init__(self, options: Options, codec: type[TextCodec]) -> None:
+    def __init__(self, options: Options, codec: type[TextCodec], sampled: bool) -> None:
         self.options = options
         self.codec = codec
+        self.sampled = sampled
         self.sample = Sample(options.seed)
         self.hashes: list[int] = []  # of the train lines, the first EXACT_LINES of them
         self.held_out: set[int] = set()
@@ -89,39 +99,40 @@ class Scan:
 
     def read(self, origin: Origin, tell: Tell) -> int:
         """Take in one source; returns the number of its items."""
-        number = 0
-        for number, item in enumerate(origin.source.items(), 1):
-            self._take(origin.split, item)
-            if number % TELL_LINES == 0:
-                tell("scan", self.items + number, None)
-        self.items += number
-        return number
+        before = self.items
+        for lines in origin.source.lines():
+            self._take(origin.split, lines)
+            self.items += len(lines.texts)
+            tell("scan", self.items, None)
+        return self.items - before
 
-    def _take(self, split: str, item: Item) -> None:
-        fault = item_fault(item, self.codec, self.options)
-        if fault is not None:
-            self.faults[fault] += split == "train"
+    def _take(self, split: str, lines: Lines) -> None:
+        faults = faults_of(lines, self.codec)
+        usable = [text for i, text in enumerate(lines.texts) if i not in faults]
+        labels = enumerate(lines.labels or ())
+        self._take_labels(label for i, label in labels if label is not None and i not in faults)
+        texts = self._short(usable)
+        if split != "train":
+            self.held_out.update(line_hashes(texts, self.options.seed).tolist())
             return
-        if item.label is not None:
-            self._take_label(item.label)
-        if self.codec.fewest(item.text) > self.options.max_tokens:
-            # Pass 2 will drop it; one line of a megabyte would have shaped the whole alphabet.
-            self.faults[TOO_LONG] += split == "train"
-            return
-        key = line_hash(item.text, self.options.seed)
-        if split == "train":
-            self._take_train(key, item.text)
-        else:
-            self.held_out.add(key)
+        self.faults.update(faults.values())
+        # Pass 2 will drop it; one line of a megabyte would have shaped the whole alphabet.
+        self.faults[TOO_LONG] += len(usable) - len(texts)
+        self.usable += len(texts)
+        first = texts[: max(EXACT_LINES - len(self.hashes), 0)]
+        self.hashes += line_hashes(first, self.options.seed).tolist()
+        if self.sampled:
+            self.sample.offer_all(texts)
 
-    def _take_train(self, key: int, text: str) -> None:
-        self.usable += 1
-        if len(self.hashes) < EXACT_LINES:
-            self.hashes.append(key)
-        self.sample.offer(key, text)
+    def _short(self, texts: list[str]) -> list[str]:
+        """Those that may be short enough: no token is less than a character, and EOS is one."""
+        most = self.options.max_tokens
+        if max(map(len, texts), default=0) < most:
+            return texts
+        return [text for text in texts if len(text) < most or self.codec.fewest(text) <= most]
 
-    def _take_label(self, label: str) -> None:
-        self.labels.add(label)
+    def _take_labels(self, labels: Iterable[str]) -> None:
+        self.labels.update(labels)
         if len(self.labels) > MOST_LABELS:
             raise Refused(
                 f"column {self.options.label!r} holds more than {MOST_LABELS} different "
@@ -155,7 +166,11 @@ class Scan:
         """The sampled lines that stay in train, in their order."""
         out = set() if self.options.keep_duplicates else self.held_out
         first = max(valid_below, test_below)
-        return [text for key, text in self.sample.kept if key >= first and key not in out]
+        kept = self.sample.kept
+        keys = line_hashes(kept, self.options.seed).tolist()
+        return [
+            text for key, text in zip(keys, kept, strict=True) if key >= first and key not in out
+        ]
 
 
 def exact_thresholds(ordered: Sequence[int], first: float, second: float) -> tuple[int, int]:

@@ -1,19 +1,22 @@
 """Where sentences come from: text, JSON lines, CSV, TSV, Parquet, folders of them, the Hub.
 
-Every reader yields an `Item` for every line or row it meets, also for those nobody can use:
-what is dropped can only be counted if it arrives.
+Every reader yields an item for every line or row it meets, also for those nobody can use:
+what is dropped can only be counted if it arrives. They come many at once, as `Lines`: what is
+done with each of them alone costs more than the tokenizer does.
 """
 
 import csv
 import gzip
+import io
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from itertools import chain, repeat
+from functools import wraps
+from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,6 +30,8 @@ HUB = "hf://"
 HUB_SPLITS = [("valid", ("validation", "valid", "dev")), ("test", ("test",))]  # ours, the usual
 HUB_SECONDS = 5.0  # how long a look-up may take before we say that there is no network
 FIELD_LIMIT = 1 << 30  # the csv module's own, 131,072 characters, ends the file at a long line
+READ_BYTES = 1 << 18  # of a text at once: large enough for speed, small enough for a cache
+READ_ITEMS = 1_000  # of what is read row by row
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowInvalid, csv.Error)
 
 
@@ -36,6 +41,20 @@ class Item(NamedTuple):
     text: str
     label: str | None = None
     fault: str | None = None
+
+
+class Lines(NamedTuple):
+    """Some items that stand one after the other, by column."""
+
+    texts: list[str]
+    labels: list[str | None] | None  # None: nobody asked for labels
+    faults: Mapping[int, str]  # place -> why this item is unusable
+
+    def part(self, start: int, end: int) -> "Lines":
+        """Those from place `start` up to, without, `end`."""
+        faults = {place - start: why for place, why in self.faults.items() if start <= place < end}
+        labels = None if self.labels is None else self.labels[start:end]
+        return Lines(self.texts[start:end], labels, faults)
 
 
 class Request(NamedTuple):
@@ -59,7 +78,7 @@ class Source:
     name: str
     request: Request
 
-    def items(self) -> Iterator[Item]:
+    def lines(self) -> Iterator[Lines]:
         """All items in order. Raises `Refused` on a damaged file or a column that is not there."""
         try:
             yield from _reader(self.name)(self.name, self.request)
@@ -171,8 +190,10 @@ def _reader(name: str) -> "Reader":
 
 
 def _open(name: str) -> IO[bytes]:
-    packed = name.lower().endswith(".gz")
-    return cast(IO[bytes], gzip.open(name)) if packed else Path(name).open("rb")
+    if not name.lower().endswith(".gz"):
+        return Path(name).open("rb")
+    # A GzipFile reads lines one by one in Python; a buffer over it does not.
+    return io.BufferedReader(gzip.open(name), READ_BYTES)
 
 
 def _item(text: Any, label: Any = None) -> Item:
@@ -183,18 +204,34 @@ def _item(text: Any, label: Any = None) -> Item:
     return Item(text.strip(), None if label is None or label == "" else str(label))
 
 
-def read_text(name: str, request: Request) -> Iterator[Item]:
+def _by_column(read: Callable[[str, Request], Iterator[Item]]) -> "Reader":
+    """A reader of single items, as one of `Lines`."""
+
+    @wraps(read)
+    def lines(name: str, request: Request) -> Iterator[Lines]:
+        items = read(name, request)
+        while some := list(islice(items, READ_ITEMS)):
+            labels = None if request.label is None else [item.label for item in some]
+            faults = {i: item.fault for i, item in enumerate(some) if item.fault is not None}
+            yield Lines([item.text for item in some], labels, faults)
+
+    return lines
+
+
+def read_text(name: str, request: Request) -> Iterator[Lines]:
     """One sentence a line, UTF-8; labels, if asked for, stand in NAME.labels.tsv(.gz) beside."""
     if request.text is not None:
         raise Refused(
             f"{name} is plain text: it has no column {request.text!r}. Leave out --column (in a "
             "recipe: data.column)."
         )
-    labels = repeat(None) if request.label is None else _labels_beside(name, request.label)
+    labels = None if request.label is None else _labels_beside(name, request.label)
     with _open(name) as file:
-        for number, raw in enumerate(file):
-            line = _first_line(name, raw) if number == 0 else raw
-            yield _decoded(line, next(labels, None))
+        read = iter(lambda: file.read(READ_BYTES) + file.readline(), b"")
+        for number, raw in enumerate(read):
+            texts, faults = _decoded(_first_line(name, raw) if number == 0 else raw)
+            told = None if labels is None else [next(labels, None) for _ in texts]
+            yield Lines(texts, told, faults)
 
 
 def _first_line(name: str, raw: bytes) -> bytes:
@@ -203,11 +240,26 @@ def _first_line(name: str, raw: bytes) -> bytes:
     return raw.removeprefix(b"\xef\xbb\xbf")
 
 
-def _decoded(raw: bytes, label: str | None) -> Item:
-    try:
-        return Item(raw.decode().strip(), label)
+def _decoded(raw: bytes) -> tuple[list[str], dict[int, str]]:
+    """Rows of a file -> their texts, and which of them are unusable.
+
+    >>> _decoded(b" a\\n\\xff\\nb")
+    (['a', '', 'b'], {1: 'invalid UTF-8'})
+    """
+    rows = raw.removesuffix(b"\n")
+    try:  # all of them: hardly a file has a row that is wrong
+        return [text.strip() for text in rows.decode().split("\n")], {}
     except UnicodeDecodeError:
-        return Item("", None, "invalid UTF-8")
+        found = [_text_of(row) for row in rows.split(b"\n")]
+        faults = {place: "invalid UTF-8" for place, text in enumerate(found) if text is None}
+        return [text or "" for text in found], faults
+
+
+def _text_of(row: bytes) -> str | None:
+    try:
+        return row.decode().strip()
+    except UnicodeDecodeError:
+        return None
 
 
 def _labels_beside(name: str, column: str) -> Iterator[str | None]:
@@ -219,9 +271,11 @@ def _labels_beside(name: str, column: str) -> Iterator[str | None]:
             f"{name} is plain text without labels. Put them in {beside[0]}, a row a line and a "
             f"column {column!r}, or use CSV or JSON lines."
         )
-    return (item.text or None for item in read_table(found, Request(column, None)))
+    tables = read_table(found, Request(column, None))
+    return (text or None for table in tables for text in table.texts)
 
 
+@_by_column
 def read_json_lines(name: str, request: Request) -> Iterator[Item]:
     """One object a line; or one string a line."""
     columns: Columns | None = None
@@ -256,6 +310,7 @@ def _parsed(raw: bytes) -> tuple[Any, str | None]:
         return None, "invalid JSON"
 
 
+@_by_column
 def read_table(name: str, request: Request) -> Iterator[Item]:
     """CSV, or TSV (where a quotation mark is text); values stay the strings they are."""
     csv.field_size_limit(FIELD_LIMIT)
@@ -289,6 +344,7 @@ def _table_item(row: list[str], at: int, label_at: int | None) -> Item:
     return _item(row[at], None if label_at is None else row[label_at])
 
 
+@_by_column
 def read_parquet(name: str, request: Request) -> Iterator[Item]:
     """A column of strings, in batches."""
     with pq.ParquetFile(name) as file:
@@ -300,6 +356,7 @@ def read_parquet(name: str, request: Request) -> Iterator[Item]:
             yield from map(_item, texts, labels)
 
 
+@_by_column
 def read_hub(name: str, request: Request) -> Iterator[Item]:
     """One split of `hf://owner/name[:config]#split`, streamed at the revision found first."""
     path, config, split, revision = _hub(name)
@@ -377,7 +434,7 @@ def _listed(columns: Sequence[str]) -> str:
     return ", ".join(map(repr, columns)) or "none"
 
 
-Reader = Callable[[str, Request], Iterator[Item]]
+Reader = Callable[[str, Request], Iterator[Lines]]
 
 READERS: dict[str, Reader] = {
     ".txt": read_text,

@@ -15,6 +15,8 @@ import torch
 from seqvae import __version__
 from seqvae.corpus import write_json
 
+Clock = Callable[[], float]
+
 
 class Spread(NamedTuple):
     """The median of some numbers, the least and the most of them."""
@@ -31,19 +33,24 @@ def spread(numbers: Sequence[float]) -> Spread:
     return Spread(statistics.median(numbers), min(numbers), max(numbers))
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+def timed(work: Callable[[], Any], clock: Clock = time.perf_counter) -> tuple[float, Any]:
     """Seconds that it took, and what came of it."""
-    began = time.perf_counter()
+    began = clock()
     found = work()
-    return time.perf_counter() - began, found
+    return clock() - began, found
 
 
-def by_turns(ways: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way, `rounds` times, one after the other: noise falls on all alike."""
+def by_turns(
+    ways: Mapping[str, Callable[[], Any]], rounds: int, clock: Clock = time.perf_counter
+) -> dict[str, list[float]]:
+    """Seconds of each way, `rounds` times, one after the other: noise falls on all alike.
+
+    By the clock, or those of the processor where another `clock` tells them.
+    """
     took: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            took[name].append(timed(way)[0])
+            took[name].append(timed(way, clock)[0])
     return took
 
 
@@ -66,11 +73,39 @@ def memory() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def matrix_peak(dtype: torch.dtype = torch.float32, size: int = 2048, trials: int = 5) -> float:
-    """Floating-point operations a second of the product of two square matrices."""
-    a = torch.randn(size, size, dtype=dtype)
-    a @ a
-    return 2 * size**3 / min(timed(lambda: a @ a)[0] for _ in range(trials))
+def most_memory(device: torch.device) -> float:
+    """MiB: the most that tensors on a GPU have held so far; of a processor, this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return memory()
+
+
+def settle(device: torch.device) -> None:
+    """Wait for what a GPU still has to do, before the clock is read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def matrix_peak(
+    dtype: torch.dtype = torch.float32,
+    size: int | None = None,
+    trials: int = 5,
+    device: torch.device | str = "cpu",
+) -> float:
+    """Floating-point operations a second of the product of two square matrices.
+
+    Of 2048 rows on a processor and of 8192 on a GPU, unless said.
+    """
+    device = torch.device(device)
+    size = size or (8192 if device.type == "cuda" else 2048)
+    a = torch.randn(size, size, dtype=dtype, device=device)
+
+    def multiply() -> None:
+        a @ a
+        settle(device)
+
+    multiply()
+    return 2 * size**3 / min(timed(multiply)[0] for _ in range(trials))
 
 
 def here() -> str:

@@ -131,11 +131,13 @@ def _own_folder(explorer: Explorer) -> Path:
     folder = Path(explorer.facts["folder"])
     if is_shipped(folder):
         name = folder.name
-        raise Refused(
-            f"{name} comes with the package and is never written to. Copy it: seqvae export "
-            f"{name} runs/{name}; {COMMAND} runs/{name} DATA"
-        )
+        raise Refused(f"{name} comes with the package and is never written to. {copied(name)}")
     return folder
+
+
+def copied(name: str) -> str:
+    """How vectors are learnt for a run that comes with the package: on a copy of it."""
+    return f"Copy it: seqvae export {name} runs/{name}; {COMMAND} runs/{name} DATA"
 
 
 def _two_parts(corpus: Corpus, items: int) -> tuple[Labelled, Labelled]:

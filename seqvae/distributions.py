@@ -322,23 +322,35 @@ def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
 def log_prob_pairs(posteriors: Sequence[Distribution], z: Tensor) -> Tensor:
     """log q_j(z_i) of codes z (M, D) under every item of some batches of posteriors: (M, N).
 
-    Diagonal Gaussians take two matrix products in float64 instead of M N D densities.
-
     >>> q = gaussian(torch.zeros(3, 2), torch.ones(3, 2))
     >>> pairs = log_prob_pairs([q, q], torch.randn(4, 2))
     >>> pairs.shape, torch.allclose(pairs[:, 0], pairs[:, 5])
     (torch.Size([4, 6]), True)
     """
-    if all(_is_gaussian(q) for q in posteriors):
-        mu = torch.cat([q.mean for q in posteriors]).double()
-        precision = torch.cat([q.variance for q in posteriors]).double().reciprocal()
+    return densities_under(posteriors)(z)
+
+
+def densities_under(posteriors: Sequence[Distribution]) -> Callable[[Tensor], Tensor]:
+    """`log_prob_pairs` for one set of posteriors and many sets of codes: z (M, D) -> (M, N).
+
+    Diagonal Gaussians take one matrix product in float64 instead of M N D densities:
+
+        log q_j(z) = -1/2 sum_d [(z - mu)^2 / sigma^2 + log 2 pi sigma^2]
+
+    multiplied out is z^2, z and 1 times weights of item j.
+    """
+    if not all(_is_gaussian(q) for q in posteriors):
+        return lambda z: torch.cat([q.log_prob(z.unsqueeze(1)) for q in posteriors], dim=1)
+    mu = torch.cat([q.mean for q in posteriors]).double()
+    precision = torch.cat([q.variance for q in posteriors]).double().reciprocal()
+    constant = mu.square() * precision + math.log(2 * math.pi) - precision.log()
+    weights = torch.cat([-precision / 2, mu * precision, -constant.sum(1, True) / 2], dim=1).T
+
+    def pairs(z: Tensor) -> Tensor:
         z = z.double()
-        # sum_d (z - mu)^2 / sigma^2, multiplied out
-        distance = z.square() @ precision.T - 2 * z @ (mu * precision).T
-        distance = distance + (mu.square() * precision).sum(-1)
-        log_volume = math.log(2 * math.pi) * z.shape[-1] - precision.log().sum(-1)
-        return -(distance + log_volume) / 2
-    return torch.cat([q.log_prob(z.unsqueeze(1)) for q in posteriors], dim=1)
+        return torch.cat([z.square(), z, torch.ones_like(z[:, :1])], dim=1) @ weights
+
+    return pairs
 
 
 def _is_gaussian(q: Distribution) -> bool:
@@ -425,7 +437,9 @@ class TokenSequence(Distribution):
 
 
 ROWS_ROUNDED_TO = 128
-SCORES_AT_ONCE = 2**24  # numbers in the largest matrix of scores ever held: 64 MiB of float32
+# Numbers in the largest matrix of scores ever held: 64 MiB of float32. A slice is half of that at
+# least, so that the allocator, which may keep blocks under 32 MiB, gives each back.
+SCORES_AT_ONCE = 2**24
 SCORES_IN_CACHE = 2**21  # where no gradient needs them again: what a processor's cache can hold
 
 
@@ -441,8 +455,10 @@ def score_tokens(decoder: NextTokenScores, features: Tensor, tokens: Tensor) -> 
         # A processor's matrix kernels are compiled and kept for every shape they meet. Each batch
         # has another number of tokens: rounded up they need 20 kernels, not a thousand.
         spare = -len(tokens) % ROWS_ROUNDED_TO
-        scores = decoder.head(F.pad(features, (0, 0, 0, spare)))[: len(tokens)]
-        return -F.cross_entropy(scores.float(), tokens, reduction="none")
+        scores = decoder.head(F.pad(features, (0, 0, 0, spare)))
+        # Spare rows are dropped last: a slice of scores would cost a copy on the way back.
+        log_p = -F.cross_entropy(scores.float(), F.pad(tokens, (0, spare)), reduction="none")
+        return log_p[: len(tokens)]
 
     if len(tokens) == 0:
         return features.new_zeros(0, dtype=torch.float32)

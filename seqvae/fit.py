@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import torch
 
@@ -29,7 +30,7 @@ from .objectives.objective import Report
 from .plan import Plan, Stage, describe_stage, make_plan
 from .plots import curves, save
 from .posteriors import BatchNormPosterior
-from .processes import anyone, begins, in_turn, is_again, is_first, joined, told
+from .processes import anyone, in_turn, is_first, joined, launch, told
 from .progress import duration
 from .recipe import Recipe, to_toml
 from .regularizers import CrossEntropy
@@ -46,6 +47,7 @@ from .watch import Watch, describe
 
 LOG_EVERY = 50  # steps between two lines of metrics.jsonl
 SHOWN = 8  # items in a file of samples
+BORN = uuid4().hex  # with its number, this process among all that ever were
 
 
 Say = Callable[[str], None]
@@ -79,12 +81,29 @@ def fit(
     stop a run and `Lost` where another process does not answer (all likewise).
     """
     with joined():
-        resume = told(lambda: resume or (is_again(folder) and runs.is_run(folder)))
+        resume = told(lambda: resume or is_again(folder))
         if not is_first():
             say, tick = _say_nothing, None
         plan = make_plan(complete(recipe), corpus, folder, device)
         watched = _Watched(tensorboard, baseline, on_collapse)
         return _fit(plan, watched, resume, say, tick)
+
+
+def is_again(folder: Path) -> bool:
+    """Whether an attempt of this launcher before this one has begun the run of a folder.
+
+    A run that was there before its first attempt is none of its own, and is not gone on with.
+    Nor is one that this process has begun itself.
+    """
+    try:
+        begun = json.loads((folder / "corpus.json").read_bytes())["begun"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return runs.is_run(folder) and begun["process"] != _me() and begun["launch"] == launch()
+
+
+def _me() -> str:
+    return f"{BORN}/{os.getpid()}"  # a child that was forked shares the first half
 
 
 def _say_nothing(line: str) -> None:
@@ -556,11 +575,12 @@ def _unchosen(plan: Plan, built: Built) -> Iterator[str]:
 
 def _begin(plan: Plan) -> None:
     runs.check_new(plan.folder)
-    begins(plan.folder)
     where = plan.corpus.folder.resolve()
     own = plan.folder.resolve()
     path = where.relative_to(own) if where.is_relative_to(own) else where
-    note = {"path": str(path), "checksum": plan.corpus.checksum}
+    note: dict[str, Any] = {"path": str(path), "checksum": plan.corpus.checksum}
+    if (by := launch()) is not None:
+        note |= {"begun": {"launch": by, "process": _me()}}
     # Before the recipe, which makes the folder a run: a run always knows its corpus.
     runs.write_text(plan.folder / "corpus.json", json.dumps(note) + "\n")
     runs.create(plan.folder, plan.recipe, plan.corpus.codec)

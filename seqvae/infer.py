@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.optim.adam import adam
 
 from .codecs.codec import Spans
 from .distributions import gaussian, has_density, kl
@@ -144,7 +145,7 @@ def settle(
     best, fewest = z.detach().clone(), z.new_full((len(z),), torch.inf)
     with _frozen(vae), torch.enable_grad():
         moved = best.clone().requires_grad_(True)
-        optimizer = torch.optim.Adam([moved], lr=learning_rate)
+        move = _adam(moved, learning_rate)
         for _ in range(steps + 1):
             # Not cat with nothing, after which gradients add up in another order.
             read = torch.cat([moved, y], dim=1) if y.shape[1] else moved
@@ -156,9 +157,31 @@ def settle(
             if not bool(fewest.any()):
                 break
             cost = (margin - lead).clamp_min(0).sum(1) + pull / 2 * (moved - z).square().sum(1)
-            [moved.grad] = torch.autograd.grad(cost[fewest > 0].sum(), [moved])
-            optimizer.step()
+            move(*torch.autograd.grad(cost[fewest > 0].sum(), [moved]))
     return torch.cat([best, y], dim=1)
+
+
+def _adam(moved: Tensor, learning_rate: float) -> Callable[[Tensor], None]:
+    """Steps of Adam as functions of a gradient; what `torch.optim.Adam` does, bit for bit.
+
+    The class imports torch's compiler as it is made, over a second of a command that begins.
+    """
+    mean, square, step = torch.zeros_like(moved), torch.zeros_like(moved), torch.tensor(0.0)
+
+    @torch.no_grad()
+    def move(gradient: Tensor) -> None:
+        adam(
+            *([moved], [gradient], [mean], [square], [], [step]),
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=learning_rate,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+
+    return move
 
 
 def _may(allowed: Spans, length: int, vocab: int) -> Tensor:

@@ -8,12 +8,14 @@ reports are summed. All of this is nothing in a process that is alone.
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
+from functools import cache
 from itertools import count as counted
-from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
@@ -25,6 +27,7 @@ from .errors import Lost
 
 PATIENCE = timedelta(seconds=60)  # with a process that does not answer
 LONG = timedelta(days=30)  # as the first prepares a corpus, or validates
+POLL = 0.02  # seconds between two looks at who is there
 
 
 class Share(NamedTuple):
@@ -46,8 +49,8 @@ class Share(NamedTuple):
         return torch.split(whole, self.sizes)[place()]
 
 
-_shares: list[Share] = []  # the one that is walked, while it is
-_told, _joined = counted(), counted()
+_walked: "list[Drawn]" = []  # whose share is walked, while it is
+_told = counted()
 
 
 def count() -> int:
@@ -65,50 +68,77 @@ def is_first() -> bool:
     return place() == 0
 
 
-def begins(folder: Path) -> None:
-    """Leave word for later attempts of this launcher that this one begins the run of a folder."""
-    if _is_hosted():
-        _launcher().set(_begun(folder), "begun")
-
-
-def is_again(folder: Path) -> bool:
-    """Whether an attempt of this launcher before this one has begun the run of a folder.
-
-    A run that was there before its first attempt is none of its own, and is not gone on with.
-    """
-    return int(_attempt()) > 0 and _is_hosted() and bool(_launcher().check([_begun(folder)]))
-
-
-def _begun(folder: Path) -> str:
-    return f"seqvae/begun/{folder.resolve()}"
-
-
 @contextmanager
 def joined() -> Iterator[None]:
     """Within, the processes that one launcher has started know of each other.
 
     Addresses of a group that is no more must not be found by the next (one that is set up through
-    them waits for the dead), so each attempt has a store of its own, and each group of it.
+    them waits for the dead), so each group has a store of its own.
+
+    Raises `Lost` where not all of them come.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group(
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-        store=PrefixStore(f"seqvae/{_attempt()}/{next(_joined)}", _launcher()),
-        rank=int(os.environ["RANK"]),
-        world_size=int(os.environ["WORLD_SIZE"]),
-        timeout=PATIENCE,
-    )
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    with _answered():
+        store = PrefixStore(f"seqvae/{_named(_launcher(), rank, size)}", _launcher())
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+            store=store,
+            rank=rank,
+            world_size=size,
+            timeout=PATIENCE,
+        )
     try:
         yield
     finally:
         dist.destroy_process_group()
 
 
-def _attempt() -> str:
-    """How often a launcher has started the processes anew after one of them was lost."""
-    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+def _named(store: Store, rank: int, size: int) -> str:
+    """A name of this group that every one of its processes knows and no other group has.
+
+    Nothing that a launcher tells its processes is that: after a node has gone or come they may
+    begin anew without the count of restarts having moved, or with another count on each node. And
+    what processes that are gone have left in the store looks like what others leave now. So each
+    says who it is, by a word that nobody else has, and the first answers that word, until all have
+    said that they heard it.
+    """
+    own = uuid4().hex
+    if rank > 0:
+        store.set(f"seqvae/here/{rank}", own)
+        store.wait([f"seqvae/name/{own}"], PATIENCE)
+        name = store.get(f"seqvae/name/{own}").decode()
+        store.set(f"seqvae/heard/{name}/{rank}", "")
+        return name
+    missing, end = list(range(1, size)), time.monotonic() + PATIENCE.total_seconds()
+    while missing:
+        for other in missing:
+            _answer(store, other, own)
+        time.sleep(POLL)
+        missing = [other for other in missing if not store.check([f"seqvae/heard/{own}/{other}"])]
+        if time.monotonic() > end:
+            raise RuntimeError(f"no word of process {missing[0]} for {PATIENCE.seconds} s")
+    return own
+
+
+def _answer(store: Store, other: int, name: str) -> None:
+    """Tell a process, if it or one that is gone was there, how the group is named."""
+    if store.check([f"seqvae/here/{other}"]):
+        store.set(f"seqvae/name/{store.get(f'seqvae/here/{other}').decode()}", name)
+
+
+def launch() -> str | None:
+    """What all attempts of one launcher share and no other launch has; None without a launcher.
+
+    Where the launcher keeps what processes leave it is drawn once; else it is the name that
+    somebody gave to the launch (`--rdzv-id`), if they did.
+    """
+    if _is_hosted():
+        return _launcher().compare_set("seqvae/launch", "", uuid4().hex).decode()
+    given = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return None if given == "none" else given
 
 
 def _is_hosted() -> bool:
@@ -116,6 +146,7 @@ def _is_hosted() -> bool:
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
+@cache
 def _launcher() -> Store:
     """Where the processes leave word: kept by the launcher, else by the first of a group."""
     environment = os.environ
@@ -156,6 +187,21 @@ def told(make: Callable[[], Any]) -> Any:
             "with --resume."
         )
     return json.loads(found)
+
+
+def collected(made: Any) -> list[Any]:
+    """What each process has made, plain data, in the order of their places: the same in all.
+
+    However long they take.
+    """
+    if count() == 1:
+        return [made]
+    store, key = dist.distributed_c10d._get_default_store(), f"collected/{next(_told)}"
+    keys = [f"{key}/{each}" for each in range(count())]
+    store.set(keys[place()], json.dumps(made))
+    with _answered():
+        store.wait(keys, LONG)
+        return [json.loads(store.get(each)) for each in keys]
 
 
 @contextmanager
@@ -227,9 +273,8 @@ def sharing(size: int, part: int, parts: int, seed: int) -> Iterator[tuple[slice
     weight = (stop - start) / size / pieces.count(share.own)
     with ExitStack() as within:
         if count() > 1:
-            _shares.append(share)
-            within.callback(_shares.pop)
-            within.enter_context(Drawn(share, seed))
+            _walked.append(within.enter_context(Drawn(share, seed)))
+            within.callback(_walked.pop)
         yield slice(start, stop), weight
 
 
@@ -251,17 +296,30 @@ def gathered(rows: Tensor) -> Tensor:
 
     Gradient flows back to each process's own rows from what every process makes of them, so that
     a penalty on all codes is the same in any number of processes. Under accumulation the whole is
-    what the processes walk at once.
+    what the processes walk at once. What is drawn for all rows is drawn `alike`.
     """
-    if count() == 1 or not _shares:
+    if count() == 1 or not _walked:
         return rows
-    whole: Tensor = _Gather.apply(rows, _shares[-1])  # type: ignore[no-untyped-call]
+    whole: Tensor = _Gather.apply(rows, _walked[-1].share)  # type: ignore[no-untyped-call]
     return whole
 
 
 def kept(whole: Tensor) -> Tensor:
     """Of rows of the whole batch, as `gathered` gives them, those of this process's items."""
-    return whole if count() == 1 or not _shares else _shares[-1].kept(whole)
+    return whole if count() == 1 or not _walked else _walked[-1].share.kept(whole)
+
+
+@contextmanager
+def alike() -> Iterator[None]:
+    """Within, what is drawn is of the whole batch, not of items: the same in every process.
+
+    So are draws of the prior beside codes that were `gathered`, of whatever kind and size.
+    """
+    if not _walked:
+        yield
+        return
+    with _walked[-1].alike():
+        yield
 
 
 class _Gather(torch.autograd.Function):
@@ -286,50 +344,76 @@ class _Gather(torch.autograd.Function):
 class Drawn(TorchFunctionMode):
     """Within, what is drawn for the items of this process is cut out of a draw for all items.
 
-    A draw has its items first, (B, ...), or behind samples of each, (K, B, ...) or (K B, ...).
-    What has no such dimension, as draws of the prior for the whole batch, is the same in every
-    process. A draw that is not one of torch's plain normal or uniform ones (network dropout, von
-    Mises-Fisher) is each process's own. Where another count happens to be a multiple of the items'
-    draws are as good as any, but not those of one process alone.
+    A draw has its items first, (B, ...) or (K B, ...) with samples of each, or behind samples,
+    (K, B, ...) of three dimensions or more. What is drawn for the whole batch says so (`alike`).
+    A draw of no such shape, or that is not one of torch's plain normal or uniform ones (network
+    dropout, von Mises-Fisher), is each process's own: as good, but not that of one process alone.
     """
 
     def __init__(self, share: Share, seed: int) -> None:
         super().__init__()
         self.share = share
         self.seed = seed
+        self.is_alike = False
         self.generators: dict[torch.device, torch.Generator] = {}
+
+    @contextmanager
+    def alike(self) -> Iterator[None]:
+        """Within, torch draws for itself, from where the draws for all items stand."""
+        pairs = [(self._generator(each.device), each) for each in _own_generators()]
+        before = [own.get_state() for _, own in pairs]
+        for shared, own in pairs:
+            own.set_state(shared.get_state())
+        self.is_alike = True
+        try:
+            yield
+        finally:
+            self.is_alike = False
+            for (shared, own), state in zip(pairs, before, strict=True):
+                shared.set_state(own.get_state())
+                own.set_state(state)
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if function not in DRAWS or kwargs.get("generator") is not None:
+        given = kwargs.get("generator") is not None
+        if function not in DRAWS or given or self.is_alike:
             return function(*args, **kwargs)
         return DRAWS[function](self, function, *args, **kwargs)
 
     def filled(self, like: Tensor, fill: Callable[..., Tensor], *args: Any) -> Tensor:
         """Like this tensor, filled as it would be in one process alone."""
-        shape, generator = list(like.shape), self._generator(like.device)
-        start, stop = self.share.own
-        split = self._split(shape, stop - start)
+        shape, (start, stop) = list(like.shape), self.share.own
+        split = _split(shape, stop - start)
         if split is None:
-            return fill(like.new_empty(shape), *args, generator=generator)
+            return fill(like.new_empty(shape), *args)
         samples, *others = split
-        drawn = fill(like.new_empty(samples, self.share.size, *others), *args, generator=generator)
+        whole, generator = (samples, self.share.size, *others), self._generator(like.device)
+        drawn = fill(like.new_empty(whole), *args, generator=generator)
         return drawn[:, start:stop].reshape(shape)
-
-    def _split(self, shape: Sequence[int], own: int) -> tuple[int, ...] | None:
-        """A shape as samples of each item, and what one of them is; None where it has no items."""
-        if len(shape) > 2 and shape[1] == own:
-            return shape[0], *shape[2:]
-        if not shape or shape[0] == self.share.size or shape[0] % own:
-            return None
-        return shape[0] // own, *shape[1:]
 
     def _generator(self, device: torch.device) -> torch.Generator:
         if device not in self.generators:
             self.generators[device] = torch.Generator(device).manual_seed(self.seed)
         return self.generators[device]
+
+
+def _split(shape: Sequence[int], own: int) -> tuple[int, ...] | None:
+    """A shape as samples of each item, and what one of them is; None where it has no items."""
+    if len(shape) > 2 and shape[1] == own:
+        return shape[0], *shape[2:]
+    if not shape or shape[0] % own:
+        return None
+    return shape[0] // own, *shape[1:]
+
+
+def _own_generators() -> list[torch.Generator]:
+    """Those from which torch draws for itself: the processor's, and that of the GPU in use."""
+    found = [torch.default_generator]
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        found.append(torch.cuda.default_generators[torch.cuda.current_device()])
+    return found
 
 
 def _in_place(mode: Drawn, function: Any, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.image import imsave
 from numpy.typing import ArrayLike, NDArray
 
 SIDE = 56  # points of a picture's longer side, at least
@@ -40,6 +39,8 @@ def contact_sheet(pixels: ArrayLike, columns: int = 10) -> Sheet:
 
 def save_sheet(drawn: Sheet, path: Path) -> Path:
     """Write a sheet as PNG, its folder made if absent."""
+    from matplotlib.image import imsave  # heavy, and most commands write none
+
     path.parent.mkdir(parents=True, exist_ok=True)
     imsave(path, drawn)
     return path

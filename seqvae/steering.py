@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .attributes import attributes_of
-from .bearings import steered
+from .bearings import copied, steered
 from .codecs import MusicCodec
 from .errors import Refused
 from .explore import Decoding, Explorer
@@ -19,14 +19,18 @@ from .midi.clips import Clip, join, split, ties
 from .music.album import clip_song
 from .music.morph import music_codec
 from .music.pieces import Piece, phrase
-from .vectors import Vector, Vectors, load
+from .shelf import is_shipped
+from .vectors import FILE, Vector, Vectors, load
 
 
 def vectors_of(explorer: Explorer) -> Vectors:
     """The vectors of a run's folder. Raises `Refused` as `vectors.load` does."""
     if "folder" not in explorer.facts:
         raise Refused("this model was not opened from a run's folder, where vectors are kept.")
-    return load(Path(explorer.facts["folder"]), explorer.vae)
+    folder = Path(explorer.facts["folder"])
+    if is_shipped(folder) and not (folder / FILE).is_file():
+        raise Refused(f"{folder.name} comes without attribute vectors. {copied(folder.name)}")
+    return load(folder, explorer.vae)
 
 
 def named_vector(explorer: Explorer, name: str | None) -> Vector:

@@ -114,16 +114,21 @@ class VAE(nn.Module):
         """What the decoder reads: z (*, B, D), behind it the label's probabilities (*, B, K)."""
         return beside(z, self.label(batch))
 
-    def log_weights(self, batch: Batch, samples: int, q: Distribution | None = None) -> Tensor:
+    def log_weights(
+        self, batch: Batch, samples: int, q: Distribution | None = None, bf16: bool = False
+    ) -> Tensor:
         """log w_k = log p(x|z_k) + log p(z_k) - log q(z_k|x) for z_k ~ q: (K, B) nats.
 
         q is the encoder's posterior unless another is given. The mean over k estimates the ELBO,
         and logsumexp - log K is the importance-weighted bound on log p(x), which tightens with K
-        (Burda et al., 2016, equation 8).
+        (Burda et al., 2016, equation 8). With `bf16` the decoder multiplies in bfloat16.
         """
         q = self.encoder(batch) if q is None else q
         z = q.rsample((samples,))
-        log_px = self.decoder(self.condition(z, batch), batch.step).log_prob(batch.x)
+        read, device = self.condition(z, batch), z.device.type
+        rounded = bf16 or torch.is_autocast_enabled(device)
+        with torch.autocast(device, torch.bfloat16, enabled=rounded):
+            log_px = self.decoder(read, batch.step).log_prob(batch.x)
         return log_px + self.prior().log_prob(z) - q.log_prob(z)
 
 

@@ -391,19 +391,42 @@ def test_the_version_is_said(seqvae: Command) -> None:
     assert seqvae("--version").lines == [f"seqvae {package.__version__}"]
 
 
+HEAVY = {"torch", "sympy", "numpy", "scipy", "datasets", "pyarrow", "sentencepiece", "symusic"}
+HEAVY |= {"matplotlib", "pretty_midi", "gradio", "data_prep"}
+LIGHT = f"""
+import sys
+import seqvae
+assert "typer" not in sys.modules
+from seqvae.__main__ import main
+from seqvae.cli import COMMANDS
+helps = [[command.__name__, "--help"] for command in COMMANDS]
+helps += [["prepare", "--help"], ["prepare", "text", "--help"], ["attribute", "--help"]]
+for words in [["--version"], ["recipes"], ["--help"], *helps]:
+    assert main(words) == 0, words
+    assert not {HEAVY!r} & set(sys.modules), words
+"""
+
+
 def test_help_and_import_load_nothing_heavy() -> None:
-    script = (
-        "import sys, seqvae; before = set(sys.modules); from seqvae.__main__ import main\n"
-        "status = main(['--help'])\n"
-        "heavy = {'torch', 'numpy', 'datasets', 'pyarrow', 'matplotlib', 'sentencepiece'}\n"
-        "sys.exit(str(heavy & set(sys.modules) or '') or status)"
-    )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=SECONDS
+        [sys.executable, "-c", LIGHT], capture_output=True, text=True, timeout=SECONDS
     )
     assert done.stderr == ""
     assert done.returncode == 0
     assert "interpolate" in done.stdout
+
+
+def test_a_run_loads_no_more_than_it_needs() -> None:
+    """Going between songs moves codes by Adam: not by the class, which brings torch's compiler."""
+    script = (
+        "import sys; from seqvae import load; run = load(sys.argv[1])\n"
+        "x = run.decode(run.draw(2)); run.settle(x, run.encode(x))\n"
+        "assert not {'matplotlib', 'scipy', 'sympy', 'pretty_midi'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "melody"], capture_output=True, text=True, timeout=SECONDS
+    )
+    assert done.stderr == "" and done.returncode == 0
 
 
 # --- wrong input --------------------------------------------------------------------------------
@@ -716,16 +739,16 @@ def test_falling_back_is_said_and_works(seqvae: Command, run: Path, tmp_path: Pa
 
 def test_a_bug_of_ours_is_not_hidden(seqvae: Command, run: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyError):
-        patch.setattr("seqvae.cli.options.decoding", lambda **options: dict[str, str]()["bug"])
+        patch.setattr("seqvae.explore.Decoding", lambda *options: dict[str, str]()["bug"])
         seqvae("sample", run)
 
 
 def test_running_out_of_memory_is_one_line(seqvae: Command, run: Path) -> None:
-    def full(**options: object) -> None:
+    def full(*options: object) -> None:
         raise MemoryError
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("seqvae.cli.options.decoding", full)
+        patch.setattr("seqvae.explore.Decoding", full)
         done = seqvae("sample", run)
     assert done.status == 1
     assert "out of memory. Try" in done.line

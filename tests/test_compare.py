@@ -26,6 +26,7 @@ from seqvae.verdict import THRESHOLDS
 
 FEW: dict[str, Any] = {"samples": 2, "sample_items": 4, "fitted_items": 1, "written": 4}
 WORDS = ["--samples", "2", "--items", "4", "--fitted", "1", "--written", "4", "--device", "cpu"]
+WORDS += ["--precision", "float32"]
 ALL = ("vae", "lm", "ae", "other")
 
 
@@ -214,7 +215,7 @@ def test_what_is_written_is_strict_json_with_what_produced_it(
     assert plain == found.as_json()
     about = plain["about"]
     assert about["language_model"] == "lm"
-    assert about["options"] == FEW
+    assert about["options"] == {"precision": "float32", **FEW}
     assert about["corpus"] == open_corpus(home / "corpus").checksum
     assert list(plain["runs"]) == list(ALL)
     for name in ALL:
@@ -267,6 +268,7 @@ STALE: dict[str, dict[str, Any]] = {
     "another split": {"split": "test"},
     "another seed": {"seed": 7},
     "other numbers of samples": {"options": {**FEW, "samples": 3}},
+    "or in another precision": {"options": {**FEW, "precision": "bf16"}},
     "no repayment against lm": {"baseline_weights": "0" * 64},
 }
 

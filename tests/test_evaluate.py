@@ -2,7 +2,7 @@
 
 import math
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ import torch
 from small import LATENT, VOCAB, loud, make, same, vae
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.distributions.constraints import Constraint
 
 from seqvae.data import InMemory, Order, batches, in_order, spread
 from seqvae.decoders import LSTMDecoder
@@ -17,7 +18,7 @@ from seqvae.distributions import gaussian
 from seqvae.encoders import EmptyEncoder, LSTMEncoder
 from seqvae.errors import Refused
 from seqvae.evaluate import Codes, Measured, encode_all, measure
-from seqvae.measures.bounds import weigh
+from seqvae.measures.bounds import rounding, weigh
 from seqvae.measures.listening import shuffled
 from seqvae.objectives import Elbo
 from seqvae.posteriors import DeltaPosterior, GaussianPosterior
@@ -25,7 +26,7 @@ from seqvae.priors import Product, StandardNormal
 from seqvae.regularizers import KL
 from seqvae.schedules import FAR, constant
 from seqvae.training import AdamW, train
-from seqvae.vae import VAE, Batch, Encoder
+from seqvae.vae import VAE, Batch, Decoder, Encoder
 
 
 def corpus(count: int = 60) -> InMemory:
@@ -172,9 +173,9 @@ def test_as_many_samples_are_drawn_as_asked_for_whatever_fits_at_once(
     drawn: list[tuple[int, int]] = []
     original = VAE.log_weights
 
-    def noting(self: VAE, batch: Batch, samples: int, q: Distribution) -> Tensor:
+    def noting(self: VAE, batch: Batch, samples: int, *how: Any) -> Tensor:
         drawn.append((samples, len(batch.x)))
-        return original(self, batch, samples, q)
+        return original(self, batch, samples, *how)
 
     monkeypatch.setattr(VAE, "log_weights", noting)
     found = weigh(model, in_order(ITEMS, 10), 13, at_once=at_once)
@@ -182,6 +183,71 @@ def test_as_many_samples_are_drawn_as_asked_for_whatever_fits_at_once(
     assert all(samples * items <= at_once or samples == 1 for samples, items in drawn)
     assert sorted(found.item.tolist()) == list(range(len(ITEMS)))
     assert found.nll.isfinite().all() and (found.effective <= 13 + 1e-9).all()
+
+
+def test_what_an_item_is_weighed_with_depends_on_its_batch_alone() -> None:
+    """So that whoever weighs it, before or after others, finds the same."""
+    model, parts = vae(), list(in_order(ITEMS, 10))
+    whole = weigh(model, parts, 5, seed=3)
+    last = weigh(model, parts[-1:], 5, seed=3)
+    same(last.nll, whole.of(last.item).nll)
+    assert not torch.equal(last.nll, weigh(model, parts[-1:], 5, seed=4).nll)
+
+
+def test_bfloat16_rounds_the_decoder_and_nothing_else(good: VAE) -> None:
+    """Its weights differ, by little; without a decoder's part they are the same bits."""
+    parts = list(in_order(ITEMS, 16))
+    exact, rounded = (weigh(good, parts, 50, bf16=bf16) for bf16 in (False, True))
+    off = (exact.nll - rounded.nll).abs()
+    assert 0 < float(off.max()) < 0.1 and float(off.mean()) < 0.02
+    moved, error = rounding(lambda bf16: rounded if bf16 else exact)
+    assert moved == pytest.approx(float((rounded.nll - exact.nll).mean()))
+    assert 0 < error < float(off.max())
+    deaf = vae(decoder=Untold())
+    exact, rounded = (weigh(deaf, parts, 5, bf16=bf16) for bf16 in (False, True))
+    assert torch.equal(exact.nll, rounded.nll)
+
+
+class Untold(Decoder):
+    """Every x is as likely: log p(x|z) = 0."""
+
+    def forward(self, z: Tensor, step: int = FAR) -> Distribution:
+        return Always(z.shape[:-1])
+
+
+class Always(Distribution):
+    arg_constraints: ClassVar[dict[str, Constraint]] = {}
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return torch.zeros(self.batch_shape)
+
+
+@pytest.mark.parametrize(
+    ("precision", "fast", "most", "taken"),
+    [
+        ("float32", True, 1.0, "float32"),
+        ("auto", False, 1.0, "float32"),
+        ("auto", True, 1.0, "bfloat16"),
+        ("auto", True, -1.0, "float32"),
+        ("bf16", False, -1.0, "bfloat16"),
+    ],
+)
+def test_bfloat16_is_taken_unasked_where_it_is_fast_and_moves_nothing(
+    good: VAE, precision: str, fast: bool, most: float, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("seqvae.evaluate.has_bf16", lambda device: fast)
+    monkeypatch.setattr("seqvae.evaluate.MOST_MOVED", most)
+    counted: dict[str, Any] = {"samples": 5, "sample_items": 20, "fitted_items": 0}
+    found = measure(good, ITEMS, precision=precision, **counted)
+    assert found.figures["weighed_in"] == taken
+    checked = precision == "bf16" or (precision == "auto" and fast)
+    assert ("weighed_rounding" in found.figures) == checked
+    assert any(f"scored in {taken}" in note for note in found.notes) == checked
+
+
+def test_a_precision_that_is_none_is_refused() -> None:
+    with pytest.raises(Refused, match="precision = 'half': one of auto, float32, bf16"):
+        measure(vae(), ITEMS, precision="half")
 
 
 def test_the_items_of_the_bound_are_spread_over_the_split() -> None:

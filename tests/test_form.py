@@ -1,5 +1,6 @@
 """Laws of form: what repeats has one letter, and distances are in widths of the posterior."""
 
+import inspect
 import json
 import math
 from pathlib import Path
@@ -14,12 +15,23 @@ from small import make
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
+from seqvae.cli.forms import phrases
 from seqvae.codecs import MelodyCodec
 from seqvae.decoders import LSTMDecoder
 from seqvae.errors import Refused
 from seqvae.explore import Explorer
 from seqvae.midi import TICKS, Metre, MetreChange, Song, Track, notes_of, read, to_bytes
-from seqvae.music.form import SILENT, agreement, distances, form, letters, picture, report, save
+from seqvae.music.form import (
+    NEAR,
+    SILENT,
+    agreement,
+    distances,
+    form,
+    letters,
+    picture,
+    report,
+    save,
+)
 from seqvae.priors import StandardNormal
 from seqvae.vae import VAE, Batch, Encoder
 
@@ -143,7 +155,20 @@ def test_windows_beside_the_bars_are_not_compared_and_that_is_said() -> None:
     source = song("xyxz", metres=[MetreChange(0, Metre(5, 4))])
     found = form(reader(0.5), source)
     assert found.agreement is None and any("not compared" in line for line in found.said)
+    assert any("metre: 5/4; the model knows 4/4" in line for line in found.said)
     assert len(found.stretches) == math.ceil(len(read(source).bars) * 5 / 4)
+
+
+def test_what_lies_behind_the_last_bar_looked_at_is_told_and_has_its_letter() -> None:
+    found = form(reader(0.5), song("xy" * 195))
+    assert found.letters.replace(" ", "") == "AB" * 195
+    assert found.agreement is not None and found.agreement.pairs == 384 * 383 // 2
+    assert found.said[-1].endswith("bars up to 384 are looked at: 6 windows from bar 385 on")
+    assert not any("looked at" in line for line in form(reader(0.5), song("xyxy")).said)
+
+
+def test_the_command_calls_the_same_what_form_does() -> None:
+    assert inspect.signature(phrases).parameters["near"].default == NEAR
 
 
 def test_codes_without_a_width_are_refused() -> None:
@@ -176,5 +201,13 @@ def test_phrases_are_listed_at_the_command(
     assert Path("new/form.png").stat().st_size > 1000
     [row] = seqvae("phrases", "melody", "x.mid", "--json").rows
     assert row["form"] == "A B A B" and row["agreement_with_notes"]["kappa"] == 1
+    drums = notes_of([(i * TICKS, i * TICKS + 60, (36, 38)[i % 2], 80) for i in range(32)])
+    Path("d.mid").write_bytes(to_bytes(Song([Track(drums, "kit", drums=True)])))
+    done = seqvae("phrases", "d.mid")
+    assert "it is read by the run 'drums'" in done.err and "A A A A" in done.out
+    Path("empty.mid").write_bytes(to_bytes(Song([])))
+    assert (
+        "empty.mid holds no notes. Give a file with some." in seqvae("phrases", "empty.mid").line
+    )
     for wrong in (("x.mid", "--out", "new"), ("a", "b", "x.mid"), ("no.mid",)):
         assert seqvae("phrases", *wrong).status == 2

@@ -36,7 +36,7 @@ from seqvae.decoders import LSTMDecoder
 from seqvae.distributions import Delta, gaussian
 from seqvae.errors import Refused
 from seqvae.generate import generate
-from seqvae.infer import _lead, _may, infer, settle
+from seqvae.infer import _adam, _lead, _may, infer, settle
 from seqvae.priors import Fixed
 from seqvae.schedules import FAR
 from seqvae.tokens import PAD
@@ -239,6 +239,21 @@ def test_settled_codes_are_written_back_exactly_from_wherever_they_began(order: 
     assert written(model, z[order]) != sentences_of(items)
     found = settle(model, items, z[order], steps=300)
     assert written(model, found) == sentences_of(items)
+
+
+def test_adam_as_a_function_is_adam() -> None:
+    """Bit for bit that of the class, which imports torch's compiler."""
+    torch.manual_seed(0)
+    ours = torch.randn(5, 3)
+    theirs = ours.clone().requires_grad_(True)
+    ours.requires_grad_(True)
+    move, optimizer = _adam(ours, 0.1), torch.optim.Adam([theirs], lr=0.1)
+    for _ in range(30):
+        gradient = torch.randn(5, 3)
+        theirs.grad = gradient.clone()
+        optimizer.step()
+        move(gradient)
+        assert torch.equal(ours, theirs)
 
 
 def test_a_code_that_is_at_its_goal_stays_where_it_is() -> None:

@@ -18,17 +18,9 @@ from seqvae.midi import TICKS, Metre, MetreChange, Song, Tempo, Track, notes_of,
 from seqvae.midi import to_bytes as midi
 from seqvae.midi.clips import DRUMS, Clip
 from seqvae.midi.parts import NoPart
+from seqvae.music.course import Course, matched, mixes
 from seqvae.music.feel import Touch
-from seqvae.music.journey import (
-    Course,
-    Journey,
-    journey,
-    left_out,
-    matched,
-    mixes,
-    rest_added,
-    spans,
-)
+from seqvae.music.journey import Journey, journey, left_out, rest_added, spans
 from seqvae.music.logbook import key_at, save, score
 from seqvae.music.morph import Taste, morph
 from seqvae.music.rolls import journey_sheet

@@ -34,7 +34,9 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
 MUSIC = [  # the layers of the folder of that name
     "pieces feel rolls audio",
     "morph drummer",
-    "album form tour journey",
+    "album form tour course",
+    "pairing crossing",
+    "journey",
     "scrapbook logbook studio",
 ]
 

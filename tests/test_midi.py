@@ -40,6 +40,7 @@ from seqvae.midi import (
     to_pretty_midi,
     write,
 )
+from seqvae.midi.song import FASTEST
 
 HARD = Path(__file__).parents[2] / "shared" / "data" / "midi_hard"
 FILES = sorted(HARD.glob("*.mid*"))
@@ -135,7 +136,7 @@ TRACKS = st.builds(
         lambda rows: table(rows, 2)
     ),
 )
-QPM = st.floats(3.6, 2_000) | st.integers(30, 240).map(float)
+QPM = st.floats(3.6, FASTEST) | st.integers(30, 240).map(float)
 METRE = st.builds(Metre, st.integers(1, 32), st.sampled_from([1, 2, 4, 8, 16]))
 SONGS = st.builds(
     Song,
@@ -430,6 +431,15 @@ def test_a_file_in_a_riff_wrapper_is_read() -> None:
 def test_of_two_changes_at_one_tick_the_last_holds() -> None:
     tempi = b"\x00\xff\x51\x03\x07\xa1\x20\x00\xff\x51\x03\x07\xa1\x21"
     assert read(file(chunk(tempi + NOTE))).tempos == [Tempo(0, 6e7 / 500_001)]
+
+
+def test_a_tempo_that_nobody_plays_is_held_and_said_and_notes_keep_their_beats() -> None:
+    tempo, plain = b"\x00\xff\x51\x03", read(file(chunk(NOTE)))
+    song = read(file(chunk(tempo + b"\x00\x00\x78" + NOTE)))  # 120 microseconds a beat
+    assert song.tempos == [Tempo(0, FASTEST)] and song.seconds == pytest.approx(0.06)
+    assert song.repairs == ["tempos of up to 500,000 bpm were held at 1,000: 1"]
+    assert song.tracks[0].notes.end.tolist() == plain.tracks[0].notes.end.tolist() == [96]
+    assert not read(file(chunk(tempo + b"\x00\xea\x60" + NOTE))).repairs  # just as fast
 
 
 def test_the_silence_at_the_end_is_kept_but_a_late_end_of_track_begins_no_bar() -> None:

@@ -246,6 +246,7 @@ def test_a_folder_of_songs_is_trained_on_measured_and_exported(
     assert facts["codec"] == "melody"
     assert seqvae("export", "of-songs", "small").status == 0
     assert seqvae("sample", "small", "-n", 1, "--out", "x").lines == ["x/sample-001.mid"]
+    assert seqvae("sample", "small/", "-n", 1).lines == ["small-samples/sample-001.mid"]
 
 
 def test_songs_are_composed_to_train_on_by_a_name_of_their_own(

@@ -74,14 +74,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_samples_are_png_files_and_one_page(seqvae: Command, home: Path, place: Path) -> None:
     rows = seqvae("sample", home / "dense", "-n", 12, "--json").rows
-    assert rows[11] == {"from": "prior", "file": "digits-samples/sample-012.png"}
+    assert rows[11] == {"from": "prior", "file": "dense-samples/sample-012.png"}
     m = load(home / "dense")
     expected = np.rint(255 * m.means(m.draw(12)).numpy()).astype(np.uint8)
     for row, picture in zip(rows, expected, strict=True):
         np.testing.assert_array_equal(pixels(place / row["file"]), picture[..., 0])
-    assert pixels(place / "digits-samples" / "sheet.png").shape[:2] == (2 * 60 + 4, 10 * 60 + 4)
+    assert pixels(place / "dense-samples" / "sheet.png").shape[:2] == (2 * 60 + 4, 10 * 60 + 4)
     again = seqvae("sample", home / "dense", "-n", 1, "--temperature", 1).lines
-    assert again == ["digits-samples-2/sample-001.png"], "nothing is overwritten"
+    assert again == ["dense-samples-2/sample-001.png"], "nothing is overwritten"
     assert set(np.unique(pixels(place / again[0]))) <= {0, 255}
 
 

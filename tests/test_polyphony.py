@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from seqvae.corpus import open_corpus
 from seqvae.distributions import Delta
 from seqvae.errors import Refused
 from seqvae.explore import Decoding, Explorer
-from seqvae.measures.events import compared
+from seqvae.measures.codes import Back
+from seqvae.measures.events import compared, events
 from seqvae.midi import Song, Track, notes_of, read, write
 from seqvae.midi.clips import STEPS, Clip, split
 from seqvae.midi.parts import NoPart, find_pitched, find_players
@@ -404,6 +406,18 @@ def test_notes_are_counted_as_by_hand() -> None:
     assert found["overlap_precision"] == pytest.approx(6 / 8) and found["overlap_recall"] == 1
     assert found["overlap_f1"] == pytest.approx(2 * 0.75 / 1.75)
     assert found["velocity_error"] == pytest.approx(20 / 3)
+
+
+def test_the_floor_is_of_another_song() -> None:
+    """Windows of a song lie in a row; equal within it, and apart from all others, they agree on
+    nothing: in whatever order the rows come, and however many windows a song has.
+    """
+    codec, rows = PolyphonyCodec(bars=1), np.array([7, 2, 0, 5, 3, 8, 9, 1, 4, 6])
+    song = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
+    ids = [codec.encode(piano((0, 480, 60 + song[row], 80))).ids for row in rows]
+    codes: Any = SimpleNamespace(item=torch.arange(10), rate=torch.ones(10))
+    found = events(codec, codes, Back(rows, ids, ids, 99, torch.zeros(10, 1)))
+    assert found["note_f1"] == 1 and found["note_floor"] == 0
 
 
 def test_parts_and_windows_are_told_apart() -> None:

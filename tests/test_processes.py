@@ -1,5 +1,6 @@
 """Two processes train what one trains: the same losses, gradients and draws."""
 
+import json
 import os
 import signal
 import socket
@@ -10,21 +11,25 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 from tiny import NURSERY, metrics, prepared, recipe, settings, train, weights_sum
 from torch import Tensor
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from seqvae import runs
+from seqvae.__main__ import main
 from seqvae.build import build
 from seqvae.corpus import Corpus
 from seqvae.data import Order, collate
 from seqvae.errors import Diverged, Lost, Refused, Stopped
-from seqvae.fit import find_corpus
+from seqvae.fit import find_corpus, is_again
 from seqvae.processes import (
     Drawn,
     Share,
+    alike,
     anyone,
     count,
     gathered,
@@ -32,11 +37,13 @@ from seqvae.processes import (
     is_first,
     joined,
     kept,
+    launch,
     pieces_of,
     sharing,
     told,
 )
 from seqvae.recipe import override
+from seqvae.reports.report import evaluate_run
 from seqvae.training.loop import backward
 from seqvae.vae import VAE
 
@@ -60,11 +67,13 @@ def run_one(place: int, of: int, port: int, target: Callable[..., None], given: 
     target(*given)
 
 
-def together(target: Callable[..., None], *given: Any, processes: int = 2) -> list[int]:
+def together(
+    target: Callable[..., None], *given: Any, processes: int = 2, port: int | None = None
+) -> list[int]:
     """The exit codes of so many processes that know of each other."""
-    port = free_port()
+    meet = free_port() if port is None else port
     children = [
-        NURSERY.Process(target=run_one, args=(place, processes, port, target, given))
+        NURSERY.Process(target=run_one, args=(place, processes, meet, target, given))
         for place in range(processes)
     ]
     for child in children:
@@ -85,7 +94,7 @@ def test_alone_nothing_is_passed() -> None:
     rows = torch.randn(3, 2)
     assert count() == 1 and is_first() and not anyone(False) and anyone(True)
     assert gathered(rows) is rows and kept(rows) is rows and told(lambda: 5) == 5
-    with joined(), sharing(10, 1, 3, seed=0) as (part, weight):
+    with joined(), sharing(10, 1, 3, seed=0) as (part, weight), alike():
         assert part == slice(3, 6) and weight == 0.3
 
 
@@ -133,11 +142,32 @@ def test_what_an_item_is_given_is_what_it_is_given_alone(name: str) -> None:
         assert torch.equal(rows, b.view(rows.shape))
 
 
-def test_draws_of_the_prior_are_the_same_everywhere() -> None:
+@pytest.mark.parametrize("size", [6, 7])
+def test_samples_of_few_items_are_not_taken_for_one_of_many(size: int) -> None:
+    """Two samples of items 4, 5 and 6 are six rows, be there six items in all or seven."""
     torch.manual_seed(5)
-    alone = torch.randn(11, 7)
-    with Drawn(Share(11, ((4, 7),)), seed=5):
-        assert torch.equal(torch.randn(11, 7), alone), "eleven rows are of no three items"
+    whole = torch.rand(2 * size, 7)
+    with Drawn(Share(size, ((3, 6),)), seed=5):
+        part = torch.rand(2 * 3, 7)
+    assert torch.equal(whole.view(2, size, 7)[:, 3:6], part.view(2, 3, 7))
+
+
+@pytest.mark.parametrize("rows", [11, 12, 3])
+def test_what_is_drawn_alike_is_what_one_process_draws(rows: int) -> None:
+    """Of any size and kind; and what is drawn for items behind it goes on from there."""
+    torch.manual_seed(5)
+    kinds = torch.ones(4)
+    alone = [torch.randn(rows, 7), torch.multinomial(kinds, 9, True), torch.rand(11, 7)]
+    torch.manual_seed(8)
+    mine = torch.rand(4)
+    torch.manual_seed(8)
+    with Drawn(Share(11, ((4, 7),)), seed=5) as drawn:
+        with drawn.alike():
+            both = [torch.randn(rows, 7), torch.multinomial(kinds, 9, True)]
+        both.append(torch.rand(3, 7))
+    for a, b in zip([*alone[:2], alone[2][4:7]], both, strict=True):
+        assert torch.equal(a, b)
+    assert torch.equal(torch.rand(4), mine), "a process's own numbers stay where they were"
 
 
 def test_a_generator_that_somebody_holds_is_left_to_them() -> None:
@@ -159,19 +189,32 @@ CASES = {
     "sliced": ['objective.terms.other={kind = "SlicedWasserstein", weight = 3.0}'],
     "adversarial": ['objective.terms.other={kind = "Adversarial", weight = 1.0, hidden = 8}'],
     "batch normal": ['posterior.kind="BatchNormPosterior"'],
+    "mixture": [
+        TERM + '{kind = "KL", weight = 0.5}',
+        'objective.terms.other={kind = "MMD", weight = 10.0}',
+        'prior={kind = "GaussianMixture", components = 10}',
+    ],
     "iwae": ['objective={kind = "IWAE", samples = 3}'],
+    "iwae, two samples": ['objective={kind = "IWAE", samples = 2}'],
     "noise": ['encoder.noise={kind = "Words", drop = 0.2, blank = 0.2}'],
 }
 
 
+EVEN = {"mixture", "iwae, two samples"}
+
+
 def cases() -> dict[str, tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """By case the gradients and report of one step on 21 sentences."""
+    """By case the gradients and report of one step on 21 sentences, or on 20.
+
+    Two samples of half of 20 are 20 rows, which are not those of the batch.
+    """
     found = {}
     with joined():
         corpus = Corpus(Path(os.environ["CORPUS"]))
         items = corpus.split("train")
-        batch = collate(items, next(Order(items.lengths, 21, mixed=True).epoch(0)))
+        whole = collate(items, next(Order(items.lengths, 21, mixed=True).epoch(0)))
         for name, changes in CASES.items():
+            batch = whole.part(0, 20) if name in EVEN else whole
             built = model(corpus, changes)
             report: dict[str, Any] = {}
             for step in range(3):  # so that a buffer has something in it
@@ -271,6 +314,24 @@ def test_a_run_moves_from_two_processes_to_one_and_back(corpus: Corpus, tmp_path
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
+def evaluated(run: Path, corpus: Path, out: Path) -> None:
+    """Some have more batches than others."""
+    with patch("seqvae.measures.bounds.TOGETHER", 3):
+        options: dict[str, Any] = {"sample_items": 9, "fitted_items": 4, "written": 0}
+        _, files = evaluate_run(run, corpus, out=out, samples=4, precision="bf16", **options)
+    assert bool(files) == (os.environ["RANK"] == "0")
+
+
+def test_two_processes_measure_what_one_measures(corpus: Corpus, tmp_path: Path) -> None:
+    train(recipe(training_steps=1), corpus.folder, tmp_path / "run")
+    for of in (1, 2):
+        given = tmp_path / "run", corpus.folder, tmp_path / str(of)
+        assert together(evaluated, *given, processes=of) == [0] * of
+    one, two = (json.loads((tmp_path / of / "report.json").read_bytes()) for of in ("1", "2"))
+    assert (one["figures"]["iw_items"], one["figures"]["fitted_items"]) == (9, 4)
+    assert one["figures"] == two["figures"] and one["notes"] == two["notes"]
+
+
 def one_is_spoilt(corpus: Path, folder: Path) -> None:
     """Step 6 is not finite, in the second process alone."""
     with joined():
@@ -325,6 +386,68 @@ def the_first_makes_nothing(way: str) -> None:
 @pytest.mark.parametrize("way", ["told", "in turn"])
 def test_nobody_waits_for_what_the_first_process_refuses(way: str) -> None:
     assert together(the_first_makes_nothing, way) == [2, 3]
+
+
+# --- round after round --------------------------------------------------------------------------
+
+
+def meet_and_die(word: str) -> None:
+    """Be one of a group, whatever was counted on this node, and leave without a word."""
+    os.environ["TORCHELASTIC_RESTART_COUNT"] = os.environ["RANK"]
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    with joined():
+        fine = told(lambda: word) == word and anyone(not is_first())
+        os._exit(7 if fine else 1)
+
+
+def test_processes_meet_in_no_group_but_their_own() -> None:
+    """Rounds of one launcher, whose store has what the dead have left, and which counts none."""
+    kept_by_agent = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    for word in ("first", "second"):
+        assert together(meet_and_die, word, port=kept_by_agent.port) == [7, 7]
+
+
+def begin(corpus: Path, folder: Path, name: str, stop: int) -> None:
+    """Train without having asked to go on, in a launch that somebody has given a name."""
+    os.environ["TORCHELASTIC_RUN_ID"] = name
+
+    def tick(step: int, *_: Any) -> None:
+        if step == stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        train(recipe(**PLAIN), corpus, folder, tick=tick)
+    except (Refused, Lost, Stopped) as error:
+        raise SystemExit({Refused: 2, Lost: 3, Stopped: 5}[type(error)]) from error
+
+
+def test_a_launch_goes_on_with_what_it_has_begun_itself(corpus: Corpus, tmp_path: Path) -> None:
+    """So also where a node has come anew and no restart was counted."""
+    given = corpus.folder, tmp_path / "run"
+    assert together(begin, *given, "mine", 5) == [5, 5]
+    assert together(begin, *given, "another", 9) == [2, 3], "the run was there before"
+    assert together(begin, *given, "none", 9) == [2, 3], "a launch without a name"
+    assert together(begin, *given, "mine", 99) == [0, 0]
+    assert newest(tmp_path / "run").trainer["step"] == 12
+
+
+def test_a_run_that_no_launcher_began_says_nothing_of_one(tmp_path: Path) -> None:
+    assert launch() is None
+    train(recipe(training_steps=1), prepared(tmp_path).folder, tmp_path / "run")
+    note = json.loads((tmp_path / "run" / "corpus.json").read_bytes())
+    assert note.keys() == {"path", "checksum"} and not is_again(tmp_path / "run")
+
+
+@pytest.mark.parametrize("command", ["sample", "interpolate", "prepare"])
+def test_what_is_not_done_together_is_not_done_twice(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main([command, "--help"]) == 0, "no launcher has given it a rank"
+    monkeypatch.setenv("RANK", "0")
+    assert main([command]) == 2
+    assert "2 processes" in (said := capsys.readouterr().err) and "without torchrun" in said
+    assert ("--shard" in said) == (command == "prepare")
 
 
 # --- by a launcher ------------------------------------------------------------------------------

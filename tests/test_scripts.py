@@ -1,6 +1,5 @@
 import gzip
 import json
-import re
 import runpy
 import sys
 from pathlib import Path
@@ -12,9 +11,7 @@ from tiny import prepared, recipe, train, windows
 from data_prep.composer import write_songs
 from data_prep.toy import english
 from seqvae import load
-from seqvae.build import build
 from seqvae.codecs import MelodyCodec
-from seqvae.recipe import override, read
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 AUTOENCODER: dict[str, Any] = {
@@ -58,34 +55,6 @@ def test_the_corpus_benchmark_reports_memory_and_time(
     assert bench["memory"]() > 10**6 and bench["age"]() > 0
 
 
-def test_the_training_benchmark_times_both_precisions_and_says_what_they_learn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    corpus = prepared(tmp_path).folder
-    sizes = ["latent=2", "encoder.hidden=8", "decoder.hidden=8", "training.batch=16"]
-    small = [word for size in sizes for word in ("--set", size)]
-    brief = ["--steps", 2, "--rounds", 2, "--epochs", 0.5]
-    run(monkeypatch, "bench_train.py", corpus, *small, *brief)
-    said = capsys.readouterr().out.splitlines()
-    assert re.match(r"\d+ threads, torch .*; 0\.\d MFLOP a token", said[0])
-    assert [line.split()[0] for line in said[1:3]] == ["float32", "bfloat16"]
-    assert all("of the matrix peak" in line for line in said[1:3])
-    assert "memory at most" in said[3]
-    tokens = [re.search(r"after ([\d,]+) tokens.*reconstruction", line) for line in said[4:]]
-    assert len(tokens) == 2 and all(tokens)
-
-
-def test_the_midi_benchmark_times_preparing_beside_pretty_midi(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_songs(tmp_path, 4, seed=0)
-    run(monkeypatch, "bench_midi.py", tmp_path, "--track", "melody", "--rounds", 1)
-    said = capsys.readouterr().out.splitlines()
-    assert re.match(r"4 files, \d+ windows; symusic .*, pretty_midi ", said[0])
-    assert [line.split()[0] for line in said[1:]] == ["preparing", "of", "pretty_midi"]
-    assert all(re.search(r" \d+\.\d\d ms a file", line) for line in said[1:])
-
-
 def test_two_files_are_morphed_by_a_page_of_python_and_many_by_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,15 +78,6 @@ def test_two_files_are_morphed_by_a_page_of_python_and_many_by_another(
     b.unlink()
     with pytest.raises(SystemExit, match="1 usable files; a pair takes 2"):
         run(monkeypatch, *pairs)
-
-
-def test_a_benchmark_counts_the_operations_of_a_token() -> None:
-    """Six for every weight of a matrix product: two forward, four on the way back."""
-    bench = runpy.run_path(str(SCRIPTS / "bench_train.py"))
-    built = build(override(read("text"), bench["NET"]), vocab=7279)
-    encoder = 2 * 4 * 512 * (256 + 512)
-    decoder = 4 * 512 * (256 + 64 + 512)
-    assert bench["operations"](built, 7279) == 6 * (encoder + decoder + 512 * 7279)
 
 
 def test_lines_of_a_group_get_one_label(

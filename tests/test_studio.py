@@ -14,12 +14,12 @@ from seqvae.errors import Refused
 from seqvae.explore import Decoding
 from seqvae.midi import TICKS, Song, Track, notes_of, to_bytes, write
 from seqvae.midi.parts import NoPart
+from seqvae.music.pieces import metre_told
 from seqvae.music.studio import (
     corpus_windows,
     described,
     encode,
     fitting,
-    metre_told,
     neighbours,
     reconstruct,
     songs,

@@ -365,6 +365,23 @@ def test_a_file_of_sentences_is_prepared_for_once(
     )
 
 
+def test_what_is_prepared_for_once_goes_by_the_name_that_was_given(
+    seqvae: Command, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bearings, "FARTHEST", 1e9)
+    run = copied(home, "music", tmp_path)
+    for seed in range(3):
+        write(compose(seed, metre=(4, 4)).song, tmp_path / f"songs/{seed}.mid")
+    done = seqvae("attribute", "learn", run, "songs", "--tried", 0, *SURE)
+    assert any(line.startswith("songs: ") for line in done.err.splitlines())
+    assert vectors.load(run, load(run).vae).header["corpus"] == "songs"
+    alone = seqvae("attribute", "learn", run, "songs/0.mid", *SURE)
+    assert "only one distinct song" in alone.line
+    for said in (done.err, alone.err):
+        assert "/prepared/" not in said and "Deleted" not in said
+
+
 def test_what_cannot_be_is_refused_with_the_cure(
     seqvae: Command, home: Path, tmp_path: Path
 ) -> None:
@@ -374,6 +391,8 @@ def test_what_cannot_be_is_refused_with_the_cure(
         return seqvae("attribute", *words).line
 
     assert "comes with the package" in line("learn", "melody", corpus)
+    cure = "Copy it: seqvae export melody runs/melody; seqvae attribute learn runs/melody DATA"
+    assert line("apply", "melody", home / "a.mid").endswith(cure)
     assert "language model" in line("learn", home / "lm", home / "corpus")
     assert "another codec" in line("learn", run, home / "tone")
     assert "does not exist: name a prepared corpus" in line("learn", run, "nowhere")

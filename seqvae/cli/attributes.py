@@ -1,7 +1,9 @@
 """`seqvae attribute …`: vectors learnt, applied to an item, and tested on unseen ones."""
 
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,7 +56,7 @@ def learn(
     from ..progress import Progress, table
 
     model = _without_pictures(load(run, device))
-    with TemporaryDirectory() as folder, Progress() as progress:
+    with TemporaryDirectory() as folder, Progress() as progress, _called(data, folder):
         found = learn_vectors(
             model,
             _corpus(data, model, Path(folder)),
@@ -222,9 +224,29 @@ def _corpus(data: str, model: "Explorer", folder: Path) -> "Corpus":
         raise Refused(
             f"{data} does not exist: name a prepared corpus, MIDI files or a file of sentences."
         )
-    codec, prepared = folder / "codec", folder / "corpus"
+    codec, prepared = folder / "codec", _prepared(data, folder)
     model.codec.save(codec)
     make = prepare_of_midi if knows_music(model) else prepare_of_text
-    with redirect_stdout(sys.stderr):  # what it prints is not what was asked for
+    with redirect_stdout(StringIO()) as printed:
         make([data], prepared, codec=codec)
+    told = printed.getvalue().replace(str(prepared), data)
+    print(told, end="", file=sys.stderr)  # not what was asked for
     return open_corpus(prepared)
+
+
+def _prepared(data: str, folder: Path | str) -> Path:
+    """Where what is named is prepared for this once; vectors keep the last part as its name."""
+    return Path(folder, "prepared", Path(data).resolve().name)
+
+
+@contextmanager
+def _called(data: str, folder: str) -> Iterator[None]:
+    """A refusal names what was given, and no folder that is gone when it is read."""
+    own = str(_prepared(data, folder))
+    try:
+        yield
+    except Refused as error:
+        if own not in (said := str(error)):
+            raise
+        gone = f" Deleted what was begun in {own}."
+        raise Refused(said.replace(gone, "").replace(own, data)) from error

@@ -77,7 +77,7 @@ def sample(
 ) -> None:
     """Write sentences, MIDI files or pictures of codes drawn from the prior, or a density."""
     model = load(run, device)
-    usual, names = f"{model.recipe['name']}-samples", _numbered("sample", n)
+    usual, names = f"{_named(run, model)}-samples", _numbered("sample", n)
     if knows_pictures(model):
         pictures = sampled(model, n, decoding, source, label)
     else:
@@ -94,6 +94,11 @@ def sample(
     else:
         check_no_folder(out)
         write_rows(({"text": text, "from": source} for text in written), as_json)
+
+
+def _named(run: str | None, model: "Explorer") -> str:
+    """What somebody called a run: the last part of the name they typed, else the recipe's."""
+    return Path(run).resolve().name if run else str(model.recipe["name"])
 
 
 def _numbered(word: str, count: int) -> list[str]:
@@ -232,8 +237,8 @@ def encode(
     found = load(run, device)
     if knows_music(found):
         from ..midi import read
+        from ..music.pieces import metre_told
         from ..music.studio import encode as encode_song
-        from ..music.studio import metre_told
 
         files = midi_files(texts, file)
         check_files(found, files)

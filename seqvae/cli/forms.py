@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import Refused
-from .music import MELODY, check_files
+from .music import MELODY, check_files, run_for
 from .options import AsJson, Device, OfTrack, load
 from .sentences import write_rows
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 def phrases(
     arguments: Annotated[
         list[str],
-        typer.Argument(metavar="[RUN] SONG", help="A MIDI file; before it a run, or melody."),
+        typer.Argument(
+            metavar="[RUN] SONG", help="A MIDI file; before it a run, else melody or drums."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="A folder to write form.png and form.json into.")
@@ -25,21 +27,21 @@ def phrases(
     near: Annotated[
         float,
         typer.Option(help="What counts as the same: the distance of codes in widths."),
-    ] = 1.0,
+    ] = 1.25,
     track: OfTrack = None,
     as_json: AsJson = False,
     device: Device = "auto",
 ) -> None:
     """List a song's phrases by the model's codes of its windows: A B A C, and what comes again.
 
-    Two windows are one phrase where their codes lie nearer than a draw of the posterior to its
-    mean. Last it says how far that agrees with the notes' own repeats.
+    Two windows are one phrase where their codes lie nearer than 1.25 times as far as a draw of
+    the posterior from its mean. Last it says how far that agrees with the notes' own repeats.
     """
     from ..music.album import free_folder
     from ..music.form import form, save
 
     run, file = _run_and_file(arguments)
-    model = load(run or MELODY, device)
+    model = load(run or (run_for([file]) if Path(file).is_file() else MELODY), device)
     check_files(model, [file])
     folder = None if out is None else free_folder(out, "form")
     found = form(model, file, track, near=near)

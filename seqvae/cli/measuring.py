@@ -34,6 +34,13 @@ Written = Annotated[
     int, typer.Option(min=0, help="Items to reconstruct, and samples to draw; 0: none.")
 ]
 
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="Of importance samples: float32, bf16, or auto: the faster that changes nothing."
+    ),
+]
+
 
 def evaluate(
     run: Run,
@@ -52,10 +59,14 @@ def evaluate(
     noise: Annotated[
         bool, typer.Option("--noise", help="Also feed the decoder noise in place of its code.")
     ] = False,
+    precision: Precision = "auto",
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Measure a run: what it costs, what its code holds, whether the decoder reads it."""
+    """Measure a run: what it costs, what its code holds, whether the decoder reads it.
+
+    Started by torchrun, several processes share the importance samples.
+    """
     from ..progress import Progress, table
     from ..reports.report import evaluate_run
     from ..shelf import find
@@ -67,13 +78,15 @@ def evaluate(
             baseline=None if baseline is None else find(baseline),
             out=out,
             split=split,
-            **_counts(exact, samples, items, fitted, written),
+            **_counts(exact, samples, items, fitted, written, precision),
             noise=noise,
             seed=seed,
             device=device,
             progress=progress.count,
             warn=warn,
         )
+    if not files:  # the first of several processes writes and speaks
+        return
     print(table(report.rows()))
     for note in report.notes:
         print(note)
@@ -170,6 +183,7 @@ def compare(
     items: Weighed = 1000,
     fitted: Fitted = 200,
     written: Written = 1000,
+    precision: Precision = "auto",
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -194,20 +208,23 @@ def compare(
             say=progress.say,
             progress=progress.count,
             warn=warn,
-            **_counts(exact, samples, items, fitted, written),
+            **_counts(exact, samples, items, fitted, written, precision),
         )
     print(found.heading(), table(found.rows()), *found.notes, *found.verdicts(), sep="\n")
     print(f"Thresholds: {THRESHOLDS}.")
     print(f"written: {', '.join(str(path) for path in files)}")
 
 
-def _counts(exact: bool, samples: int, items: int, fitted: int, written: int) -> dict[str, Any]:
-    """How much `measure` is to count; exactly, it is all items."""
+def _counts(
+    exact: bool, samples: int, items: int, fitted: int, written: int, precision: str
+) -> dict[str, Any]:
+    """How much `measure` is to count, and how exactly; exactly, it is all items."""
     return {
         "samples": 500 if exact else samples,
         "sample_items": None if exact else items,
         "fitted_items": fitted,
         "written": written,
+        "precision": precision,
     }
 
 

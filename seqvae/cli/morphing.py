@@ -1,27 +1,27 @@
 """`seqvae interpolate`, from one sentence, MIDI file or picture to another; and its music."""
 
-import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from ..errors import Refused
 from .given import check_sentences
-from .music import (
-    MELODY,
-    PLAYING,
-    Humanise,
-    Quantise,
-    Swing,
-    Velocity,
-    check_files,
-    is_midi,
-    knows_music,
+from .music import PLAYING, Playing, check_files, is_midi, knows_music, run_for
+from .options import (
+    AsJson,
+    Device,
+    OfTrack,
+    Run,
+    check_free,
+    decoding,
+    load,
+    taking,
+    writes,
 )
-from .options import AsJson, Device, OfTrack, Run, check_free, load, warn, writes
 from .pictures import (
     brightness,
     free,
@@ -37,11 +37,12 @@ from .sentences import write_rows
 if TYPE_CHECKING:
     from ..explore import Decoding, Explorer
     from ..music.album import Written
+    from ..music.morph import Taste
 
 PHRASE = 64  # bars, at most
 
 
-@writes
+@taking(Playing, decoding)
 def interpolate(
     arguments: Annotated[
         list[str],
@@ -69,155 +70,28 @@ def interpolate(
     out: Annotated[
         Path | None, typer.Option(help="The folder for the files.", rich_help_panel=PLAYING)
     ] = None,
-    bars: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=256,
-            help="Of the phrase: 4, at most 64; of a whole journey: as the longer song, 16 to 64.",
-            rich_help_panel=PLAYING,
-        ),
-    ] = None,
-    from_a: Annotated[
-        int | None,
-        typer.Option(min=1, help="Its first bar in A; else by itself.", rich_help_panel=PLAYING),
-    ] = None,
-    from_b: Annotated[
-        int | None, typer.Option(min=1, help="Its first bar in B.", rich_help_panel=PLAYING)
-    ] = None,
-    track_a: Annotated[
-        str | None,
-        typer.Option(help="NAME, #2 or program:0-31; else the best.", rich_help_panel=PLAYING),
-    ] = None,
-    track_b: Annotated[
-        str | None, typer.Option(help="Likewise, in B.", rich_help_panel=PLAYING)
-    ] = None,
-    key: Annotated[
-        str,
-        typer.Option(
-            help="Move all to a's key, to b's, keep, or glide from a's to b's on the way.",
-            rich_help_panel=PLAYING,
-        ),
-    ] = "a",
-    metre: Annotated[
-        str,
-        typer.Option(
-            help="Where metres differ: count beats on, or stretch bars.", rich_help_panel=PLAYING
-        ),
-    ] = "beats",
-    band: Annotated[
-        str,
-        typer.Option(help="The other tracks: crossfade, a's or b's.", rich_help_panel=PLAYING),
-    ] = "crossfade",
-    refine: Annotated[
-        bool,
-        typer.Option(
-            "--refine/--no-refine",
-            help="Fit the ends' codes so that they come back.",
-            rich_help_panel=PLAYING,
-        ),
-    ] = True,
-    audio: Annotated[
-        bool, typer.Option("--audio", help="Also write a WAV file.", rich_help_panel=PLAYING)
-    ] = False,
-    stems: Annotated[
-        bool,
-        typer.Option(
-            "--stems",
-            help="Also each part, and each other track, as a file of its own; all equally long.",
-            rich_help_panel=PLAYING,
-        ),
-    ] = False,
-    loop: Annotated[
-        bool,
-        typer.Option("--loop", help="From the last back to the first.", rich_help_panel=PLAYING),
-    ] = False,
-    journey: Annotated[
-        bool,
-        typer.Option(
-            "--journey",
-            help="One piece as long as a song, that begins as A and ends as B.",
-            rich_help_panel=PLAYING,
-        ),
-    ] = False,
-    fit: Annotated[
-        str,
-        typer.Option(
-            help="The shorter song of a journey: loop it, stretch it, or trim the other.",
-            rich_help_panel=PLAYING,
-        ),
-    ] = "loop",
-    curve: Annotated[
-        str,
-        typer.Option(
-            help="How a journey's mix grows: linear or smooth, bar by bar; step, by phrases.",
-            rich_help_panel=PLAYING,
-        ),
-    ] = "linear",
-    swing: Swing = "keep",
-    humanise: Humanise = 0.0,
-    quantise: Quantise = 0.0,
-    velocity: Velocity = "keep",
     *,
+    playing: Playing,
     decoding: "Decoding",
 ) -> None:
     """Walk from one sentence, MIDI file or picture to another through the space of codes."""
     run, ends = _ends(arguments, grid)
     a, b, midi = ends[0], ends[1], _are_midi(ends)
-    playing: dict[str, Any] = {  # Taste refuses what it does not know
-        "bars": bars,
-        "from_a": from_a,
-        "from_b": from_b,
-        "track_a": track_a,
-        "track_b": track_b,
-        "key": key,
-        "metre": metre,
-        "band": band,
-        "refine": refine,
-    }
-    feel: dict[str, Any] = {
-        "swing": swing,
-        "humanise": humanise,
-        "quantise": quantise,
-        "velocity": velocity,
-    }
-    written: dict[str, Any] = {"audio": audio, "stems": stems, "loop": loop}
-    course: dict[str, Any] = {"fit": fit, "curve": curve}
-    alone = {**playing, **feel, **written, "journey": journey, **course}  # of MIDI files only
     if run is None:
         _check_known(ends)
-    model = load(run or (_run_for(ends) if midi else None), device)
+    model = load(run or (run_for(ends) if midi else None), device)
     if knows_pictures(model):
-        _check_unused({**alone, "grid": grid}, "pictures")
+        _check_unused([*playing.changed, *["grid"] * grid], "pictures")
         _walk(model, a, b, steps or 7, path, out, as_json, decoding)
     elif knows_music(model) or midi:
-        from dataclasses import replace
-
-        from ..music.feel import Touch
-        from ..music.morph import Taste
-
-        decoding, touch = replace(decoding, together=True), Touch(**feel)
-        many = grid or loop or len(ends) > 2
-        count = steps or (5 if many else 9)
-        playing["bars"] = _phrase(bars, journey, many, steps, course)
-        taste = Taste(**playing, steps=count, kind=path, decoding=decoding, touch=touch)
-        if journey:
-            _journey(model, a, b, taste, {**course, "bars": bars}, out, as_json, audio, stems)
-        elif many:
-            _tour(model, ends, taste, out, as_json, grid, **written)
-        else:
-            _morph(model, a, b, taste, out, as_json, audio, stems)
-    elif grid:
-        _check_unused({**alone, "out": out}, "sentences")
-        check_sentences(model, ends)
-        _square(model, ends, steps or 5, path, as_json, decoding)
+        _play(model, ends, _asked(playing, ends, grid, steps, path, decoding), out, as_json)
     else:
-        _check_unused({**alone, "out": out}, "sentences")
+        _check_unused([*playing.changed, *["out"] * (out is not None)], "sentences")
         check_sentences(model, ends)
-        count = steps or 7
-        texts = model.interpolate(a, b, steps=count, kind=path, decoding=decoding)
-        rows = [{"mix": round(i / (count - 1), 4), "text": t} for i, t in enumerate(texts)]
-        write_rows(rows, as_json, "{mix:4.2f}  {text}")
+        if grid:
+            _square(model, ends, steps or 5, path, as_json, decoding)
+        else:
+            _line(model, a, b, steps or 7, path, as_json, decoding)
 
 
 def _ends(arguments: list[str], grid: bool) -> tuple[str | None, list[str]]:
@@ -265,20 +139,6 @@ def _are_midi(ends: list[str]) -> bool:
     return bool(midi)
 
 
-def _run_for(files: list[str]) -> str:
-    """The run that ships for MIDI files; what holds drums only is read by that of drums."""
-    from ..music.studio import fitting
-    from ..shelf import shipped
-
-    run = fitting(*files)
-    if run not in shipped():
-        return MELODY
-    if run != MELODY:
-        every = "both" if len(files) == 2 else "all"
-        warn(f"{every} files hold drums only: they are read by the run {run!r}")
-    return run
-
-
 def _check_known(ends: list[str]) -> None:
     """Refuse pictures where no run is named, for none that knows them comes with the package."""
     for name in ends:
@@ -289,46 +149,46 @@ def _check_known(ends: list[str]) -> None:
             )
 
 
-def _check_unused(playing: Mapping[str, Any], given: str) -> None:
+def _check_unused(changed: Iterable[str], given: str) -> None:
     """Refuse options of MIDI files that are given for others."""
-    if changed := _changed(playing):
-        flags = (("no-" if playing[name] is False else "") + name for name in changed)
-        options = ", ".join(f"--{flag.replace('_', '-')}" for flag in flags)
+    if options := ", ".join(f"--{name}" for name in changed):
         raise Refused(f"{options}: only of MIDI files, and these are {given}. Leave it out.")
 
 
-def _changed(options: Mapping[str, Any]) -> list[str]:
-    """The names of those that are not as they usually are."""
-    usual = inspect.signature(interpolate).parameters
-    return [name for name, value in options.items() if value != usual[name].default]
+class _Asked(NamedTuple):
+    """What is to be made of MIDI files: how, and which of the options of their kind."""
+
+    playing: Playing
+    taste: "Taste"
+    grid: bool
+    many: bool  # more than one way: a tour or a grid
 
 
-def _morph(
-    model: "Explorer",
-    a: str,
-    b: str,
-    taste: Any,
-    out: Path | None,
-    as_json: bool,
-    audio: bool,
-    stems: bool,
-) -> None:
-    from ..music.album import folder_name, free_folder, save
-    from ..music.morph import morph
+def _asked(
+    playing: Playing,
+    files: list[str],
+    grid: bool,
+    steps: int | None,
+    kind: str,
+    decoding: "Decoding",
+) -> _Asked:
+    """Refuses what does not go together; `Taste` refuses what it does not know."""
+    from dataclasses import replace
 
-    _check_music(model, (a, b))
-    folder = free_folder(out, folder_name(a, b))
-    made = save(morph(model, a, b, taste), folder, model, audio=audio, stems=stems)
-    _tell(made, folder, as_json)
+    many = grid or playing.loop or len(files) > 2
+    phrase = _phrase(playing, many, steps)
+    if grid and playing.loop:
+        raise Refused("--loop closes a tour, and a grid has no last file. Leave one of them out.")
+    together, count = replace(decoding, together=True), steps or (5 if many else 9)
+    return _Asked(playing, playing.taste(phrase, count, kind, together), grid, many)
 
 
-def _phrase(
-    bars: int | None, journey: bool, many: bool, steps: int | None, course: Mapping[str, Any]
-) -> int:
+def _phrase(playing: Playing, many: bool, steps: int | None) -> int:
     """The bars of a phrase. Refuses what does not go with a journey, or goes only with one."""
-    if not journey:
-        for name in _changed(course):
-            raise Refused(f"--{name} {course[name]}: only of a journey. Add --journey.")
+    bars = playing.bars
+    if not playing.journey:
+        for name in (name for name in ("fit", "curve") if name in playing.changed):
+            raise Refused(f"--{name} {getattr(playing, name)}: only of a journey. Add --journey.")
         if bars is not None and bars > PHRASE:
             raise Refused(
                 f"--bars {bars}: a phrase has {PHRASE} at most; a --journey may be longer."
@@ -346,51 +206,52 @@ def _phrase(
     return 4
 
 
-def _journey(
-    model: "Explorer",
-    a: str,
-    b: str,
-    taste: Any,
-    course: Mapping[str, Any],
-    out: Path | None,
-    as_json: bool,
-    audio: bool,
-    stems: bool,
+class _Work(NamedTuple):
+    """How it is made and written, and what its folder is called where nobody says."""
+
+    name: str
+    make: Callable[[], Any]
+    save: Callable[..., "Written"]
+
+
+def _play(
+    model: "Explorer", files: list[str], asked: _Asked, out: Path | None, as_json: bool
 ) -> None:
-    """One piece from file to file."""
+    """A morph, a journey, a tour or a grid of MIDI files, made and written."""
     from ..music.album import free_folder
-    from ..music.journey import Course, journey
+
+    _check_music(model, files)
+    work = _journey if asked.playing.journey else _tour if asked.many else _morph
+    name, make, save = work(model, files, asked)
+    folder = free_folder(out, name)  # refused before anything is made
+    audio, stems = asked.playing.audio, asked.playing.stems
+    _tell(save(make(), folder, model, audio=audio, stems=stems), folder, as_json)
+
+
+def _morph(model: "Explorer", files: list[str], asked: _Asked) -> _Work:
+    from ..music.album import folder_name, save
+    from ..music.morph import morph
+
+    a, b = files
+    return _Work(folder_name(a, b), partial(morph, model, a, b, asked.taste), save)
+
+
+def _journey(model: "Explorer", files: list[str], asked: _Asked) -> _Work:
+    from ..music.journey import journey
     from ..music.logbook import folder_for, save
 
-    _check_music(model, (a, b))
-    folder = free_folder(out, folder_for(a, b))
-    made = journey(model, a, b, taste, Course(**course))
-    _tell(save(made, folder, model, audio=audio, stems=stems), folder, as_json)
+    (a, b), course = files, asked.playing.course()
+    return _Work(folder_for(a, b), partial(journey, model, a, b, asked.taste, course), save)
 
 
-def _tour(
-    model: "Explorer",
-    files: list[str],
-    taste: Any,
-    out: Path | None,
-    as_json: bool,
-    grid: bool,
-    *,
-    audio: bool,
-    stems: bool,
-    loop: bool,
-) -> None:
-    """From file to file, or between four corners."""
-    from ..music.album import free_folder
+def _tour(model: "Explorer", files: list[str], asked: _Asked) -> _Work:
     from ..music.scrapbook import folder_for, save
     from ..music.tour import square, tour
 
-    if grid and loop:
-        raise Refused("--loop closes a tour, and a grid has no last file. Leave one of them out.")
-    _check_music(model, files)
-    folder = free_folder(out, folder_for(files, "grid" if grid else "tour"))
-    made = square(model, files, taste) if grid else tour(model, files, taste, loop=loop)
-    _tell(save(made, folder, model, audio=audio, stems=stems), folder, as_json)
+    if asked.grid:
+        return _Work(folder_for(files, "grid"), partial(square, model, files, asked.taste), save)
+    make = partial(tour, model, files, asked.taste, loop=asked.playing.loop)
+    return _Work(folder_for(files, "tour"), make, save)
 
 
 def _check_music(model: "Explorer", files: Iterable[str]) -> None:
@@ -415,6 +276,21 @@ def _tell(made: "Written", folder: Path, as_json: bool) -> None:
         print(f"sound: {made.sound}")
     names = (path.relative_to(folder).as_posix() for path in made.files)
     print(f"written to {folder}: {', '.join(names)}")
+
+
+def _line(
+    model: "Explorer",
+    a: str,
+    b: str,
+    steps: int,
+    kind: str,
+    as_json: bool,
+    decoding: "Decoding",
+) -> None:
+    """Sentences from one to another."""
+    texts = model.interpolate(a, b, steps=steps, kind=kind, decoding=decoding)
+    rows = [{"mix": round(i / (steps - 1), 4), "text": text} for i, text in enumerate(texts)]
+    write_rows(rows, as_json, "{mix:4.2f}  {text}")
 
 
 def _square(
@@ -539,10 +415,13 @@ def tracks(
     if as_json:
         write_rows(rows, True)
         return
-    print(
-        f"{file}: {len(song.tracks)} tracks, {len(song.bars)} bars from {song.bars.metre[0]} at "
-        f"{song.qpm_at(0):.0f} bpm, {song.seconds:.0f} seconds"
-    )
+    size = f"{_counted(len(song.tracks), 'track')}, {_counted(len(song.bars), 'bar')}"
+    tempo = f"{song.bars.metre[0]} at {song.qpm_at(0):.0f} bpm"
+    print(f"{file}: {size} from {tempo}, {song.seconds:.0f} seconds")
     print(*song.repairs, sep="\n", end="\n" if song.repairs else "")
     header = ("part", "track", "name", "program", "notes", "score", "why")
     print(table([header, *(tuple(str(value) for value in row.values()) for row in rows)]))
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"

@@ -1,20 +1,26 @@
 """MIDI files as the commands take and write them, and who knows music."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import Refused
+from .options import warn
 from .sentences import write_rows
 
 if TYPE_CHECKING:
-    from ..explore import Explorer
+    from ..explore import Decoding, Explorer
     from ..midi import Song
+    from ..music.course import Course
+    from ..music.morph import Taste
 
 MELODY = "melody"  # the run that morphs MIDI files where none is named
 PLAYING = "Of MIDI files"
+OF_TASTE = ("from_a", "from_b", "track_a", "track_b", "key", "metre", "band", "refine")
+OF_TOUCH = ("swing", "humanise", "quantise", "velocity")
 Swing = Annotated[
     str,
     typer.Option(
@@ -39,6 +45,124 @@ Quantise = Annotated[
 Velocity = Annotated[str, typer.Option(help="keep, or flat: one a part.", rich_help_panel=PLAYING)]
 
 
+@dataclass(frozen=True)
+class Playing:
+    """What `seqvae interpolate` asks of MIDI files alone, as its options."""
+
+    bars: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=256,
+            help="Of the phrase: 4, at most 64; of a whole journey: as the longer song, 16 to 64.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = None
+    from_a: Annotated[
+        int | None,
+        typer.Option(min=1, help="Its first bar in A; else by itself.", rich_help_panel=PLAYING),
+    ] = None
+    from_b: Annotated[
+        int | None, typer.Option(min=1, help="Its first bar in B.", rich_help_panel=PLAYING)
+    ] = None
+    track_a: Annotated[
+        str | None,
+        typer.Option(help="NAME, #2 or program:0-31; else the best.", rich_help_panel=PLAYING),
+    ] = None
+    track_b: Annotated[
+        str | None, typer.Option(help="Likewise, in B.", rich_help_panel=PLAYING)
+    ] = None
+    key: Annotated[
+        str,
+        typer.Option(
+            help="Move all to a's key, to b's, keep, or glide from a's to b's on the way.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = "a"
+    metre: Annotated[
+        str,
+        typer.Option(
+            help="Where metres differ: count beats on, or stretch bars.", rich_help_panel=PLAYING
+        ),
+    ] = "beats"
+    band: Annotated[
+        str,
+        typer.Option(help="The other tracks: crossfade, a's or b's.", rich_help_panel=PLAYING),
+    ] = "crossfade"
+    refine: Annotated[
+        bool,
+        typer.Option(
+            "--refine/--no-refine",
+            help="Fit the ends' codes so that they come back.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = True
+    audio: Annotated[
+        bool, typer.Option("--audio", help="Also write a WAV file.", rich_help_panel=PLAYING)
+    ] = False
+    stems: Annotated[
+        bool,
+        typer.Option(
+            "--stems",
+            help="Also each part, and each other track, as a file of its own; all equally long.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = False
+    loop: Annotated[
+        bool,
+        typer.Option("--loop", help="From the last back to the first.", rich_help_panel=PLAYING),
+    ] = False
+    journey: Annotated[
+        bool,
+        typer.Option(
+            "--journey",
+            help="One piece as long as a song, that begins as A and ends as B.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = False
+    fit: Annotated[
+        str,
+        typer.Option(
+            help="The shorter song of a journey: loop it, stretch it, or trim the other.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = "loop"
+    curve: Annotated[
+        str,
+        typer.Option(
+            help="How a journey's mix grows: linear or smooth, bar by bar; step, by phrases.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = "linear"
+    swing: Swing = "keep"
+    humanise: Humanise = 0.0
+    quantise: Quantise = 0.0
+    velocity: Velocity = "keep"
+
+    @property
+    def changed(self) -> list[str]:
+        """Those that are not as they usually are, as they are typed, without their dashes."""
+        new = [each.name for each in fields(self) if getattr(self, each.name) != each.default]
+        flags = ("no-" * (getattr(self, name) is False) + name for name in new)
+        return [flag.replace("_", "-") for flag in flags]
+
+    def taste(self, bars: int, steps: int, kind: str, decoding: "Decoding") -> "Taste":
+        """How phrases of so many bars are morphed, in so many steps."""
+        from ..music.feel import Touch
+        from ..music.morph import Taste
+
+        given: dict[str, Any] = asdict(self)  # both refuse what they do not know
+        own, touch = ({name: given[name] for name in names} for names in (OF_TASTE, OF_TOUCH))
+        taken = {"bars": bars, "steps": steps, "kind": kind, "decoding": decoding}
+        return Taste(**{**own, **taken}, touch=Touch(**touch))
+
+    def course(self) -> "Course":
+        """How a journey goes."""
+        from ..music.course import Course
+
+        return Course(self.bars, self.fit, self.curve)  # type: ignore[arg-type]
+
+
 def is_midi(name: str) -> bool:
     """Whether somebody means a MIDI file: by its ending, or by how the file begins."""
     from ..midi import ENDINGS
@@ -52,6 +176,21 @@ def is_midi(name: str) -> bool:
         return False
     # A WAV file is RIFF too.
     return head.startswith(b"MThd") or (head[:4], head[8:]) == (b"RIFF", b"RMID")
+
+
+def run_for(files: list[str]) -> str:
+    """The run that ships for MIDI files; what holds drums only is read by that of drums."""
+    from ..music.studio import fitting
+    from ..shelf import shipped
+
+    run = fitting(*files)
+    if run not in shipped():
+        return MELODY
+    if run != MELODY:
+        which = {1: "the file holds", 2: "both files hold"}.get(len(files), "all files hold")
+        read = "it is" if len(files) == 1 else "they are"
+        warn(f"{which} drums only: {read} read by the run {run!r}")
+    return run
 
 
 def knows_music(model: "Explorer") -> bool:

@@ -68,22 +68,31 @@ def decoding(
     return Decoding(beam, temperature, top_k, top_p, length, seed)
 
 
-def writes(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that is given its `decoding` takes the options of `decoding` in its place."""
-    options = inspect.signature(decoding).parameters
-    own = inspect.signature(command).parameters
-    taken = {name: own[name] for name in own if name != "decoding"} | dict(options)
+def taking(*makers: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command that is given what these make takes the options of each in its place.
 
-    @functools.wraps(command)
-    def with_options(**given: Any) -> None:
-        chosen = {name: given.pop(name) for name in options}
-        command(**given, decoding=decoding(**chosen))
+    What `decoding` makes is given as `decoding`, an object of class `Playing` as `playing`.
+    """
+    every = {made.__name__.lower(): inspect.signature(made).parameters for made in makers}
+    by_name = {made.__name__.lower(): made for made in makers}
 
-    with_options.__annotations__ = {name: taken[name].annotation for name in taken}
-    with_options.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        list(taken.values())
-    )
-    return with_options
+    def taken(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command).parameters
+        options = [each for name in own for each in every.get(name, {name: own[name]}).values()]
+
+        @functools.wraps(command)
+        def with_options(**given: Any) -> None:
+            chosen = {name: {key: given.pop(key) for key in keys} for name, keys in every.items()}
+            command(**given, **{name: by_name[name](**keys) for name, keys in chosen.items()})
+
+        with_options.__annotations__ = {each.name: each.annotation for each in options}
+        with_options.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+        return with_options
+
+    return taken
+
+
+writes = taking(decoding)
 
 
 def recipe_changes(settings: list[str] | None, seed: int | None) -> list[str]:

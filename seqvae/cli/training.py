@@ -158,10 +158,10 @@ def _corpus(
 ) -> "tuple[Corpus, bool]":
     """The corpus, made by the first of several processes; and whether to go on with a run."""
     from ..corpus import open_corpus
-    from ..processes import is_again, told
-    from ..runs import is_run
+    from ..fit import is_again
+    from ..processes import told
 
-    if told(lambda: not resume and is_again(folder) and is_run(folder)):
+    if told(lambda: not resume and is_again(folder)):
         return resumed_corpus(None, folder), True
     if resume:
         return resumed_corpus(named, folder), True

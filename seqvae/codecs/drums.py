@@ -14,7 +14,7 @@ class DrumsCodec(VoicedCodec):
         steps: a quarter note, 4, 6, 12 or 24.
         metre, bars: of a window.
 
-    >>> from seqvae.clips import Clip
+    >>> from seqvae.midi.clips import Clip
     >>> from seqvae.midi import notes_of
     >>> codec = DrumsCodec(bars=1)
     >>> beat = notes_of([(0, 60, 36, 90), (0, 60, 42, 70), (480, 540, 38, 80)])

@@ -174,7 +174,7 @@ class GrooveCodec(VoicedCodec):
         timings: parts of a step told apart, odd, 1 to 15; by 9 of a sixteenth at 120 beats a
             minute, notes are kept within 7 milliseconds.
 
-    >>> from seqvae.clips import Clip
+    >>> from seqvae.midi.clips import Clip
     >>> from seqvae.midi import notes_of
     >>> codec = GrooveCodec(bars=1)
     >>> beat = notes_of([(0, 60, 36, 99), (14, 60, 42, 64), (466, 540, 38, 127)])

@@ -15,7 +15,7 @@ class MelodyCodec(VoicedCodec):
         metre, bars: of a window.
         low, high: pitches; others are folded in by octaves.
 
-    >>> from seqvae.clips import Clip
+    >>> from seqvae.midi.clips import Clip
     >>> from seqvae.midi import notes_of
     >>> codec = MelodyCodec(bars=1)
     >>> clip = Clip({"melody": notes_of([(0, 480, 60, 80), (960, 1920, 64, 80)])}, 1920)

@@ -1,6 +1,7 @@
 """What the codes of a corpus look like: active units, information, the aggregate posterior."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -8,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from ..distributions import log_prob_pairs
+from ..distributions import densities_under
 from ..metrics import ACTIVE, active_units, effective_dimension, spectrum, standard_error
 from ..randomness import seeded
 from .codes import Codes, Tell
 
 THRESHOLDS = (0.05, 0.2)  # beside 0.01: published tables use 0.01 or 0.2
-AT_ONCE = 2**22  # densities log q_j(z_i) in memory
+CODES, ITEMS = 256, 1024  # whose densities log q_j(z_i) are in memory at once, 2 MiB of float64
 BY_ITEM = ("item", "length", "mu", "z", "reconstruction", "rate", "rates")
 QUARTILES = torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64)
 GAUSSIAN_QUARTILES = 1.349  # widths between the quartiles of a Gaussian
@@ -102,21 +103,43 @@ class Mixtures(NamedTuple):
 
 
 def mixtures(codes: Codes, progress: Tell | None = None) -> Mixtures:
-    """Every code under the posteriors of the whole set, (N,) each, float64."""
-    device = codes.q[0].mean.device
-    count = len(codes.item)
-    own, everyone, others = [], [], []
-    part = max(AT_ONCE // count, 1)
-    for start in range(0, count, part):
-        pairs = log_prob_pairs(codes.q, codes.z[start : start + part].to(device)).cpu().double()
-        place = torch.arange(start, start + len(pairs)).unsqueeze(1)
-        own.append(pairs.gather(1, place).squeeze(1))
-        everyone.append(pairs.logsumexp(1) - math.log(count))
-        without = pairs.scatter(1, place, -math.inf).logsumexp(1)
-        others.append(without - math.log(max(count - 1, 1)))
+    """Every code under the posteriors of the whole set, (N,) each, float64.
+
+    Exact, in memory that does not grow with N^2: densities are made block by block, and each block
+    is summed at once. Item i's own is never summed with the others and taken off again, which
+    would leave nothing of them where it outweighs them all.
+    """
+    count, z = len(codes.item), codes.z.to(codes.q[0].mean.device)
+    own = torch.full((count,), -math.inf, dtype=torch.float64, device=z.device)
+    others = own.clone()
+    for first, posteriors in _blocks(codes.q):
+        densities = densities_under(posteriors)
+        stop = first + sum(q.batch_shape[0] for q in posteriors)
+        for start in range(0, count, CODES):
+            pairs = densities(z[start : start + CODES]).double()
+            both = list(range(max(first, start), min(stop, start + len(pairs))))
+            at = [i - start for i in both], [i - first for i in both]
+            own[both] = pairs[at]
+            pairs[at] = -math.inf
+            here = slice(start, start + len(pairs))
+            others[here] = torch.logaddexp(others[here], pairs.logsumexp(1))
         if progress is not None:
-            progress("aggregate posterior", start + len(pairs), count)
-    return Mixtures(torch.cat(own), torch.cat(everyone), torch.cat(others))
+            progress("aggregate posterior", stop, count)
+    everyone = torch.logaddexp(others, own) - math.log(count)
+    return Mixtures(own.cpu(), everyone.cpu(), others.cpu() - math.log(max(count - 1, 1)))
+
+
+def _blocks(batches: Sequence[Distribution]) -> Iterator[tuple[int, list[Distribution]]]:
+    """Batches of posteriors in blocks of at least `ITEMS` items, with the first one's number."""
+    first, block = 0, list[Distribution]()
+    for q in batches:
+        block.append(q)
+        size = sum(each.batch_shape[0] for each in block)
+        if size >= ITEMS:
+            yield first, block
+            first, block = first + size, []
+    if block:
+        yield first, block
 
 
 def information(codes: Codes, progress: Tell | None = None) -> dict[str, Any]:

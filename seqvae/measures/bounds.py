@@ -1,6 +1,7 @@
 """Bounds of -log p(x) by importance weights, with the encoder's posteriors or fitted ones."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from ..infer import infer
 from ..metrics import effective_samples, evidence, evidence_of, standard_error
-from ..randomness import seeded
+from ..processes import collected, count, place
+from ..randomness import seed_of, seeded
 from ..vae import VAE, Batch
 from .codes import Tell, device_of
 
@@ -17,6 +19,7 @@ LEAST = 5  # of them, however few there are: one sample always counts
 NLL = "importance-weighted NLL"
 FITTED = f"{NLL}, posteriors fitted,"
 FITTED_ELBO = "-ELBO, posteriors fitted,"
+TOGETHER = 16  # items a batch: of nearly equal length, and what is made of them in a cache
 COUNTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # how the bound tightens, at these k
 
 
@@ -59,39 +62,65 @@ def weigh(
     seed: int = 0,
     fitted: bool = False,
     at_once: int = 640,
+    bf16: bool = False,
     progress: Tell | None = None,
     total: int = 0,
 ) -> Weighed:
     """Importance weights of every item under its posterior, or under one `fitted` to it.
 
-    `at_once` sequences are scored together: samples times items.
+    Several processes deal the batches out among them, and each gets all that comes of it. What is
+    drawn for a batch is a function of (seed, its first item), whoever weighs it.
+
+    Arguments:
+        at_once: so many sequences are scored together: samples times items.
+        bf16: the decoder multiplies in bfloat16. Posteriors, their fitting, log q, log p(z) and
+            sums stay what they are.
     """
     vae.eval()
-    counts = [count for count in COUNTS if count < samples] + [samples]
-    parts: list[tuple[Tensor, ...]] = []
+    counts = [fewer for fewer in COUNTS if fewer < samples] + [samples]
+    own: list[tuple[int, list[Any]]] = []
     done = 0
-    with seeded(seed):
-        for batch in batches:
-            log_w = _log_weights(vae, batch.to(device_of(vae)), samples, at_once, fitted)
-            curve = torch.stack([-evidence_of(log_w, count) for count in counts])
-            parts.append(
-                (batch.item, -log_w.mean(0), -evidence(log_w), effective_samples(log_w), curve.T)
-            )
-            done += len(batch.x)
-            if progress is not None:
-                progress("fitted posteriors" if fitted else "importance samples", done, total)
-    item, elbo, nll, effective, curves = (torch.cat(part) for part in zip(*parts, strict=True))
-    return Weighed(item, elbo, nll, effective, counts, curves.T)
+    for number, batch in enumerate(batches):
+        if number % count() == place():
+            with seeded(seed_of(seed, int(batch.item[0]))):
+                here = batch.to(device_of(vae))
+                log_w = _log_weights(vae, here, samples, at_once, fitted, bf16)
+            own.append((number, [each.tolist() for each in (batch.item, *_told(log_w, counts))]))
+        done += len(batch.x)
+        if progress is not None:
+            progress("fitted posteriors" if fitted else "importance samples", done, total)
+    # A process has every n-th batch: they go back into one row.
+    parts = [part for _, part in sorted(each for made in collected(own) for each in made)]
+    item, *found = (list(chain.from_iterable(column)) for column in zip(*parts, strict=True))
+    elbo, nll, effective, curves = (torch.tensor(each, dtype=torch.float64) for each in found)
+    return Weighed(torch.tensor(item), elbo, nll, effective, counts, curves.T)
 
 
-def _log_weights(vae: VAE, batch: Batch, samples: int, at_once: int, fitted: bool) -> Tensor:
+def _told(log_w: Tensor, counts: Sequence[int]) -> tuple[Tensor, ...]:
+    """What is kept of log-weights (K, B): columns of `Weighed`, items first."""
+    curve = torch.stack([-evidence_of(log_w, fewer) for fewer in counts])
+    return -log_w.mean(0), -evidence(log_w), effective_samples(log_w), curve.T
+
+
+def rounding(weighing: Callable[[bool], Weighed]) -> tuple[float, float]:
+    """By how much bfloat16 moves the bound: the mean over items and its standard error, nats.
+
+    `weighing` weighs some items with or without it, with the same noise.
+    """
+    exact, rounded = (weighing(bf16).nll for bf16 in (False, True))
+    return float((rounded - exact).mean()), standard_error(rounded - exact)
+
+
+def _log_weights(
+    vae: VAE, batch: Batch, samples: int, at_once: int, fitted: bool, bf16: bool
+) -> Tensor:
     with torch.no_grad():
         q = vae.encoder(batch)
     if fitted:
         q = infer(vae, batch, q)
     part = max(at_once // len(batch.x), 1)
     with torch.no_grad():
-        drawn = [vae.log_weights(batch, count, q) for count in _parts(samples, part)]
+        drawn = [vae.log_weights(batch, some, q, bf16) for some in _parts(samples, part)]
     return torch.cat(drawn).cpu().double()
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..codecs import PolyphonyCodec
+from ..data import Rows
 from ..metrics import bits
 from ..midi.clips import DRUMS, Clip
 from .codes import Back, Codes
@@ -25,13 +26,13 @@ def events(codec: PolyphonyCodec, codes: Codes, back: Back) -> dict[str, Any]:
     """Figures of the notes of items that came back greedily from the means of their posteriors.
 
     Those of `compared`, with the rate of these items in bits, and `note_floor`: the same F1 of
-    each item against another of them, which is what music of one kind has in common.
+    each item against one of another song, which is what music of one kind has in common.
     """
     place = {row: at for at, row in enumerate(codes.item.tolist())}
     at = [place[row] for row in back.rows.tolist()]
     rate = None if codes.rate is None else bits(float(codes.rate[at].double().mean()))
     truth, told = ([codec.decode(ids) for ids in each] for each in (back.originals, back.written))
-    other = compared(truth, [*truth[1:], *truth[:1]], codec.grid.steps)
+    other = compared(truth, [truth[i] for i in far(back.rows)], codec.grid.steps)
     return {
         "accuracy_items": len(at),
         "accuracy_tokens": sum(map(len, back.originals)),
@@ -40,6 +41,21 @@ def events(codec: PolyphonyCodec, codes: Codes, back: Back) -> dict[str, Any]:
         **compared(truth, told, codec.grid.steps),
         "note_floor": other["note_f1"],
     }
+
+
+def far(rows: Rows) -> list[int]:
+    """For each of N items, by their rows in a split, the place of the one half of them away.
+
+    A song's windows lie in a row, as they were prepared: so the other is of another song, unless
+    one has more than half of all. Each is the other of one.
+
+    >>> far(np.array([4, 0, 2, 6]))
+    [1, 0, 3, 2]
+    """
+    order = np.argsort(rows, kind="stable")
+    other = np.empty_like(order)
+    other[order] = np.roll(order, -(len(order) // 2))
+    return other.tolist()
 
 
 def compared(truth: Sequence[Clip], told: Sequence[Clip], steps: int) -> dict[str, Any]:

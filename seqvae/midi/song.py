@@ -31,6 +31,7 @@ TICKS = 480  # a beat, in what we write unless told otherwise
 DRUM_CHANNEL = 9  # channel 10, as musicians count
 PLACEHOLDER = (1, 4)  # a metre that programs write when they know none
 QPM = 120.0  # where a file names no tempo; so says the standard
+FASTEST = 1000.0  # bpm that anybody plays; a file may say sixty million
 # The latest tick: the longest time that a file can say between two events.
 FARTHEST = (1 << 28) - 1
 
@@ -174,7 +175,7 @@ def _metres(changes: Iterable[MetreChange]) -> list[MetreChange]:
 
 
 def mended(song: Song) -> Song:
-    """The song with maps in order, keys that exist, and no note shorter than a tick."""
+    """The song with maps in order, keys and tempos that music has, no note shorter than a tick."""
     repairs = list(song.repairs)
     short = sum(int((track.notes.end <= track.notes.start).sum()) for track in song.tracks)
     if short:
@@ -182,10 +183,15 @@ def mended(song: Song) -> Song:
     keys = [key for key in song.keys if abs(key.sharps) <= 7]
     if len(keys) < len(song.keys):
         repairs.append("keys of more than 7 sharps or flats were left out")
+    tempos = [tempo._replace(qpm=min(tempo.qpm, FASTEST)) for tempo in song.tempos]
+    if fast := [tempo.qpm for tempo in song.tempos if tempo.qpm > FASTEST]:
+        repairs.append(
+            f"tempos of up to {max(fast):,.0f} bpm were held at {FASTEST:,.0f}: {len(fast):,}"
+        )
     return replace(
         song,
         tracks=[_lasting(track) for track in song.tracks] if short else song.tracks,
-        tempos=latest(song.tempos),
+        tempos=latest(tempos),
         metres=latest(song.metres),
         keys=latest(keys),
         repairs=repairs,

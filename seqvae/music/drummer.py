@@ -62,7 +62,7 @@ def groove_codec(explorer: Explorer) -> GrooveCodec:
     """The codec of a run that knows how drums are played. Raises `Refused` for another."""
     if not isinstance(explorer.codec, GrooveCodec):
         raise Refused(
-            f"the run {explorer.recipe['name']!r} knows no velocities and timings of drums: its "
+            "this run knows no velocities and timings of drums, whatever its name: its "
             f"codec is {explorer.codec.kind}. Train one that does: seqvae train feel FOLDER"
         )
     return explorer.codec

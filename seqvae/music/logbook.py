@@ -29,7 +29,8 @@ from .album import (
     save_report,
     shares_told,
 )
-from .journey import Journey, heard_bars, left_out, lifted, rest_added, spans
+from .crossing import lifted
+from .journey import Journey, heard_bars, left_out, rest_added, spans
 from .rolls import journey_sheet
 
 

@@ -26,7 +26,7 @@ from ..midi.clips import DRUMS, Clip, Feel, Floats, Grid, join, split, ties
 from ..midi.keys import KeyFound, Move, nearest_octaves, smallest_move
 from ..recipe import unknown
 from .feel import AS_IT_IS, Playing, Touch, check_time
-from .pieces import Piece, phrase
+from .pieces import Piece, check_notes, phrase
 
 FOLD = math.sqrt(2)  # tempos farther apart are read as half or double
 SLOWEST = 10.0  # quarter notes a minute that a tempo is folded to
@@ -231,8 +231,7 @@ def ranges_of(codec: MusicCodec) -> dict[str, Range]:
 def song_of(source: Source) -> Song:
     """A song to be morphed. Raises `MidiError` for what cannot be read, `Refused` for silence."""
     song = read(source, channels=True)
-    if not any(len(track.notes) for track in song.tracks):
-        raise Refused(f"{song.name} holds no notes. Give a file with some.")
+    check_notes(song)
     return song
 
 

@@ -130,6 +130,7 @@ def find_parts(song: Song, codec: MusicCodec, asked: str | None = None) -> dict[
 
     Raises `NoPart` where one is missing, and says which there are.
     """
+    check_notes(song)
     wanted = _asked(codec, asked)
     try:
         every = (codec.find(song, name, wanted.get(name)) for name in codec.parts)
@@ -139,6 +140,12 @@ def find_parts(song: Song, codec: MusicCodec, asked: str | None = None) -> dict[
         file = song.name or "FILE"
         why = str(error).removesuffix(".")
         raise NoPart(f"{file}: {why}. {cure}See its tracks: seqvae tracks {file}") from error
+
+
+def check_notes(song: Song) -> None:
+    """Refuse a song without any."""
+    if not any(len(track.notes) for track in song.tracks):
+        raise NoPart(f"{song.called} holds no notes. Give a file with some.")
 
 
 def parts_in(song: Song) -> list[str]:
@@ -336,3 +343,34 @@ def whole(song: Song, codec: MusicCodec, asked: str | None = None) -> Piece:
     parts = find_parts(song, codec, asked)
     bars = song.bars
     return piece(song, codec, parts, 0, int(bars.start[-1]), 1, bars.metre[0], [])
+
+
+def metre_told(song: Song, codec: MusicCodec) -> list[str]:
+    """What to say of a song in other metres than the codec's, whose windows leave its bars."""
+    own = codec.grid.metre
+    others = [str(metre) for metre in dict.fromkeys(song.bars.metre) if metre != own]
+    if not others:
+        return []
+    beats = codec.grid.bars * own.beats
+    return [
+        f"metre: {' and '.join(others)}; the model knows {own} and reads it beat by beat: a "
+        f"window begins every {beats:g} beats, wherever a bar does"
+    ]
+
+
+def held(parts: Mapping[str, Notes], tick: int, step: float) -> list[str]:
+    """The parts of which a note sounds over a tick, by more than half a step to either side.
+
+    Drums are struck, and hold nothing.
+
+    >>> from seqvae.midi import notes_of
+    >>> long, short = (notes_of([(0, end, 60, 80)]) for end in (960, 480))
+    >>> held({"bass": long, "lead": short}, 480, 120)
+    ['bass']
+    """
+    over = tick - step / 2, tick + step / 2
+    return [
+        name
+        for name, notes in parts.items()
+        if name != DRUMS and bool(((notes.start < over[0]) & (notes.end >= over[1])).any())
+    ]

@@ -16,7 +16,7 @@ from .album import clip_song
 from .drummer import DRAWN, ROUNDS, groove_codec, perform
 from .feel import AS_IT_IS, Playing, Touch, check_time
 from .morph import agreement, music_codec, ranges_of
-from .pieces import Piece, parts_in, phrase, rest_of, whole
+from .pieces import Piece, metre_told, parts_in, phrase, rest_of, whole
 
 
 class Window(NamedTuple):
@@ -55,19 +55,6 @@ def windows(explorer: Explorer, source: Source, asked: str | None = None) -> lis
         Window(found.name, int((bars <= place * length + 1).sum()), clip)
         for place, clip in clips
         if clip.notes
-    ]
-
-
-def metre_told(song: Song, codec: MusicCodec) -> list[str]:
-    """What to say of a song in other metres than the codec's, whose windows leave its bars."""
-    own = codec.grid.metre
-    others = [str(metre) for metre in dict.fromkeys(song.bars.metre) if metre != own]
-    if not others:
-        return []
-    beats = codec.grid.bars * own.beats
-    return [
-        f"metre: {' and '.join(others)}; the model knows {own} and reads it beat by beat: a "
-        f"window begins every {beats:g} beats, wherever a bar does"
     ]
 
 

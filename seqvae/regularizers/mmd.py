@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import Refused
-from ..processes import gathered
+from ..processes import alike, gathered
 from ..vae import Pass
 from .regularizer import Regularizer
 
@@ -89,7 +89,9 @@ class MMD(Regularizer):
             self._remember(out, now)
         if len(z) < 2:
             return 0 * z.sum()
-        return mmd(z, out.p.sample((len(z),)), self.sigma, self.scales, self.kernel)
+        with alike():
+            y = out.p.sample((len(z),))
+        return mmd(z, y, self.sigma, self.scales, self.kernel)
 
     def update(self, report: Mapping[str, Tensor]) -> None:
         if not self.newest:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import check_sizes
-from ..processes import gathered
+from ..processes import alike, gathered
 from ..vae import Pass
 from .regularizer import Regularizer
 
@@ -39,7 +39,9 @@ class SlicedWasserstein(Regularizer):
         z = gathered(out.z)
         if len(z) < 2:
             return 0 * z.sum()
-        return sliced_wasserstein(z, out.p.sample((len(z),)), directions(self.projections, z))
+        with alike():
+            y, theta = out.p.sample((len(z),)), directions(self.projections, z)
+        return sliced_wasserstein(z, y, theta)
 
 
 def directions(count: int, z: Tensor) -> Tensor:

@@ -25,6 +25,7 @@ from ..rows import nats, noun, rows, side_by_side
 from ..shelf import find
 from .report import check_codec, evaluate_run, report_folder, same_codec
 
+PRECISE = {"precision": "float32"}  # unless a report says another
 LONGEST = 60  # letters of the folder that a comparison names by itself
 PARTS = {"about": dict, "figures": dict, "notes": list}  # of a report, as far as it is read here
 WHY = {  # a report is not of what is asked for, in words
@@ -33,7 +34,7 @@ WHY = {  # a report is not of what is asked for, in words
     "corpus": "its report is on another corpus",
     "split": "its report is on another split",
     "seed": "its report has another seed",
-    "options": "its report counts other numbers of samples and items",
+    "options": "its report counts other numbers of samples and items, or in another precision",
     "baseline_weights": "its report has no repayment against {baseline}",
 }
 NO_LINE = (
@@ -150,7 +151,7 @@ def compare(
         "corpus": data.checksum,
         "split": split,
         "seed": seed,
-        "options": options,
+        "options": {**PRECISE, **options},
     }
     compared = _Measure(asked, data, folder, device, say, progress, warn).all(found)
     return compared, _write(compared, folder)
@@ -347,7 +348,7 @@ def _counted(about: Mapping[str, Any]) -> Any:
     options = about.get("options")
     if not isinstance(options, dict):
         return None
-    return {name: value for name, value in options.items() if name != "noise"}
+    return {**PRECISE, **{name: value for name, value in options.items() if name != "noise"}}
 
 
 def _nll(report: Report) -> float:

@@ -20,6 +20,7 @@ from ..fit import find_corpus
 from ..measures.pictures import seen
 from ..metrics import ACTIVE
 from ..plots import bars_of_dimensions, convergence, positions, save
+from ..processes import is_first, joined
 from ..recipe import Recipe, label_names
 from ..rows import nats, noun, rows
 from ..sheets import contact_sheet, save_sheet
@@ -69,6 +70,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@joined()
 def evaluate_run(
     folder: Path,
     corpus: Path | None = None,
@@ -89,8 +91,13 @@ def evaluate_run(
     test_ledger.jsonl: it should stay a rare one. A run that came with the package is never
     written to: its report goes to reports/NAME.
 
+    Processes that one launcher has started share the items that are weighed; the first does all
+    else, and only it writes.
+
     Raises `Refused` for what is no run, no corpus, or a corpus or baseline of another codec.
     """
+    if not is_first():
+        progress = warn = None
     where = runs.find_device(device)
     opened = runs.open_run(folder, device=where, warn=warn)
     data = _corpus(folder, corpus, opened.codec)
@@ -113,6 +120,8 @@ def evaluate_run(
     )
     about |= {"options": options, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     report = EvaluationReport(measured, about, _readable(opened.codec, measured.samples))
+    if not is_first():
+        return report, []
     written = _write(report, opened.codec, out or own)
     if split == "test":
         written.append(_note_test(report, own))
