@@ -25,7 +25,7 @@ from seqvae.midi.clips import OTHER_METRES
 from seqvae.midi.parts import CHOIR, PARTS, NoPart
 
 from .gather import NOWHERE, Gathering, discard, n_files
-from .plan import Tell
+from .plan import Tell, turn
 from .songblocks import (
     FEW,
     SongOptions,
@@ -333,21 +333,21 @@ def _table_checksum(splits: str | Path | None) -> str | None:
 
 def _begin(out: Path, plan: SongPlan, codec: MusicCodec) -> None:
     """A new folder, or an unfinished one that fits."""
-    if (out / "plan.json").is_file():
-        check_song_plan(out, plan)
-        return
+    if not (out / "plan.json").is_file():
+        with turn(out):
+            if not (out / "plan.json").is_file():
+                _begin_anew(out, plan, codec)
+    check_song_plan(out, plan)
+
+
+def _begin_anew(out: Path, plan: SongPlan, codec: MusicCodec) -> None:
     visible = {path.name for path in out.iterdir()} if out.is_dir() else set()
     if out.exists() and (not out.is_dir() or {n for n in visible if n[0] != "."} - {"codec"}):
         raise Refused(f"{out} is in use, by something else. Choose another folder: --out NEW")
     beside = out / f".codec.{os.getpid()}.part"
     codec.save(beside)
     shutil.rmtree(out / "codec", ignore_errors=True)  # of a run that was killed before its plan
-    try:
-        beside.rename(out / "codec")
-    except OSError:
-        if not (out / "codec" / "codec.json").is_file():
-            raise
-        shutil.rmtree(beside)  # another shard that began at once has put down the same
+    beside.rename(out / "codec")
     write_song_plan(out, plan)
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from seqvae.claims import claim
 from seqvae.codecs import TextCodec
 from seqvae.corpus import write_json
 from seqvae.errors import Refused
@@ -26,6 +29,7 @@ ODD_SPACES = (  # white space but for " ", as `str.split` has it
 )
 
 TOO_LONG = "too long"  # the reason both passes give
+WAIT = 0.2  # seconds between two looks whether another has begun
 FORMAT = 2  # 1 did not drop from valid what stands in test
 
 
@@ -121,6 +125,17 @@ def faults_of(lines: Lines, codec: type[TextCodec]) -> dict[int, str]:
             for why, label in zip(found, labels, strict=True)
         ]
     return {place: why for place, why in enumerate(found) if why is not None}
+
+
+@contextmanager
+def turn(out: Path) -> Iterator[None]:
+    """Within, no other process begins this folder: the shards of a job start at one moment."""
+    while True:
+        with claim(out.with_name(f".{out.name}.begun")) as number:
+            if number:
+                yield
+                return
+        time.sleep(WAIT)
 
 
 def write_plan(out: Path, plan: Plan) -> None:

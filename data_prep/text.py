@@ -19,7 +19,7 @@ from seqvae.corpus import SPLITS, Block, write_manifest
 from seqvae.errors import Refused
 
 from .blocks import BlockWriter, finished_blocks, write_drops
-from .plan import Options, Origin, Plan, Tell, check_same, read_plan, write_plan
+from .plan import Options, Origin, Plan, Tell, check_same, read_plan, turn, write_plan
 from .scan import make_plan, text_codec
 from .sources import Request, find_sources, hub_splits, is_hub, option
 
@@ -187,10 +187,18 @@ def _planned(
     out: Path, origins: Sequence[Origin], options: Options, tell: Tell
 ) -> tuple[Plan, TextCodec]:
     """The plan and codec of an unfinished folder, if they fit; else new ones."""
-    if (out / "plan.json").is_file():
-        plan = read_plan(out)
-        check_same(out, plan, origins, options)
-        return plan, text_codec(out / "codec")
+    if not (out / "plan.json").is_file():
+        with turn(out):
+            if not (out / "plan.json").is_file():
+                return _new_plan(out, origins, options, tell)
+    plan = read_plan(out)
+    check_same(out, plan, origins, options)
+    return plan, text_codec(out / "codec")
+
+
+def _new_plan(
+    out: Path, origins: Sequence[Origin], options: Options, tell: Tell
+) -> tuple[Plan, TextCodec]:
     if out.exists() and (not out.is_dir() or {path.name for path in _visible(out)} - {"codec"}):
         raise Refused(f"{out} is in use, by something else. Choose another folder: --out NEW")
     plan, codec = make_plan(origins, options, tell)

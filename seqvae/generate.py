@@ -20,6 +20,7 @@ Choose = Callable[[Tensor], Tensor]
 
 NEVER = (PAD, UNK, BOS)  # ids that stand for nothing one could read
 FEW = 0.75  # of the rows still open: the others are worth leaving behind
+BLOCK = 64  # scores whose maximum is taken at once
 
 
 class Form(NamedTuple):
@@ -127,7 +128,8 @@ def generate(
     written = []
     for place in range(length):
         scores, state = decoder.step(token, state)
-        token = choose(_readable(scores, place, allowed)).masked_fill(ended, PAD)
+        scores = _rule_out(scores.float().clone(), place, allowed)
+        token = choose(scores).masked_fill(ended, PAD)
         written.append(torch.full((len(z),), PAD, device=z.device).index_copy(0, rows, token))
         if end is not None:
             ended |= token == end
@@ -162,24 +164,24 @@ def beam(
         raise Refused(f"beam = {width}: search with a width of 1 or more.")
     decoder.eval()
     items = torch.arange(len(z), device=z.device)  # that are still searched
-    state = decoder.start(z.repeat_interleave(width, 0))
-    token = z.new_full((len(z) * width,), BOS, dtype=torch.long)
-    log_p = z.new_full((len(z), width), -torch.inf)
-    log_p[:, 0] = 0  # all beams of an item start equal: let one of them branch
-    tokens = z.new_zeros((len(z), width, 0), dtype=torch.long)
+    state = decoder.start(z)
+    token = z.new_full((len(z),), BOS, dtype=torch.long)
+    log_p = z.new_zeros((len(z), 1))  # of one open beam an item, which the first step branches
+    tokens = z.new_zeros((len(z), 1, 0), dtype=torch.long)
     best_p = z.new_full((len(z),), -torch.inf)
     best_tokens = z.new_zeros((len(z), length), dtype=torch.long)
     for place in range(length):
         scores, state = decoder.step(token, state)
-        each = scores.float().log_softmax(-1)  # before anything is ruled out: log p(x|z) as it is
-        each = _readable(each, place, allowed)
-        grown = log_p.unsqueeze(-1) + each.view(len(items), width, -1)
+        scores, beams = scores.float(), log_p.shape[1]
+        # Normalised before anything is ruled out: log p(x|z) as it is.
+        grown = scores + (log_p.flatten() - scores.logsumexp(-1)).unsqueeze(-1)
+        grown = _rule_out(grown, place, allowed).view(len(items), beams, -1)
         last = place == length - 1
         if last and end is not None:
             grown = _only(grown, end)  # what does not end here is no sentence of this length
         rows = torch.arange(len(items), device=z.device)
         # Each beam has one end token among its children: 2 * width children leave width open.
-        log_p, child = grown.flatten(1).topk(min(2 * width, grown[0].numel()), dim=-1)
+        log_p, child = largest(grown.flatten(1), min(2 * width, grown[0].numel()))
         parent, token = child // grown.shape[-1], child % grown.shape[-1]
         tokens = torch.cat([tokens[rows[:, None], parent], token.unsqueeze(-1)], dim=-1)
         ends = torch.full_like(token, last, dtype=torch.bool) if end is None else token == end
@@ -187,12 +189,13 @@ def beam(
         better = finished.values > best_p[items]
         best_p[items[better]] = finished.values[better]
         best_tokens[items[better], : place + 1] = tokens[rows, finished.indices][better]
-        log_p, kept = log_p.masked_fill(ends, -torch.inf).topk(width, dim=-1)
+        open_p = log_p.masked_fill(ends, -torch.inf)
+        log_p, kept = open_p.topk(min(width, open_p.shape[1]), dim=-1)
         left = (log_p[:, 0] > best_p[items]).nonzero().squeeze(1)
         if len(left) == 0:
             break
         tokens, token = tokens[rows[:, None], kept], token.gather(1, kept)
-        parents = parent.gather(1, kept) + rows[:, None] * width
+        parents = parent.gather(1, kept) + rows[:, None] * beams
         if len(left) <= FEW * len(items):
             items, log_p, tokens, token = items[left], log_p[left], tokens[left], token[left]
             parents = parents[left]
@@ -211,8 +214,29 @@ def at_once(decoder: PictureDecoder, z: Tensor, *, seed: int | None = None) -> T
         return px.sample()
 
 
-def _readable(scores: Tensor, place: int, allowed: Spans | None) -> Tensor:
-    scores = scores.float().clone()
+def largest(x: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """`x.topk(count)` of x (B, N), by way of the blocks of 64 whose largest is largest.
+
+    The largest `count` numbers of a row stand in no more than so many blocks, and the maximum of a
+    block is found much faster than an order in it: of 40,000 scores 20 take a fifth of the time.
+
+    >>> largest(torch.arange(1000.0).unsqueeze(0), 2)
+    (tensor([[999., 998.]]), tensor([[999, 998]]))
+    """
+    whole = x.shape[1] // BLOCK
+    if whole < 2 * count:
+        return x.topk(count)
+    rest = torch.arange(whole * BLOCK, x.shape[1], device=x.device).expand(len(x), -1)
+    most = x[:, : whole * BLOCK].reshape(len(x), whole, BLOCK).amax(-1)
+    blocks = most.topk(count).indices
+    inside = blocks.unsqueeze(-1) * BLOCK + torch.arange(BLOCK, device=x.device)
+    places = torch.cat([inside.flatten(1), rest], dim=1)
+    values, at = x.gather(1, places).topk(count)
+    return values, places.gather(1, at)
+
+
+def _rule_out(scores: Tensor, place: int, allowed: Spans | None) -> Tensor:
+    """Scores (B, V) in place: what is never written, and what may not stand here, is -inf."""
     scores[:, list(NEVER)] = -torch.inf
     if allowed is not None:
         first, end = allowed[place % len(allowed)].tolist()

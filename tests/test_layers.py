@@ -47,7 +47,8 @@ def numbered(layers: Sequence[str]) -> dict[str, int]:
 
 LAYER, INNER = numbered(LAYERS), {"music": numbered(MUSIC)}
 SEES = {  # what sees less than all lower layers
-    "data_prep": {"errors", "tokens", "codecs", "corpus", "files", "midi", "binarized"},
+    "data_prep": {"errors", "tokens", "codecs", "corpus", "files", "midi", "binarized"}
+    | {"claims"},
     "measures": set(LAYER) - {"runs", "shelf", "build", "recipe"},
     "evaluate": set(LAYER) - {"runs", "shelf", "build", "recipe"},
     "images": {"errors", "randomness", "metrics", "latent", "plots", "distributions", "vae"}

@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -595,6 +596,33 @@ def test_shards_and_one_run_give_the_same_bytes(source: Path, tmp_path: Path) ->
     assert whole.blocks == 7
     assert arrow_bytes(tmp_path / "whole") == arrow_bytes(tmp_path / "parts")
     assert open_corpus(whole.folder).manifest == open_corpus(tmp_path / "parts").manifest
+
+
+SHARD = """
+import sys, time
+from pathlib import Path
+from data_prep.text import prepare_text
+source, out, shard = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+out.with_name(f"ready-{shard}").touch()
+while not out.with_name("go").exists():
+    time.sleep(0.001)
+prepare_text([source], out, shard=(shard, 4), block=100, vocab=330)
+"""
+
+
+def test_shards_may_begin_at_one_moment(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "parts"
+    begun = [
+        subprocess.Popen([sys.executable, "-c", SHARD, source, out, str(i)]) for i in range(4)
+    ]
+    while len(list(tmp_path.glob("ready-*"))) < 4:
+        assert all(each.poll() is None for each in begun)
+        time.sleep(0.01)
+    (tmp_path / "go").touch()
+    assert [each.wait(60) for each in begun] == [0] * 4
+    whole = prepare_text([source], tmp_path / "whole", **options())
+    assert open_corpus(out).manifest == open_corpus(whole.folder).manifest
+    assert {path.name for path in tmp_path.glob(".*")} == set(), "no claim is left"
 
 
 def test_an_interrupted_run_is_carried_on_not_begun_anew(source: Path, tmp_path: Path) -> None:
