@@ -23,7 +23,6 @@ from seqvae.generate import (
     form_of,
     generate,
     greedy,
-    largest,
     nucleus,
     sampler,
 )
@@ -228,18 +227,6 @@ def plain_beam(decoder: SequenceDecoder, z: Tensor, length: int, width: int) -> 
         best_found = max([best_found, *(child for child in grown if child[1][-1] == EOS)])
         open_ = [child for child in grown if child[1][-1] != EOS][:width]
     return best_found[1][1:]
-
-
-@pytest.mark.parametrize("size", [20, 64, 700, 6400, 6463])
-@pytest.mark.parametrize("count", [1, 3, 20])
-def test_the_largest_of_long_rows_are_those_of_all_in_order(size: int, count: int) -> None:
-    torch.manual_seed(0)
-    x = torch.randn(3, size).masked_fill(torch.rand(3, size) < 0.3, -torch.inf)
-    x[1, 1:] = -torch.inf
-    values, places = largest(x, count)
-    assert torch.equal(values, x.topk(count).values)
-    assert torch.equal(x.gather(1, places), values)
-    assert all(len(set(row)) == count for row in places.tolist())
 
 
 @KINDS
