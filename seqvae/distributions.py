@@ -319,25 +319,19 @@ def kl_per_dimension(q: Distribution, p: Distribution) -> Tensor:
         ) from missing
 
 
-def log_prob_pairs(posteriors: Sequence[Distribution], z: Tensor) -> Tensor:
-    """log q_j(z_i) of codes z (M, D) under every item of some batches of posteriors: (M, N).
-
-    >>> q = gaussian(torch.zeros(3, 2), torch.ones(3, 2))
-    >>> pairs = log_prob_pairs([q, q], torch.randn(4, 2))
-    >>> pairs.shape, torch.allclose(pairs[:, 0], pairs[:, 5])
-    (torch.Size([4, 6]), True)
-    """
-    return densities_under(posteriors)(z)
-
-
 def densities_under(posteriors: Sequence[Distribution]) -> Callable[[Tensor], Tensor]:
-    """`log_prob_pairs` for one set of posteriors and many sets of codes: z (M, D) -> (M, N).
+    """log q_j(z_i) under every item of some batches of posteriors: codes z (M, D) -> (M, N).
 
     Diagonal Gaussians take one matrix product in float64 instead of M N D densities:
 
         log q_j(z) = -1/2 sum_d [(z - mu)^2 / sigma^2 + log 2 pi sigma^2]
 
     multiplied out is z^2, z and 1 times weights of item j.
+
+    >>> q = gaussian(torch.zeros(3, 2), torch.ones(3, 2))
+    >>> pairs = densities_under([q, q])(torch.randn(4, 2))
+    >>> pairs.shape, torch.allclose(pairs[:, 0], pairs[:, 5])
+    (torch.Size([4, 6]), True)
     """
     if not all(_is_gaussian(q) for q in posteriors):
         return lambda z: torch.cat([q.log_prob(z.unsqueeze(1)) for q in posteriors], dim=1)

@@ -25,7 +25,7 @@ from torch.distributions.transforms import AffineTransform
 
 from seqvae.codecs import Codec, SentencePieceCodec, WordCodec
 from seqvae.data import InMemory, in_order
-from seqvae.distributions import gaussian, log_prob_pairs
+from seqvae.distributions import densities_under, gaussian
 from seqvae.errors import Refused
 from seqvae.evaluate import encode_all
 from seqvae.measures.aggregate import moments, part_of, prior_moments, units
@@ -201,7 +201,7 @@ def test_densities_of_pairs_are_those_one_by_one(scale: float, sigma: float) -> 
     z = mu + widths * torch.randn(40, 8)
     q = [gaussian(mu[:15], widths[:15]), gaussian(mu[15:], widths[15:])]
     exact = gaussian(mu.double(), widths.double()).log_prob(z.double().unsqueeze(1))
-    found = log_prob_pairs(q, z)
+    found = densities_under(q)(z)
     same(found / exact.abs().clamp_min(1.0), exact / exact.abs().clamp_min(1.0), 1e-6)
     own, least = found.diagonal(), exact.diagonal()
     assert float((own - least).abs().max()) < 1e-3
@@ -215,7 +215,7 @@ def test_densities_of_pairs_of_other_families_are_those_one_by_one() -> None:
     )
     families: tuple[Distribution, ...] = (Independent(Laplace(mu, scale), 1), mixture)
     for q in families:
-        found = log_prob_pairs([q, q], z)
+        found = densities_under([q, q])(z)
         assert found.shape == (4, 10)
         for i in range(4):
             same(found[i, :5], q.log_prob(z[i].expand(5, 3)))
