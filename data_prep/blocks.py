@@ -18,10 +18,10 @@ from seqvae.codecs import TextCodec
 from seqvae.corpus import SPLITS, Packed, Replacing, write_block, write_json
 from seqvae.errors import Refused
 
-from .plan import TOO_LONG, Hashes, Origin, Plan, Tell, faults_of, line_hashes
-from .sources import Lines
+from .lines import Hashes, Lines, faults_of
+from .plan import TOO_LONG, Origin, Plan, Tell
 
-GROUP_LINES = 10_000  # encoded at once: large enough for speed, small enough for memory
+GROUP_LINES = 1_000  # encoded at once: few enough that a cache holds them and their ids
 # Where a line may not stand twice: its split -> the splits that keep it, and the reason given.
 RIVALS = {"train": ("valid", "test"), "valid": ("test",)}
 DUPLICATE = {split: f"duplicate of {'/'.join(rivals)}" for split, rivals in RIVALS.items()}
@@ -121,7 +121,7 @@ class BlockWriter:
             if origin.split != "train" and not self.plan.options.keep_duplicates:
                 seed = self.plan.options.seed
                 for lines in origin.source.lines():
-                    hashes[origin.split].update(line_hashes(lines.texts, seed).tolist())
+                    hashes[origin.split].update(lines.hashes(seed).tolist())
         rivals = {split: [hashes[rival] for rival in RIVALS.get(split, ())] for split in SPLITS}
         return {split: frozenset[int]().union(*others) for split, others in rivals.items()}
 
@@ -183,7 +183,7 @@ class _Draft:
         """The lines of a stretch that are worth encoding; the others are dropped."""
         texts, labels, given = stretch.lines.texts, stretch.lines.labels, stretch.origin.split
         faults = faults_of(stretch.lines, type(self.writer.codec))
-        keys = line_hashes(texts, self.options.seed)
+        keys = stretch.lines.hashes(self.options.seed)
         if taken := self.writer.taken[given]:
             found = (place for place, key in enumerate(keys.tolist()) if key in taken)
             faults = {**dict.fromkeys(found, DUPLICATE[given]), **faults}

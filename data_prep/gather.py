@@ -18,7 +18,8 @@ from seqvae.corpus import SPLITS, Block, Packed, Replacing, write_block, write_m
 from seqvae.errors import Refused
 
 from .blocks import DUPLICATE, RIVALS
-from .plan import Tell, line_hash
+from .lines import line_hash
+from .plan import Tell
 from .scan import exact_thresholds
 from .songblocks import SongPlan, block_path, read_records
 from .songs import Placed

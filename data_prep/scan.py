@@ -7,11 +7,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from seqvae.codecs import SentencePieceCodec, TextCodec, WordCodec, load_codec
 from seqvae.errors import Refused
 
-from .plan import TOO_LONG, Options, Origin, Plan, Tell, faults_of, line_hashes
-from .sources import Lines, option
+from .lines import Hashes, Lines, faults_of, line_hashes
+from .plan import TOO_LONG, Options, Origin, Plan, Tell
+from .sources import option
 
 SAMPLE_LINES = 1_000_000
 SAMPLE_CHARACTERS = 40_000_000  # keeps the codec's training under 500 MB
@@ -90,7 +93,8 @@ class Scan:
         self.codec = codec
         self.sampled = sampled
         self.sample = Sample(options.seed)
-        self.hashes: list[int] = []  # of the train lines, the first EXACT_LINES of them
+        self.hashes: list[Hashes] = []  # of the train lines, the first EXACT_LINES of them
+        self.hashed = 0
         self.held_out: set[int] = set()
         self.items = 0
         self.usable = 0  # of the train sources
@@ -108,28 +112,31 @@ class Scan:
 
     def _take(self, split: str, lines: Lines) -> None:
         faults = faults_of(lines, self.codec)
-        usable = [text for i, text in enumerate(lines.texts) if i not in faults]
+        usable = [place for place in range(len(lines.texts)) if place not in faults]
         labels = enumerate(lines.labels or ())
         self._take_labels(label for i, label in labels if label is not None and i not in faults)
-        texts = self._short(usable)
         if split != "train":
-            self.held_out.update(line_hashes(texts, self.options.seed).tolist())
+            self.held_out.update(lines.hashes(self.options.seed).tolist())
             return
+        short = self._short(lines.texts, usable)
         self.faults.update(faults.values())
         # Pass 2 will drop it; one line of a megabyte would have shaped the whole alphabet.
-        self.faults[TOO_LONG] += len(usable) - len(texts)
-        self.usable += len(texts)
-        first = texts[: max(EXACT_LINES - len(self.hashes), 0)]
-        self.hashes += line_hashes(first, self.options.seed).tolist()
+        self.faults[TOO_LONG] += len(usable) - len(short)
+        self.usable += len(short)
+        if self.hashed < EXACT_LINES:
+            first = short[: EXACT_LINES - self.hashed]
+            self.hashes.append(lines.hashes(self.options.seed)[first])
+            self.hashed += len(first)
         if self.sampled:
-            self.sample.offer_all(texts)
+            self.sample.offer_all([lines.texts[place] for place in short])
 
-    def _short(self, texts: list[str]) -> list[str]:
-        """Those that may be short enough: no token is less than a character, and EOS is one."""
+    def _short(self, texts: Sequence[str], places: list[int]) -> list[int]:
+        """Places of what may be short: no token is less than a character, and EOS is one."""
         most = self.options.max_tokens
         if max(map(len, texts), default=0) < most:
-            return texts
-        return [text for text in texts if len(text) < most or self.codec.fewest(text) <= most]
+            return places
+        fewest = self.codec.fewest
+        return [i for i in places if len(texts[i]) < most or fewest(texts[i]) <= most]
 
     def _take_labels(self, labels: Iterable[str]) -> None:
         self.labels.update(labels)
@@ -148,7 +155,7 @@ class Scan:
                 f"no usable line in the source ({counts or 'it is empty'}). "
                 f"Give a file with one sentence a line{longer}."
             )
-        if self.usable <= len(self.hashes) and len(set(self.hashes)) == 1:
+        if self.usable == self.hashed and len(np.unique(np.concatenate(self.hashes))) == 1:
             raise Refused(
                 f"only one distinct line in the source ({self.usable} of it"
                 f"{', ' + counts if counts else ''}): nothing to split or learn. Give more text."
@@ -160,7 +167,7 @@ class Scan:
         second = _share(self.options.test_fraction, self.usable) if test else 0.0
         if self.usable > EXACT_LINES:
             return round(first * 2**64), round((first + second) * 2**64)
-        return exact_thresholds(sorted(self.hashes), first, second)
+        return exact_thresholds(np.sort(np.concatenate(self.hashes)).tolist(), first, second)
 
     def train_sample(self, valid_below: int, test_below: int) -> list[str]:
         """The sampled lines that stay in train, in their order."""

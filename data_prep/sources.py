@@ -1,8 +1,7 @@
 """Where sentences come from: text, JSON lines, CSV, TSV, Parquet, folders of them, the Hub.
 
 Every reader yields an item for every line or row it meets, also for those nobody can use:
-what is dropped can only be counted if it arrives. They come many at once, as `Lines`: what is
-done with each of them alone costs more than the tokenizer does.
+what is dropped can only be counted if it arrives. They come many at once, as `Lines`.
 """
 
 import csv
@@ -10,8 +9,8 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import wraps
 from itertools import chain, islice, repeat
@@ -24,6 +23,7 @@ import pyarrow.parquet as pq
 from seqvae.corpus import file_sha256
 from seqvae.errors import Refused
 
+from .lines import Lines
 from .songs import archive_of
 
 HUB = "hf://"
@@ -32,6 +32,7 @@ HUB_SECONDS = 5.0  # how long a look-up may take before we say that there is no 
 FIELD_LIMIT = 1 << 30  # the csv module's own, 131,072 characters, ends the file at a long line
 READ_BYTES = 1 << 18  # of a text at once: large enough for speed, small enough for a cache
 READ_ITEMS = 1_000  # of what is read row by row
+HELD = 32_000_000  # characters of small sources that are kept, to be read and hashed but once
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowInvalid, csv.Error)
 
 
@@ -41,20 +42,6 @@ class Item(NamedTuple):
     text: str
     label: str | None = None
     fault: str | None = None
-
-
-class Lines(NamedTuple):
-    """Some items that stand one after the other, by column."""
-
-    texts: list[str]
-    labels: list[str | None] | None  # None: nobody asked for labels
-    faults: Mapping[int, str]  # place -> why this item is unusable
-
-    def part(self, start: int, end: int) -> "Lines":
-        """Those from place `start` up to, without, `end`."""
-        faults = {place - start: why for place, why in self.faults.items() if start <= place < end}
-        labels = None if self.labels is None else self.labels[start:end]
-        return Lines(self.texts[start:end], labels, faults)
 
 
 class Request(NamedTuple):
@@ -71,15 +58,42 @@ class Columns(NamedTuple):
     label: str | None
 
 
+class Shelf:
+    """Whole sources, kept as long as there is room."""
+
+    def __init__(self) -> None:
+        self.room = HELD
+        self.held: dict[str, list[Lines]] = {}
+
+    def keep(self, name: str, read: Iterator[Lines]) -> Iterator[Lines]:
+        """What is read of a source; if it was little, it is here from its end on."""
+        held: list[Lines] = []
+        characters = 0
+        for lines in read:
+            characters += sum(map(len, lines.texts))
+            if characters <= self.room:
+                held.append(lines)
+            yield lines
+        if characters <= self.room:
+            self.room -= characters
+            self.held[name] = held
+
+
 @dataclass(frozen=True)
 class Source:
     """One file, or one data set of the Hub, as a stream of items that can be read again."""
 
     name: str
     request: Request
+    shelf: Shelf = field(default_factory=Shelf, compare=False, repr=False)
 
     def lines(self) -> Iterator[Lines]:
         """All items in order. Raises `Refused` on a damaged file or a column that is not there."""
+        if self.name in self.shelf.held:
+            return iter(self.shelf.held[self.name])
+        return self.shelf.keep(self.name, self._read())
+
+    def _read(self) -> Iterator[Lines]:
         try:
             yield from _reader(self.name)(self.name, self.request)
         except DAMAGED as error:
@@ -121,7 +135,8 @@ def find_sources(paths: Sequence[str | Path], request: Request) -> list[Source]:
     names = list(chain.from_iterable(map(_expand, paths)))
     if not names:
         raise Refused("no source was given. Name a file: seqvae prepare text FILE --out DIR")
-    return [Source(name, request) for name in names]
+    shelf = Shelf()
+    return [Source(name, request, shelf) for name in names]
 
 
 def _expand(path: str | Path) -> list[str]:

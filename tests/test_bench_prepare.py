@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from data_prep import sources
 from data_prep.composer import write_songs
-from data_prep.plan import ODD_SPACES, faults_of, line_hash, line_hashes
-from data_prep.sources import Lines, Request, find_sources
+from data_prep.lines import ODD_SPACES, Lines, faults_of, line_hash, line_hashes
+from data_prep.sources import Request, find_sources
 from data_prep.text import prepare_text
 from data_prep.toy import english
 from seqvae.codecs import SentencePieceCodec, WordCodec
@@ -116,10 +116,16 @@ def test_shards_that_write_other_rows_are_refused(
         ({"valid": "b.txt", "keep_duplicates": True}, "4289f7fdc37d4b77"),
     ],
 )
+@pytest.mark.parametrize("held", [0, 30_000, 10**6])  # characters: no source, one, all of them
 def test_rows_and_drops_are_what_they_always_were(
-    options: Mapping[str, Any], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: Mapping[str, Any],
+    expected: str,
+    held: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sources, "HELD", held)
     monkeypatch.setattr("data_prep.blocks.GROUP_LINES", 500)  # a group spans two files
     Path("a.txt").write_bytes(b"\xef\xbb\xbf" + b"\n".join(nasty(1201, 1)))
     Path("b.txt").write_bytes(b"\n".join(nasty(401, 2)) + b"\n")
@@ -138,6 +144,30 @@ def line_by_line(raw: bytes) -> list[str | None]:
         except UnicodeDecodeError:
             found.append(None)
     return found
+
+
+def test_small_sources_are_read_once_while_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "HELD", 10)
+    for name, text in {"a": "one two\n", "b": "three four\n", "c": "x\n"}.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+    found = find_sources([tmp_path], Request(None, None))
+    first = [list(source.lines()) for source in found]
+    (tmp_path / "b.txt").write_text("changed\n")
+    second = [list(source.lines()) for source in found]
+    again = [one[0] is two[0] for one, two in zip(first, second, strict=True)]
+    assert again == [True, False, True], "7 characters and 1 have room in 10, 10 more have not"
+    assert second[1][0].texts == ["changed"]
+
+
+def test_hashes_are_found_once_and_shared_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = Lines(["a", "b", "c"], None, {1: "short row"})
+    keys = lines.hashes(3)
+    monkeypatch.setattr("data_prep.lines.line_hashes", None)
+    assert lines.hashes(3) is keys
+    part = lines.part(1, 3)
+    assert part.hashes(3).tolist() == keys[1:].tolist() and part.faults == {0: "short row"}
 
 
 @given(

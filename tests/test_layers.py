@@ -64,6 +64,7 @@ BASES = {
     "design",
     "elbo",
     "density",
+    "lines",
     "folder",
     "how",
     "lagging",

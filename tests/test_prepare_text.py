@@ -26,7 +26,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep import sources as source_module
-from data_prep.plan import line_hash, unchanged
+from data_prep.lines import line_hash
+from data_prep.plan import unchanged
 from data_prep.scan import exact_thresholds
 from data_prep.text import Prepared, prepare_text
 from seqvae.codecs import WordCodec
@@ -467,7 +468,7 @@ def test_a_data_set_of_the_hub_is_streamed_at_one_revision(
     name = "hf://owner/name:small"
     prepared = prepare_text([name], tmp_path / "out", label="label", codec="word")
     corpus = open_corpus(tmp_path / "out")
-    assert hub.asked == [("owner/name", "small", "train", "abc", True)] * 2
+    assert hub.asked == [("owner/name", "small", "train", "abc", True)], "little: fetched once"
     assert corpus.labels == ["0", "1"] and len(corpus.split("train")) == 28
     assert corpus.manifest["sources"][0]["revision"] == "abc"
     assert f"read from the Hub: {name}#train; no other split" in str(prepared)
