@@ -12,7 +12,8 @@ from pathlib import Path
 
 from seqvae import Refused, load
 from seqvae.music.album import free_folder, save
-from seqvae.music.morph import Taste, morph
+from seqvae.music.morph import morph
+from seqvae.music.taste import Taste
 
 
 def main() -> None:

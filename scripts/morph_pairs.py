@@ -25,8 +25,11 @@ from seqvae.corpus import write_json
 from seqvae.explore import Explorer
 from seqvae.midi import ENDINGS, read, to_bytes
 from seqvae.music.album import step_song
-from seqvae.music.morph import Morph, Taste, agreement, morph, music_codec
+from seqvae.music.beside import music_codec
+from seqvae.music.likeness import agreement
+from seqvae.music.morph import Morph, morph
 from seqvae.music.pieces import find_parts
+from seqvae.music.taste import Taste
 from seqvae.progress import Progress
 
 

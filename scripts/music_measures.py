@@ -3,10 +3,11 @@
     python scripts/music_measures.py CORPUS --run RUN --lm LM --pairs 50 --out reports/paths
 
 Songs are the files that a split of the prepared corpus was made from, or a folder's (`--folder`).
-Of each pair the model's path is measured, and beside it a bar splice (the first bars of A, then
-B's), the training windows whose codes lie nearest to the path's codes, and with --autoencoder the
-path of another run, say one without noise in its codes. What is typical is where the middle 90 %
-of these songs' own phrases lie, nats a note by the language model.
+Of each pair the model's even way is measured, and beside it what the model writes straight along
+the path, a bar splice (the first bars of A, then B's), the training windows whose codes lie nearest
+to the path's codes, and with --autoencoder the path of another run, say one without noise in its
+codes. What is typical is where the middle 90 % of these songs' own phrases lie, nats a note by the
+language model.
 
 Leaves table.md, results.json with what it was made with, and figures/paths.png.
 """
@@ -34,8 +35,10 @@ from seqvae.explore import Explorer
 from seqvae.measures.way import Band, band, nats_a_note, splices, way
 from seqvae.midi import ENDINGS, read
 from seqvae.midi.clips import Clip, Grid, join, split
-from seqvae.music.morph import Taste, morph, music_codec
+from seqvae.music.beside import music_codec
+from seqvae.music.morph import morph
 from seqvae.music.pieces import whole
+from seqvae.music.taste import Taste
 from seqvae.plots import dial, save
 from seqvae.progress import Progress
 from seqvae.reports.report import check_codec
@@ -197,17 +200,21 @@ class Paths:
         }
 
     def between(self, a: str, b: str) -> dict[str, list[Clip]]:
-        clips = self._morphed(self.model, a, b)
+        clips = self._morphed(self.model, a, b, self.taste)
         start, end = clips[0], clips[-1]
+        straight = replace(self.taste, way="straight")
         found = {
             "model": clips,
+            "model, straight": self._morphed(self.model, a, b, straight),
             "bar splice": splices(start, end, len(clips)),
             "nearest training windows": self._looked_up(start, end),
         }
-        return found | ({"autoencoder": self._morphed(self.other, a, b)} if self.other else {})
+        if self.other:
+            found["autoencoder, straight"] = self._morphed(self.other, a, b, straight)
+        return found
 
-    def _morphed(self, model: Explorer, a: str, b: str) -> list[Clip]:
-        return [step.clip for step in morph(model, a, b, self.taste).steps]
+    def _morphed(self, model: Explorer, a: str, b: str, taste: Taste) -> list[Clip]:
+        return [step.clip for step in morph(model, a, b, taste).steps]
 
     def _looked_up(self, a: Clip, b: Clip) -> list[Clip]:
         """From A to B by the training windows nearest to the codes between them."""

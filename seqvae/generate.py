@@ -33,6 +33,25 @@ class Form(NamedTuple):
     allowed: Spans | None = None  # (first, last + 1) at each position, in turn (P, 2)
 
 
+class Lean(NamedTuple):
+    """Sequences that are leant towards: at its place each token of theirs has so many nats more.
+
+    What is written then is drawn from p(x_t | x_<t, z) exp(sum_m nats_m [x_t = ids_mt]), up to a
+    constant: the decoder still has a say in every token, and none is forced.
+    """
+
+    ids: Tensor  # (B, M, T) for M of them
+    nats: Tensor  # (B, M)
+
+    def add(self, scores: Tensor, rows: Tensor, place: int) -> Tensor:
+        """Scores (R, V) in place, of these rows."""
+        return scores.scatter_add_(1, self.ids[rows, :, place], self.nats[rows])
+
+    def part(self, start: int, end: int) -> "Lean":
+        """That of some of the rows."""
+        return Lean(self.ids[start:end], self.nats[start:end])
+
+
 def form_of(codec: Codec, longest: int) -> Form:
     """The form of what a codec reads: of a fixed length, or up to `longest` with an end token."""
     if codec.length is None:
@@ -114,6 +133,7 @@ def generate(
     choose: Choose = greedy,
     end: int | None = EOS,
     allowed: Spans | None = None,
+    lean: Lean | None = None,
 ) -> Tensor:
     """Codes z (B, D) -> tokens (B, <= length), padded after the end token.
 
@@ -121,6 +141,7 @@ def generate(
 
     `end=None` writes exactly `length` tokens (windows of music have no end). At position t only
     ids from `allowed[t % P, 0]` up to, without, `allowed[t % P, 1]` are written, if it is given.
+    `lean` has as many places as may be written.
     """
     decoder.eval()
     state = decoder.start(z)
@@ -131,6 +152,7 @@ def generate(
     for place in range(length):
         scores, state = decoder.step(token, state)
         scores = _rule_out(scores.float().clone(), place, allowed)
+        scores = scores if lean is None else lean.add(scores, rows, place)
         token = choose(scores).masked_fill(ended, PAD)
         written.append(torch.full((len(z),), PAD, device=z.device).index_copy(0, rows, token))
         if end is not None:

@@ -17,7 +17,7 @@ from .explore.decoding import GREEDY
 from .midi import Song, Source, read
 from .midi.clips import Clip, join, split, ties
 from .music.album import clip_song
-from .music.morph import music_codec
+from .music.beside import music_codec
 from .music.pieces import Piece, phrase
 from .shelf import is_shipped
 from .vectors import FILE, Vector, Vectors, load

@@ -30,7 +30,8 @@ from seqvae.music.album import (
     step_song,
     way,
 )
-from seqvae.music.morph import Morph, Taste, morph
+from seqvae.music.morph import Morph, morph
+from seqvae.music.taste import Taste
 
 BEAT, BAR = TICKS, 4 * TICKS
 CODECS: dict[str, MusicCodec] = {

@@ -30,8 +30,9 @@ from seqvae.music.feel import (
     swung,
     templates,
 )
-from seqvae.music.morph import Morph, Taste, morph
+from seqvae.music.morph import Morph, morph
 from seqvae.music.studio import reconstruct
+from seqvae.music.taste import Taste
 
 MANY = settings(deadline=None, derandomize=True, max_examples=60)
 SHARES = st.floats(0, 1)

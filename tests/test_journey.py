@@ -22,8 +22,9 @@ from seqvae.music.course import Course, matched, mixes
 from seqvae.music.feel import Touch
 from seqvae.music.journey import Journey, journey, left_out, rest_added, spans
 from seqvae.music.logbook import key_at, save, score
-from seqvae.music.morph import Taste, morph
+from seqvae.music.morph import morph
 from seqvae.music.rolls import journey_sheet
+from seqvae.music.taste import Taste
 
 BEAT, BAR = TICKS, 4 * TICKS
 MELODY = MelodyCodec(bars=2)

@@ -32,9 +32,12 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
     "__main__",
 ]
 MUSIC = [  # the layers of the folder of that name
-    "pieces feel rolls audio",
-    "morph drummer",
-    "album form tour course",
+    "pieces feel rolls audio likeness",
+    "taste drummer",
+    "walk told",
+    "beside even",
+    "morph form tour course",
+    "album",
     "pairing crossing",
     "journey",
     "scrapbook logbook studio",

@@ -30,8 +30,11 @@ from seqvae.midi.clips import Clip, Grid
 from seqvae.midi.keys import Move
 from seqvae.midi.parts import NoPart
 from seqvae.music.album import way
-from seqvae.music.morph import FOLD, Morph, Range, Taste, agreement, morph
+from seqvae.music.beside import FOLD
+from seqvae.music.likeness import Range, agreement
+from seqvae.music.morph import Morph, morph
 from seqvae.music.pieces import phrase
+from seqvae.music.taste import Taste
 
 BEAT, BAR = TICKS, 4 * TICKS
 CODECS: dict[str, MusicCodec] = {
@@ -145,7 +148,7 @@ def test_draws_differ_by_the_code_and_not_by_dice() -> None:
 
     def drawn(seed: int, a: Song, b: Song) -> list[list[list[int]]]:
         decoding = Decoding(temperature=3.0, seed=seed, together=True)
-        found = walk(a, b, model, steps=5, refine=False, decoding=decoding)
+        found = walk(a, b, model, steps=5, way="straight", refine=False, decoding=decoding)
         return [table(step.again) for step in found.steps]
 
     same = drawn(1, tune(*SCALE * 8), tune(*SCALE * 8))

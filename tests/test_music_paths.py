@@ -12,7 +12,10 @@ from data_prep.composer import write_songs
 from seqvae.codecs import DrumsCodec, MelodyCodec
 
 SCRIPT = str(Path(__file__).parents[1] / "scripts" / "music_measures.py")
-KINDS = {"model", "bar splice", "nearest training windows", "autoencoder"}
+KINDS = {
+    *("model", "model, straight", "bar splice"),
+    *("nearest training windows", "autoencoder, straight"),
+}
 
 
 def test_paths_are_measured_beside_those_that_need_no_model(
@@ -38,7 +41,7 @@ def test_paths_are_measured_beside_those_that_need_no_model(
     result = json.loads((out / "results.json").read_bytes())
     assert set(result["paths"]) == KINDS and len(result["pairs"]) == 1
     paths = result["pairs"][0]["paths"]
-    assert paths["model"] == paths["autoencoder"], "the same run twice"
+    assert paths["model, straight"] == paths["autoencoder, straight"], "the same run twice"
     for path in paths.values():
         assert len(path["steps"]) == 3 and path["whole"] == paths["model"]["whole"]
         first, last = path["steps"][0], path["steps"][-1]

@@ -31,9 +31,10 @@ from seqvae.midi import Song, Track, notes_of, read, write
 from seqvae.midi.clips import STEPS, Clip, split
 from seqvae.midi.parts import NoPart, find_pitched, find_players
 from seqvae.music.album import clip_song
-from seqvae.music.morph import Taste, morph
+from seqvae.music.morph import morph
 from seqvae.music.pieces import whole
 from seqvae.music.studio import reconstruct
+from seqvae.music.taste import Taste
 from seqvae.priors import StandardNormal
 from seqvae.tokens import EOS, PAD
 from seqvae.vae import VAE, Batch, Encoder

@@ -22,8 +22,9 @@ from seqvae.midi.keys import Move
 from seqvae.midi.parts import NoPart
 from seqvae.music.album import Phrase
 from seqvae.music.feel import Touch
-from seqvae.music.morph import Taste, morph
+from seqvae.music.morph import morph
 from seqvae.music.scrapbook import file_names, folder_for, long_score, save
+from seqvae.music.taste import Taste
 from seqvae.music.tour import Tour, legs, snake, square, tour
 
 BEAT, BAR = TICKS, 4 * TICKS
@@ -141,7 +142,7 @@ def test_a_leg_is_the_same_whatever_the_tour() -> None:
 
 def test_the_sides_of_a_square_are_morphs() -> None:
     model = untrained(CODECS["melody"])
-    taste = Taste(steps=3, refine=False, key="keep")
+    taste = Taste(steps=3, refine=False, key="keep", way="straight")
     found = square(model, [*map(midi, SONGS)], taste)
     cells = {(stop.place.row, stop.place.column): stop for stop in found.stops}
     # A's to B's and A's to C's: the key and the bars of both are A's.

@@ -37,7 +37,7 @@ from .sentences import write_rows
 if TYPE_CHECKING:
     from ..explore import Decoding, Explorer
     from ..music.album import Written
-    from ..music.morph import Taste
+    from ..music.taste import Taste
 
 PHRASE = 64  # bars, at most
 
@@ -258,7 +258,7 @@ def _check_music(model: "Explorer", files: Iterable[str]) -> None:
     """Refuse a run of sentences and what is no file; on few windows threads would only wait."""
     import torch
 
-    from ..music.morph import music_codec
+    from ..music.beside import music_codec
 
     torch.set_num_threads(1)
     music_codec(model)

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from ..explore import Decoding, Explorer
     from ..midi import Song
     from ..music.course import Course
-    from ..music.morph import Taste
+    from ..music.taste import Taste
 
 MELODY = "melody"  # the run that morphs MIDI files where none is named
 PLAYING = "Of MIDI files"
-OF_TASTE = ("from_a", "from_b", "track_a", "track_b", "key", "metre", "band", "refine")
+OF_TASTE = ("from_a", "from_b", "track_a", "track_b", "key", "metre", "band", "refine", "way")
 OF_TOUCH = ("swing", "humanise", "quantise", "velocity")
 Swing = Annotated[
     str,
@@ -89,6 +89,14 @@ class Playing:
         str,
         typer.Option(help="The other tracks: crossfade, a's or b's.", rich_help_panel=PLAYING),
     ] = "crossfade"
+    way: Annotated[
+        str,
+        typer.Option(
+            help="even: of all that is written near the path, what goes in the smallest steps; "
+            "straight: what is written on it.",
+            rich_help_panel=PLAYING,
+        ),
+    ] = "even"
     refine: Annotated[
         bool,
         typer.Option(
@@ -149,7 +157,7 @@ class Playing:
     def taste(self, bars: int, steps: int, kind: str, decoding: "Decoding") -> "Taste":
         """How phrases of so many bars are morphed, in so many steps."""
         from ..music.feel import Touch
-        from ..music.morph import Taste
+        from ..music.taste import Taste
 
         given: dict[str, Any] = asdict(self)  # both refuse what they do not know
         own, touch = ({name: given[name] for name in names} for names in (OF_TASTE, OF_TOUCH))

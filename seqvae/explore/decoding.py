@@ -9,7 +9,7 @@ from torch import Tensor
 from ..decoders.picture import PictureDecoder
 from ..decoders.sequence import SequenceDecoder
 from ..errors import Refused
-from ..generate import Choose, Form, at_once, beam, generate, greedy, sampler
+from ..generate import Choose, Form, Lean, at_once, beam, generate, greedy, sampler
 from ..randomness import seed_of
 
 AT_ONCE = 256  # items encoded or written together
@@ -55,25 +55,34 @@ class Decoding:
         return not (self.temperature is None and self.top_k is None and self.top_p is None)
 
     def write(
-        self, decoder: SequenceDecoder | PictureDecoder, parts: Iterable[Tensor], form: Form
+        self,
+        decoder: SequenceDecoder | PictureDecoder,
+        parts: Iterable[Tensor],
+        form: Form,
+        lean: Lean | None = None,
     ) -> Iterator[list[list[int]]]:
         """Codes, a part (N, D) at a time -> the tokens of each part, at most `length` an item.
 
         One stream of draws runs through all parts, or with `together` through each. What has no
         end token keeps its own length. Of pixels that are written all at once each is the
-        likeliest, or drawn by its own probabilities at temperature 1.
+        likeliest, or drawn by its own probabilities at temperature 1. `lean` is that of all parts.
 
-        Raises `Refused` for another way of writing such pixels.
+        Raises `Refused` for another way of writing such pixels, and for a beam that leans.
         """
+        if lean is not None and (self.beam is not None or isinstance(decoder, PictureDecoder)):
+            raise Refused("neither a beam nor pixels that are written all at once lean.")
         if isinstance(decoder, PictureDecoder):
             yield from self._pictures(decoder, parts)
             return
         if self.length is not None and form.end is not None:
             form = form._replace(length=self.length)
         choose: Choose | None = None
+        row = 0
         for z in parts:
             choose = self._choose(z.device) if choose is None or self.together else choose
-            yield self._part(decoder, z, form, choose).tolist()
+            own = None if lean is None else lean.part(row, row + len(z))
+            yield self._part(decoder, z, form, choose, own).tolist()
+            row += len(z)
 
     def _pictures(
         self, decoder: PictureDecoder, parts: Iterable[Tensor]
@@ -101,10 +110,12 @@ class Decoding:
         ids: list[list[int]] = at_once(decoder, z, seed=seed).tolist()
         return ids
 
-    def _part(self, decoder: SequenceDecoder, z: Tensor, form: Form, choose: Choose) -> Tensor:
+    def _part(
+        self, decoder: SequenceDecoder, z: Tensor, form: Form, choose: Choose, lean: Lean | None
+    ) -> Tensor:
         if self.beam is not None:
             return beam(decoder, z, width=self.beam, **form._asdict())[0]
-        return generate(decoder, z, choose=choose, **form._asdict())
+        return generate(decoder, z, choose=choose, lean=lean, **form._asdict())
 
     def _choose(self, device: torch.device) -> Choose:
         if not self.drawn:

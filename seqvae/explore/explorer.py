@@ -17,7 +17,7 @@ from ..density import FILE, Kept
 from ..density import load as load_density
 from ..distributions import on_sphere
 from ..errors import Refused
-from ..generate import Form, form_of
+from ..generate import Form, Lean, form_of
 from ..infer import settle
 from ..latent import PATHS, grid, path
 from ..measures.pictures import expected, seen
@@ -188,13 +188,20 @@ class Explorer:
             )
 
     def write(
-        self, z: Tensor, decoding: Decoding = GREEDY, form: Form | None = None
+        self,
+        z: Tensor,
+        decoding: Decoding = GREEDY,
+        form: Form | None = None,
+        lean: Lean | None = None,
     ) -> list[list[int]]:
         """Codes (N, D) -> the ids the decoder writes, padded behind an end token.
 
-        `form` is another than the model's own, as one that fixes some of what is written.
+        `form` is another than the model's own, as one that fixes some of what is written; `lean`
+        holds what is leant towards, a row a code.
+
+        Raises `Refused` for a lean of a beam, or of pixels that are written all at once.
         """
-        return list(self._ids(torch.split(z, AT_ONCE), decoding, form))
+        return list(self._ids(torch.split(z, AT_ONCE), decoding, form, lean))
 
     def settle(self, items: Sequence[Any], z: Tensor) -> Tensor:
         """Codes (N, D) moved until greedy decoding gives their items back   (`infer.settle`).
@@ -419,10 +426,15 @@ class Explorer:
         return map(self.codec.decode, self._ids(codes, decoding))
 
     def _ids(
-        self, codes: Iterable[Tensor], decoding: Decoding, form: Form | None = None
+        self,
+        codes: Iterable[Tensor],
+        decoding: Decoding,
+        form: Form | None = None,
+        lean: Lean | None = None,
     ) -> Iterator[list[int]]:
         parts = (part.to(self._device) for part in codes)
-        return chain.from_iterable(decoding.write(self._decoder(), parts, form or self.form))
+        own = None if lean is None else Lean(*(each.to(self._device) for each in lean))
+        return chain.from_iterable(decoding.write(self._decoder(), parts, form or self.form, own))
 
     def batch(self, items: Sequence[Any]) -> Batch:
         """Items as the networks read them."""

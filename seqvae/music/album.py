@@ -36,9 +36,11 @@ from ..midi.keys import KeyFound
 from ..midi.parts import program_of
 from ..plots import save as save_figure
 from .audio import render, render_stems
-from .morph import End, Morph, Step, Taste
+from .morph import Morph, Step
 from .pieces import Piece
 from .rolls import contact_sheet
+from .taste import Taste
+from .told import End
 
 FAINTEST = 8  # velocity below which a fading track is silent
 REPORT = 1  # format

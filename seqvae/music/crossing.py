@@ -17,10 +17,13 @@ from ..latent import PATHS, lerp
 from ..midi import Notes, fold, joined
 from ..midi.clips import DRUMS, Clip, Feel, join
 from ..midi.keys import Move
+from .beside import glided
 from .course import Course, Floats, mixes
 from .feel import Playing
-from .morph import End, Walk, agreement, glided, ranges_of
+from .likeness import agreement, ranges_of
 from .pieces import Piece, held
+from .told import End
+from .walk import Walk
 
 Ints = NDArray[np.int64]
 

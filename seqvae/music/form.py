@@ -22,7 +22,7 @@ from ..midi.clips import Clip, split
 from ..midi.phrases import ALIKE, LONGEST, SAME, first_full, likeness
 from ..plots import BLUE, INK, charts
 from ..plots import save as save_figure
-from .morph import music_codec
+from .beside import music_codec
 from .pieces import Piece, find_parts, metre_told, phrase
 
 Bools = NDArray[np.bool_]

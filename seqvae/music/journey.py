@@ -11,32 +11,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..codecs.music import MusicCodec
 from ..explore import Explorer
 from ..midi import Notes, Source, joined
 from ..midi.clips import Clip
 from ..midi.keys import KeyFound
+from .beside import keys_of, music_codec, paced, song_of, usual_cost
 from .course import Course, Floats
 from .crossing import Crossing, Ints, places_in
 from .feel import Playing, check_time
-from .morph import (
-    End,
-    Taste,
-    Walk,
-    ends_told,
-    keys_of,
-    keys_told,
-    metres_told,
-    music_codec,
-    paced,
-    pieces_told,
-    ranges_of,
-    song_of,
-    tempos_told,
-    usual_cost,
-)
+from .likeness import ranges_of
 from .pairing import Pair, all_of, paired, sides_of, tempo_at
 from .pieces import Piece
+from .taste import Taste
+from .told import End, told
+from .walk import Walk
 
 
 class Bar(NamedTuple):
@@ -124,7 +112,8 @@ def journey(
     found = Journey(
         pairs, bars, crossing.played(playing), ends, key, taste, course, usual_cost(explorer)
     )
-    found.said.extend([*_told(found, codec, said), *playing.told])
+    laid = [*said, *_left_told(found)]
+    found.said.extend(told(ends, key, taste, codec, found.usual, laid) + playing.told)
     return found
 
 
@@ -139,19 +128,6 @@ def _bars(crossing: Crossing, pairs: Sequence[Pair], pace: float) -> list[Bar]:
 
 
 # --- what is said --------------------------------------------------------------------------------
-
-
-def _told(found: Journey, codec: MusicCodec, matching: Sequence[str]) -> list[str]:
-    """What was decided, and what to be wary of, for people."""
-    return [
-        *pieces_told(found.ends),
-        *matching,
-        *_left_told(found),
-        *keys_told(found.ends, found.key, ranges_of(codec), found.taste),
-        tempos_told(found.ends),
-        *metres_told(found.ends, found.taste, codec),
-        *ends_told(found.ends, found.usual),
-    ]
 
 
 def heard_bars(pieces: Iterable[Piece]) -> set[int]:

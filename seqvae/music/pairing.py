@@ -11,9 +11,10 @@ from ..codecs.music import MusicCodec
 from ..errors import Refused
 from ..midi import Metre, Song
 from ..midi.clips import Clip, join
+from .beside import CROWDED, crowding, folded
 from .course import MOST, Course, matched
-from .morph import CROWDED, Taste, crowding, folded
 from .pieces import SIXTEENTH, Piece, held, in_order
+from .taste import Taste
 
 SHORTEST, LONGEST = 16, 64  # bars, where nobody says how many
 WHOLE = 16  # bars of a phrase, at most, that is made longer so that all begin together

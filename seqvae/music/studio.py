@@ -13,9 +13,10 @@ from ..explore import Decoding, Explorer
 from ..midi import TICKS, Song, Source, joined, read
 from ..midi.clips import Clip, join, split, ties
 from .album import clip_song
+from .beside import music_codec
 from .drummer import DRAWN, ROUNDS, groove_codec, perform
 from .feel import AS_IT_IS, Playing, Touch, check_time
-from .morph import agreement, music_codec, ranges_of
+from .likeness import agreement, ranges_of
 from .pieces import Piece, metre_told, parts_in, phrase, rest_of, whole
 
 

@@ -11,7 +11,6 @@ from string import ascii_uppercase as LETTERS
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from ..errors import Refused
 from ..explore import Explorer
@@ -19,28 +18,14 @@ from ..latent import grid, path
 from ..midi import Source
 from ..midi.clips import Clip, Grid
 from ..midi.keys import KeyFound, Move
+from .beside import beside, first, keys_of, music_codec, paced, song_of, usual_cost
+from .even import between
 from .feel import Playing, check_time
-from .morph import (
-    LONGEST,
-    End,
-    Taste,
-    Walk,
-    agreement,
-    beside,
-    ends_told,
-    first,
-    keys_of,
-    keys_told,
-    metres_told,
-    music_codec,
-    paced,
-    pieces_told,
-    ranges_of,
-    song_of,
-    tempos_told,
-    usual_cost,
-)
+from .likeness import agreement, ranges_of
 from .pieces import Piece
+from .taste import LONGEST, Taste
+from .told import End, told
+from .walk import Walk, Written
 
 CORNERS = 4
 
@@ -143,8 +128,10 @@ def tour(
     places = legs(len(sources), taste.steps, loop=loop)
     _check_length(len(places), f"{len(sources)} files, {taste.steps} steps on each leg")
     party = _Party(explorer, sources, taste)
-    z = torch.stack([_on_leg(explorer, party.walk.codes, place, taste) for place in places])
-    return party.tour(places, z)
+    ids: Written = []
+    for a, b in dict.fromkeys(place.leg for place in places):
+        ids += between(party.walk, a, b)[bool(ids) :]
+    return party.tour(places, ids)
 
 
 def square(explorer: Explorer, sources: Sequence[Source], taste: Taste | None = None) -> Tour:
@@ -170,7 +157,7 @@ def square(explorer: Explorer, sources: Sequence[Source], taste: Taste | None = 
     party = _Party(explorer, sources, taste)
     z = explorer.grid(party.walk.codes, side, kind=taste.kind)
     z = torch.stack([z[place.row, place.column] for place in places])
-    return party.tour(places, z, side)
+    return party.tour(places, party.walk.ids(z), side)
 
 
 def _check_count(sources: Sequence[Source]) -> None:
@@ -184,13 +171,6 @@ def _check_count(sources: Sequence[Source]) -> None:
 def _check_length(count: int, what: str) -> None:
     if count > LONGEST:
         raise Refused(f"{what} are {count} phrases; {LONGEST} at most. Ask for fewer: --steps 3")
-
-
-def _on_leg(explorer: Explorer, codes: Tensor, place: Place, taste: Taste) -> Tensor:
-    """The code of a place (K, D): on the path between the songs of its leg."""
-    a, b = (codes[number] for number in place.leg)
-    points = explorer.path(a, b, taste.steps, kind=taste.kind)
-    return points[round(place.mix * (taste.steps - 1))]
 
 
 class _Party:
@@ -248,20 +228,13 @@ class _Party:
         seed = self.taste.decoding.seed
         return Playing(self.taste.touch, self.clips[a], self.clips[b], self.codec.grid.steps, seed)
 
-    def tour(self, places: Sequence[Place], z: Tensor, side: int | None = None) -> Tour:
-        """Codes (S, K, D) of places -> what is heard there."""
-        again = self.walk.clips(z, [place.weights for place in places])
+    def tour(self, places: Sequence[Place], ids: Written, side: int | None = None) -> Tour:
+        """What is written at places -> what is heard there."""
+        again = self.walk.phrases(ids, [place.weights for place in places])
         stops = [self._stop(place, clip) for place, clip in zip(places, again, strict=True)]
         ends = self._ends(places, again)
         usual = usual_cost(self.explorer)
-        said = [
-            *pieces_told(ends),
-            *keys_told(ends, self.key, self.ranges, self.taste),
-            tempos_told(ends),
-            *metres_told(ends, self.taste, self.codec),
-            *ends_told(ends, usual),
-            *self._feel_told(),
-        ]
+        said = told(ends, self.key, self.taste, self.codec, usual) + self._feel_told()
         return Tour(ends, self.key, stops, self.taste, usual, side, said)
 
     def _stop(self, place: Place, again: Clip) -> Stop:

@@ -1,0 +1,168 @@
+"""Even ways: of what is written near a path, what goes in the smallest steps."""
+
+from itertools import pairwise, product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from echo import untrained
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_prep.composer import compose
+from seqvae.codecs import DrumsCodec, MelodyCodec, MusicCodec, PolyphonyCodec, TrioCodec
+from seqvae.decoders import LSTMDecoder
+from seqvae.errors import Refused
+from seqvae.explore import Decoding, Explorer
+from seqvae.generate import Lean, generate
+from seqvae.measures.onsets import distance
+from seqvae.midi import to_bytes as midi
+from seqvae.midi.clips import Clip, split
+from seqvae.music.even import evenest
+from seqvae.music.morph import Morph, morph
+from seqvae.music.taste import Taste
+from seqvae.tokens import EOS
+
+SONGS = [midi(compose(seed, metre=(4, 4), feel="straight").song) for seed in (1, 2)]
+GRIDS: dict[str, MusicCodec] = {
+    "melody": MelodyCodec(bars=2),
+    "drums": DrumsCodec(bars=2),
+    "trio": TrioCodec(bars=1),
+}
+
+
+def walked(model: Explorer, **taste: Any) -> Morph:
+    a, b = SONGS
+    return morph(model, a, b, Taste(**{"refine": False, "bars": 2, **taste}))
+
+
+def windows(found: Morph, codec: MusicCodec) -> list[list[Clip]]:
+    """The steps of every window, as they are heard."""
+    rows = [split(step.clip, codec.grid) for step in found.written]
+    return [list(each) for each in zip(*rows, strict=True)]
+
+
+def effort(steps: list[Clip], codec: MusicCodec) -> float:
+    return sum(distance(one, other, codec.grid.steps) ** 4 for one, other in pairwise(steps))
+
+
+# --- the way -------------------------------------------------------------------------------------
+
+
+@given(st.data())
+def test_the_evenest_way_is_that_of_all_ways(data: st.DataObject) -> None:
+    count, places = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 3))
+    draw = np.random.default_rng(data.draw(st.integers(0, 99)))
+    first, last = draw.random((2, count))
+    steps = draw.random((count, count))
+    near = draw.random((places, count)) < 0.7
+    near[:, 0] = True
+
+    def cost(way: tuple[int, ...]) -> float:
+        within = [near[place, number] for place, number in enumerate(way)]
+        legs = [first[way[0]], *(steps[one, other] for one, other in pairwise(way)), last[way[-1]]]
+        return float(np.sum(np.power(legs, 4))) if all(within) else np.inf
+
+    least = min(map(cost, product(range(count), repeat=places)))
+    assert cost(tuple(evenest(first, steps, last, near))) == pytest.approx(least)
+
+
+@pytest.mark.parametrize("codec", GRIDS.values(), ids=GRIDS)
+@pytest.mark.parametrize("decoding", [Decoding(), Decoding(temperature=1.0, together=True)])
+def test_no_window_goes_in_larger_steps_than_on_the_path(
+    codec: MusicCodec, decoding: Decoding
+) -> None:
+    model = untrained(codec)
+    even, plain = (
+        walked(model, way=way, decoding=decoding, steps=6) for way in ("even", "straight")
+    )
+    pairs = zip(windows(even, codec), windows(plain, codec), strict=True)
+    efforts = [(effort(mine, codec), effort(other, codec)) for mine, other in pairs]
+    assert all(mine <= other + 1e-9 for mine, other in efforts)
+    assert any(mine < other for mine, other in efforts)
+    for place in (0, -1):
+        assert even.written[place].again.parts.keys() == plain.written[place].again.parts.keys()
+        for part, notes in even.written[place].again.parts.items():
+            assert notes.table.tolist() == plain.written[place].again.part(part).table.tolist()
+
+
+def test_the_same_way_is_found_again() -> None:
+    model = untrained(GRIDS["melody"])
+    one, other = (walked(model, steps=5) for _ in range(2))
+    for mine, its in zip(one.steps, other.steps, strict=True):
+        assert mine.clip.part("melody").table.tolist() == its.clip.part("melody").table.tolist()
+
+
+@pytest.mark.parametrize(
+    ("codec", "taste"),
+    [
+        (PolyphonyCodec(bars=1), {}),
+        (GRIDS["melody"], {"decoding": Decoding(beam=2)}),
+        (GRIDS["melody"], {"steps": 2}),
+        (GRIDS["melody"], {"steps": 200}),
+    ],
+    ids=["events", "beam", "ends only", "many steps"],
+)
+def test_what_cannot_lean_goes_all_the_same(codec: MusicCodec, taste: dict[str, Any]) -> None:
+    found = walked(untrained(codec), **{"steps": 4, "bars": 1, **taste})
+    assert len(found.steps) == taste.get("steps", 4)
+
+
+def test_other_ways_are_refused() -> None:
+    with pytest.raises(Refused, match="odd"):
+        Taste(way="odd")  # type: ignore[arg-type]
+
+
+# --- leaning -------------------------------------------------------------------------------------
+
+
+def decoder() -> LSTMDecoder:
+    torch.manual_seed(0)
+    return LSTMDecoder(12, 3)
+
+
+def test_a_lean_of_nothing_changes_nothing_and_a_strong_one_decides() -> None:
+    z, ids = torch.randn(5, 3), torch.randint(4, 12, (5, 2, 7))
+    plain = generate(decoder(), z, length=7, end=None)
+
+    def leaning(nats: list[float]) -> list[list[int]]:
+        lean = Lean(ids, torch.tensor(nats).expand(5, 2))
+        return generate(decoder(), z, length=7, end=None, lean=lean).tolist()
+
+    assert leaning([0.0, 0.0]) == plain.tolist()
+    assert leaning([1e4, 0.0]) == ids[:, 0].tolist()
+    assert leaning([1e4, 2e4]) == ids[:, 1].tolist()
+
+
+def test_a_lean_adds_up_where_both_have_the_same_token() -> None:
+    lean = Lean(torch.tensor([[[5], [5]], [[5], [6]]]), torch.tensor([[1.0, 2.0], [1.0, 2.0]]))
+    found = lean.add(torch.zeros(1, 8), torch.tensor([1]), 0)
+    assert found.tolist() == [[0, 0, 0, 0, 0, 1, 2, 0]]
+    assert lean.add(torch.zeros(1, 8), torch.tensor([0]), 0)[0, 5] == 3.0
+
+
+def test_rows_that_have_ended_take_their_leans_with_them() -> None:
+    z, ids = torch.randn(6, 3), torch.full((6, 1, 8), EOS)
+    for row in range(6):
+        ids[row, 0, : row + 1] = 4 + row
+    found = generate(decoder(), z, length=8, lean=Lean(ids, torch.full((6, 1), 1e4)))
+    for row in range(6):
+        assert found[row, : row + 2].tolist() == [4 + row] * (row + 1) + [EOS]
+
+
+def test_many_codes_lean_each_its_own_way() -> None:
+    """More than are written at once."""
+    model = untrained(GRIDS["melody"])
+    length = GRIDS["melody"].length
+    assert length is not None
+    ids = torch.randint(4, model.codec.vocab, (300, 1, length))
+    found = model.write(torch.randn(300, 6), lean=Lean(ids, torch.full((300, 1), 1e4)))
+    assert found == ids[:, 0].tolist()
+
+
+def test_a_beam_does_not_lean() -> None:
+    model = untrained(GRIDS["melody"])
+    lean = Lean(torch.zeros(1, 1, 32, dtype=torch.long), torch.ones(1, 1))
+    with pytest.raises(Refused, match="beam"):
+        model.write(torch.zeros(1, 6), Decoding(beam=2), lean=lean)
