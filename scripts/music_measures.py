@@ -4,10 +4,10 @@
 
 Songs are the files that a split of the prepared corpus was made from, or a folder's (`--folder`).
 Of each pair the model's even way is measured, and beside it what the model writes straight along
-the path, a bar splice (the first bars of A, then B's), the training windows whose codes lie nearest
-to the path's codes, and with --autoencoder the path of another run, say one without noise in its
-codes. What is typical is where the middle 90 % of these songs' own phrases lie, nats a note by the
-language model.
+the path, a bar splice (the first bars of A, then B's), the training windows whose codes lie
+nearest to the path's codes, and with --autoencoder the path of another run, say one without noise
+in its codes. What is typical is where the middle 90 % of these songs' own phrases lie, nats a note
+by the language model.
 
 Leaves table.md, results.json with what it was made with, and figures/paths.png.
 """

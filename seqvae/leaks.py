@@ -13,13 +13,14 @@ from torch import Tensor
 
 from . import __version__
 from .attributes import attributes_of, contour_likeness, rhythm_likeness, word_likeness
-from .bearings import Labelled, gained, steered, taken
+from .bearings import Labelled, gained, taken
 from .corpus import Corpus, write_json
 from .errors import Refused, check_sizes
 from .explore import Explorer
 from .measures.codes import Tell
 from .metrics import spearman
 from .midi.clips import DRUMS, Clip
+from .picking import Picker
 from .reports.report import check_codec
 from .runs import write_text
 from .vectors import Vector, Vectors
@@ -140,8 +141,10 @@ def try_vectors(
 ) -> Effects:
     """Move unseen items by every vector, by a random one as long, and by the trivial edit.
 
-    Greedy writing from posterior means. As long is meant of the Euclidean length; the random
-    direction is uniform, drawn for each attribute by the seed. Trivial edits are made to what is
+    Posterior means are moved. What is written of them is picked (`Picker`), along the vector and
+    the random one alike; beside it stands what is written greedily from the moved code. As long is
+    meant of the Euclidean length; the random direction is uniform, drawn for each attribute by the
+    seed. Trivial edits are made to what is
     written at strength 0: register by an octave up a strength; note_density by leaving notes out,
     evenly spread, until one standard deviation is gone.
 
@@ -165,8 +168,9 @@ def try_vectors(
     for done, vector in enumerate(trial.vectors, 1):
         other = torch.randn(len(vector.shift), generator=random)
         other *= vector.shift.norm() / other.norm()
-        moves.append(trial.moved(vector, "its vector", vector.shift))
-        moves.append(trial.moved(vector, "a random vector", other))
+        moves.append(trial.moved(vector, "its vector", vector.shift, trial.picker))
+        moves.append(trial.moved(vector, "its vector, not picked", vector.shift, trial.plain))
+        moves.append(trial.moved(vector, "a random vector", other, trial.picker))
         moves += trial.edited(vector)
         if progress is not None:
             progress("attributes", done, len(names))
@@ -196,6 +200,7 @@ class _Trial:
         strengths: Sequence[float],
     ) -> None:
         self.explorer, self.vectors = explorer, list(vectors)
+        self.picker, self.plain = Picker(explorer, vectors), Picker(explorer, [])
         self.strengths = sorted(map(float, strengths))
         self.z = explorer.encode(given.items)
         self.home = explorer.decode(self.z)
@@ -207,12 +212,11 @@ class _Trial:
         measures = [known[vector.name].measure for vector in self.vectors]
         return np.array([[measure(item) for measure in measures] for item in items], float)
 
-    def moved(self, vector: Vector, by: str, shift: Tensor) -> Moves:
+    def moved(self, vector: Vector, by: str, shift: Tensor, picker: Picker) -> Moves:
         """By a shift, at every strength."""
+        decode = self.explorer.codec.decode
         written = {
-            strength: self.home
-            if strength == 0
-            else self.explorer.decode(steered(self.explorer, self.z, shift, strength))
+            strength: list(map(decode, picker.write(self.z, vector.name, shift, strength)))
             for strength in self.strengths
         }
         k = self.vectors.index(vector)

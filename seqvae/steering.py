@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from .attributes import attributes_of
-from .bearings import copied, steered
+from .bearings import copied
 from .codecs import MusicCodec
 from .errors import Refused
 from .explore import Decoding, Explorer
@@ -19,6 +18,7 @@ from .midi.clips import Clip, join, split, ties
 from .music.album import clip_song
 from .music.beside import music_codec
 from .music.pieces import Piece, phrase
+from .picking import Picker
 from .shelf import is_shipped
 from .vectors import FILE, Vector, Vectors, load
 
@@ -57,20 +57,27 @@ def apply(
     vector: Vector,
     strengths: Sequence[float],
     decoding: Decoding = GREEDY,
+    *,
+    picker: Picker | None = None,
 ) -> list[Moved]:
     """An item at each strength: encoded, moved along the vector, and decoded.
 
     `before` is the attribute of the item as the codec has it, `now` of what is written; both NaN
     for a label, which no function tells.
+
+    Arguments:
+        picker: takes of many ways to write it the one that does what was asked and little else;
+            None: what is written from the moved code.
     """
     _check_strengths(strengths)
     whole = explorer.codec.decode(explorer.codec.encode(item).ids)
     before = value(explorer, vector.name, whole)
     z = explorer.encode([item])
-    codes = torch.cat([steered(explorer, z, vector.shift, s) for s in strengths])
-    written = explorer.decode(codes, decoding)
+    picker = picker or Picker(explorer, [])
+    ids = (picker.write(z, vector.name, vector.shift, s, decoding) for s in strengths)
     return [
-        _moved(explorer, vector, s, before, w) for s, w in zip(strengths, written, strict=True)
+        _moved(explorer, vector, strength, before, explorer.codec.decode(own))
+        for strength, (own,) in zip(strengths, ids, strict=True)
     ]
 
 
@@ -112,10 +119,12 @@ def apply_song(
     bars: int = 4,
     bar: int | None = None,
     asked: str | None = None,
+    picker: Picker | None = None,
 ) -> Played:
     """A song's phrase with every window's code moved, at each strength; played as it was.
 
     Arguments:
+        picker: as for `apply`, of each window.
         bars, bar: of the phrase; its first in the song, from 1, None: the most repeated, fullest.
         asked: the track, as for the other verbs.
     """
@@ -127,9 +136,10 @@ def apply_song(
     whole = _joined(codec, found.clip, (codec.encode(clip).ids for clip in clips), feels)
     before = value(explorer, vector.name, whole)
     played = {part: found.player(part) for part in found.parts}
+    picker = picker or Picker(explorer, [])
     songs, moved = [], []
     for strength in strengths:
-        ids = explorer.write(steered(explorer, z, vector.shift, strength), decoding)
+        ids = picker.write(z, vector.name, vector.shift, strength, decoding)
         clip = _joined(codec, found.clip, ids, feels)
         moved.append(_moved(explorer, vector, strength, before, clip))
         songs.append(clip_song(clip, played, name=found.name))

@@ -24,6 +24,7 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
     "fit music",
     "reports study images",
     "bearings",
+    "picking",
     "steering",
     "leaks",
     "gallery",

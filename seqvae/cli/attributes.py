@@ -96,26 +96,35 @@ def apply(
         int | None, typer.Option(min=1, help="Of MIDI: its first bar; else the best.")
     ] = None,
     track: OfTrack = None,
+    pick: Annotated[
+        bool,
+        typer.Option(
+            "--pick/--no-pick",
+            help="Of many ways to write it take the one that changes this and little else.",
+        ),
+    ] = True,
     as_json: AsJson = False,
     device: Device = "auto",
     *,
     decoding: "Decoding",
 ) -> None:
     """Write a MIDI file's phrase, or a sentence, again with more of an attribute, or less."""
+    from ..picking import Picker
     from ..steering import apply as apply_vector
-    from ..steering import named_vector
+    from ..steering import named_vector, vectors_of
 
     model = _without_pictures(load(run, device))
     strengths = [*(strength or ()), *(further or ())] or [1.0]
+    picker = Picker(model, vectors_of(model).vectors.values() if pick else [])
     if knows_music(model):
         check_files(model, [what])
-        wanted = {"bars": bars, "bar": bar, "asked": track}
+        wanted = {"bars": bars, "bar": bar, "asked": track, "picker": picker}
         _apply_song(model, what, named, strengths, out, as_json, decoding, wanted)
         return
     check_no_folder(out)
     check_sentences(model, [what])
     vector = named_vector(model, named)
-    moved = apply_vector(model, what, vector, strengths, decoding)
+    moved = apply_vector(model, what, vector, strengths, decoding, picker=picker)
     _say(moved)
     rows = ({"strength": m.strength, "text": m.item, **_values(m)} for m in moved)
     write_rows(rows, as_json, "{strength:+5.2f}  {text}")

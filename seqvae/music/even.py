@@ -67,9 +67,10 @@ def _leaning(
     """
     if walk.taste.decoding.beam is not None or walk.codec.length is None:
         return []
-    ids = torch.tensor(ends).expand(len(z), -1, -1)
+    ids = torch.tensor(ends).expand(len(LEANS) * len(z), -1, -1)
     shares = torch.stack([1 - mixes, mixes], dim=1)
-    return [row for nats in LEANS for row in walk.write(z, window, Lean(ids, nats * shares))]
+    nats = torch.cat([each * shares for each in LEANS])
+    return walk.write(z.repeat(len(LEANS), 1), window, Lean(ids, nats))
 
 
 def evenest(first: Floats, steps: Floats, last: Floats, near: Bools) -> list[int]:

@@ -1,0 +1,133 @@
+"""An item written with more of an attribute: of many ways, the one that changes little else.
+
+A shift of a code changes much at once, and what is written follows it by leaps. So the item is
+written from codes at several lengths of the shift, greedily and by drawing, and again while the
+decoder leans towards what it writes of the item itself (`Lean`); of all that, one is picked.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .attributes import attributes_of, contour_likeness, rhythm_likeness, word_likeness
+from .bearings import steered
+from .explore import Decoding, Explorer
+from .explore.decoding import GREEDY
+from .generate import Lean
+from .randomness import seed_of
+from .vectors import Vector
+
+Values = NDArray[np.float64]
+
+TIMES = (1.0, 0.25, 0.5, 1.5, 2.0, 3.0)  # the length of a shift; the first is what was asked for
+LEANS = (0.0, 1.0, 2.0, 4.0)  # nats; first none
+DRAWS = 4  # at temperature 1
+SHORT, BEYOND, LEAK = 20.0, 5.0, 2.0  # what it costs to miss the strength, and to move others
+
+
+class Picker:
+    """Ways to write items with more of an attribute while the others are held.
+
+    For changes d_k of the attributes, in standard deviations of the data against what is written
+    of the item's own code, and strength s of attribute a, that is taken which costs least:
+
+        c (d_a - s)^2 + 2 sum_{k != a} d_k^2 + (1 - rhythm) + (1 - contour),
+
+    c = 20 for what falls short of s and 5 for what goes beyond, with the likenesses to what is
+    written of the item (of sentences, of words). What is lost or gained altogether, as the
+    interval of a single note, counts as one standard deviation.
+
+    Arguments:
+        explorer: a run.
+        vectors: its own; those of labels, which nothing measures, hold nothing.
+    """
+
+    def __init__(self, explorer: Explorer, vectors: Iterable[Vector]) -> None:
+        known = attributes_of(explorer.codec)
+        held = [vector for vector in vectors if vector.name in known]
+        self.explorer = explorer
+        self.names = [vector.name for vector in held]
+        self._measures = [known[name].measure for name in self.names]
+        self._std = np.array([vector.std for vector in held])
+
+    def write(
+        self,
+        z: Tensor,
+        name: str,
+        shift: Tensor,
+        strength: float,
+        decoding: Decoding = GREEDY,
+    ) -> list[list[int]]:
+        """Codes (N, D + K) -> the ids of each with so much more of an attribute, by a shift (D,).
+
+        At strength 0, and of what nothing measures, what the shifted code itself gives.
+        """
+        plain = steered(self.explorer, z, shift, strength)
+        if strength == 0 or name not in self.names:
+            return self.explorer.write(plain, decoding)
+        home = self.explorer.write(z, decoding)
+        ways = self._ways(z, home, shift * strength, decoding)
+        pairs = zip(home, zip(*ways, strict=True), strict=True)
+        return [self._best(own, rows, name, strength) for own, rows in pairs]
+
+    def _ways(
+        self, z: Tensor, home: list[list[int]], shift: Tensor, decoding: Decoding
+    ) -> list[list[list[int]]]:
+        """Ids of all items, way by way; the first is what was asked for."""
+        codes = torch.cat([steered(self.explorer, z, shift, times) for times in TIMES])
+        draws = (
+            Decoding(temperature=1.0, seed=seed_of(decoding.seed % 2**64, n), together=True)
+            for n in range(DRAWS)
+        )
+        ways = []
+        for how in (decoding, *draws):
+            leans = LEANS if self._leans(how) else LEANS[:1]
+            lean = _lean(home, leans) if len(leans) > 1 else None
+            rows = self.explorer.write(codes.repeat(len(leans), 1), how, lean=lean)
+            ways += [rows[at : at + len(z)] for at in range(0, len(rows), len(z))]
+        return ways
+
+    def _leans(self, how: Decoding) -> bool:
+        """A beam does not, and tokens of no fixed number have no place in time."""
+        return how.beam is None and self.explorer.codec.length is not None
+
+    def _best(
+        self, home: Sequence[int], rows: Iterable[Sequence[int]], name: str, strength: float
+    ) -> list[int]:
+        found = list(dict.fromkeys(map(tuple, rows)))
+        start, *items = map(self.explorer.codec.decode, (home, *found))
+        before = self._values(start)
+        changes = np.array([self._changes(before, self._values(item)) for item in items])
+        own = changes[:, self.names.index(name)]
+        leaks = np.square(changes).sum(1) - np.square(own)
+        unlike = np.array([_unlike(start, item) for item in items])
+        missed = (own - strength) * np.sign(strength)
+        costs = np.where(missed < 0, SHORT, BEYOND) * missed**2 + LEAK * leaks + unlike
+        return list(found[int(costs.argmin())])
+
+    def _values(self, item: Any) -> Values:
+        return np.array([measure(item) for measure in self._measures], float)
+
+    def _changes(self, before: Values, after: Values) -> Values:
+        """In standard deviations (K,)."""
+        appeared = np.isnan(before).astype(float) - np.isnan(after)
+        return np.where(np.isnan(after - before), appeared, (after - before) / self._std)
+
+
+def _lean(home: list[list[int]], leans: Sequence[float]) -> Lean:
+    """Towards what is written of the items themselves, by each of the leans for all `TIMES`."""
+    rows = len(home) * len(TIMES)
+    ids = torch.tensor(home).unsqueeze(1).repeat(len(TIMES) * len(leans), 1, 1)
+    return Lean(ids, torch.tensor(leans).repeat_interleave(rows).unsqueeze(1))
+
+
+def _unlike(one: Any, other: Any) -> float:
+    """How little of an item is left in another: 0 if all of it is."""
+    if isinstance(one, str):
+        return 1 - word_likeness(one, other)
+    contour = contour_likeness(one, other)
+    return 1 - rhythm_likeness(one, other) + (0.0 if np.isnan(contour) else 1 - contour)

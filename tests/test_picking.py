@@ -1,0 +1,108 @@
+"""Picking: of many ways to write an item, the one that does what was asked and little else."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from echo import untrained
+
+from seqvae.attributes import attributes_of, contour_likeness, rhythm_likeness
+from seqvae.bearings import steered
+from seqvae.codecs import Codec, DrumsCodec, MelodyCodec, WordCodec
+from seqvae.explore import Decoding, Explorer
+from seqvae.picking import Picker
+from seqvae.vectors import Vector
+
+CODECS = {"melody": MelodyCodec(bars=1), "drums": DrumsCodec(bars=1)}
+BEAM = Decoding(beam=2)
+
+
+def vectors(codec: Codec) -> list[Vector]:
+    """One of every attribute, of no meaning: the shift of each is drawn."""
+    torch.manual_seed(0)
+    shared = {"mean": 0.0, "low": 0.0, "high": 9.0, "r2": 0.5, "length": 1.0, "stretch": 1.0}
+    return [
+        Vector(name=name, unit="", shift=torch.randn(6), std=0.5, **shared)
+        for name in attributes_of(codec)
+    ]
+
+
+def cost(model: Explorer, home: Sequence[int], ids: Sequence[int], name: str, s: float) -> float:
+    """By the formula of `Picker`, written anew; all here have std .5."""
+    one, other = model.codec.decode(home), model.codec.decode(ids)
+    total = 0.0
+    for known, attribute in attributes_of(model.codec).items():
+        before, after = attribute.measure(one), attribute.measure(other)
+        change = (after - before) / 0.5
+        if np.isnan(before) != np.isnan(after):
+            change = 1.0 if np.isnan(before) else -1.0
+        elif np.isnan(before):
+            change = 0.0
+        if known != name:
+            total += 2 * change**2
+        else:
+            short = (change < s) if s > 0 else (change > s)
+            total += (20 if short else 5) * (change - s) ** 2
+    contour = contour_likeness(one, other)
+    total += 1 - rhythm_likeness(one, other) + (0 if np.isnan(contour) else 1 - contour)
+    return float(total)
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+@pytest.mark.parametrize("strength", [1.0, -2.0])
+@pytest.mark.parametrize("decoding", [Decoding(), BEAM], ids=["greedy", "beam"])
+def test_what_is_picked_costs_no_more_than_what_was_asked_for(
+    codec: Codec, strength: float, decoding: Decoding
+) -> None:
+    model, given = untrained(codec), vectors(codec)
+    picker, z = Picker(model, given), torch.randn(5, 6)
+    home = model.write(z, decoding)
+    gains = []
+    for vector in given[:3]:
+        picked = picker.write(z, vector.name, vector.shift, strength, decoding)
+        plain = model.write(steered(model, z, vector.shift, strength), decoding)
+        for own, mine, other in zip(home, picked, plain, strict=True):
+            pair = [cost(model, own, ids, vector.name, strength) for ids in (mine, other)]
+            gains.append(pair[1] - pair[0])
+    assert min(gains) >= -1e-9 and max(gains) > 0
+
+
+def test_an_item_is_written_the_same_among_others() -> None:
+    codec = CODECS["melody"]
+    model, given = untrained(codec), vectors(codec)
+    picker, z = Picker(model, given), torch.randn(30, 6)
+    vector = given[0]
+    together = picker.write(z, vector.name, vector.shift, 1.0)
+    for row in (0, 7, 29):
+        assert picker.write(z[row : row + 1], vector.name, vector.shift, 1.0) == [together[row]]
+
+
+def test_nothing_is_picked_at_strength_zero_or_of_what_nothing_measures() -> None:
+    codec = CODECS["melody"]
+    model, given = untrained(codec), vectors(codec)
+    picker, z, shift = Picker(model, given), torch.randn(4, 6), given[0].shift
+    assert picker.write(z, given[0].name, shift, 0.0) == model.write(z)
+    assert picker.write(z, "label=jig", shift, 1.0) == model.write(z + shift)
+    assert Picker(model, []).write(z, given[0].name, shift, 1.0) == model.write(z + shift)
+
+
+def test_sentences_are_picked_by_their_words() -> None:
+    model = untrained(WordCodec.train(["one two three four five six"]))
+    [length] = vectors(model.codec)
+    z = torch.randn(6, 6)
+    home, picked = model.write(z), Picker(model, [length]).write(z, "length", length.shift, 8.0)
+    plain = model.write(z + 8 * length.shift)
+
+    def missed(rows: list[list[int]]) -> float:
+        lengths = [len(model.codec.decode(ids).split()) for ids in rows]
+        own = [len(model.codec.decode(ids).split()) for ids in home]
+        return float(np.square((np.subtract(lengths, own)) / 0.5 - 8).sum())
+
+    assert missed(picked) <= missed(plain)
+
+
+def test_what_is_no_text_has_no_length_or_none_at_all() -> None:
+    length = attributes_of(WordCodec.train(["one two"]))["length"].measure
+    assert (length("one two two"), length(""), length(" ")) == (3.0, 0.0, 0.0)
+    assert np.isnan(length("one\0"))
