@@ -2,7 +2,8 @@
 
 A shift of a code changes much at once, and what is written follows it by leaps. So the item is
 written from codes at several lengths of the shift, greedily and by drawing, and again while the
-decoder leans towards what it writes of the item itself (`Lean`); of all that, one is picked.
+decoder leans towards what it writes of the item itself (`Lean`); of all that, one is picked, and
+then once more, leaning towards that.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,10 +24,11 @@ from .vectors import Vector
 
 Values = NDArray[np.float64]
 
-TIMES = (1.0, 0.25, 0.5, 1.5, 2.0, 3.0)  # the length of a shift; the first is what was asked for
+TIMES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)  # the length of a shift
 LEANS = (0.0, 1.0, 2.0, 4.0)  # nats; first none
-DRAWS = 4  # at temperature 1
-SHORT, BEYOND, LEAK = 20.0, 5.0, 2.0  # what it costs to miss the strength, and to move others
+DRAWS = 3  # at temperature 1
+ROUNDS = 2
+SHORT, BEYOND, LEAK = 40.0, 4.0, 3.0  # what it costs to miss the strength, and to move others
 
 
 class Picker:
@@ -35,9 +37,9 @@ class Picker:
     For changes d_k of the attributes, in standard deviations of the data against what is written
     of the item's own code, and strength s of attribute a, that is taken which costs least:
 
-        c (d_a - s)^2 + 2 sum_{k != a} d_k^2 + (1 - rhythm) + (1 - contour),
+        c (d_a - s)^2 + 3 sum_{k != a} d_k^2 + (1 - rhythm) + (1 - contour),
 
-    c = 20 for what falls short of s and 5 for what goes beyond, with the likenesses to what is
+    c = 40 for what falls short of s and 4 for what goes beyond, with the likenesses to what is
     written of the item (of sentences, of words). What is lost or gained altogether, as the
     interval of a single note, counts as one standard deviation.
 
@@ -69,26 +71,32 @@ class Picker:
         plain = steered(self.explorer, z, shift, strength)
         if strength == 0 or name not in self.names:
             return self.explorer.write(plain, decoding)
-        home = self.explorer.write(z, decoding)
-        ways = self._ways(z, home, shift * strength, decoding)
-        pairs = zip(home, zip(*ways, strict=True), strict=True)
-        return [self._best(own, rows, name, strength) for own, rows in pairs]
+        home = picked = self.explorer.write(z, decoding)
+        codes = torch.cat([steered(self.explorer, z, shift, strength * times) for times in TIMES])
+        for number in range(ROUNDS):
+            ways = [picked, *self._ways(codes, picked, decoding, number)]
+            rows = zip(*ways, strict=True)
+            pairs = zip(home, rows, strict=True)
+            picked = [self._best(own, found, name, strength) for own, found in pairs]
+        return picked
 
     def _ways(
-        self, z: Tensor, home: list[list[int]], shift: Tensor, decoding: Decoding
+        self, codes: Tensor, towards: list[list[int]], decoding: Decoding, number: int
     ) -> list[list[list[int]]]:
-        """Ids of all items, way by way; the first is what was asked for."""
-        codes = torch.cat([steered(self.explorer, z, shift, times) for times in TIMES])
+        """Ids of all items (N, T), way by way."""
         draws = (
-            Decoding(temperature=1.0, seed=seed_of(decoding.seed % 2**64, n), together=True)
+            Decoding(
+                temperature=1.0, seed=seed_of(decoding.seed % 2**64, number, n), together=True
+            )
             for n in range(DRAWS)
         )
         ways = []
         for how in (decoding, *draws):
             leans = LEANS if self._leans(how) else LEANS[:1]
-            lean = _lean(home, leans) if len(leans) > 1 else None
+            lean = _lean(towards, leans) if len(leans) > 1 else None
             rows = self.explorer.write(codes.repeat(len(leans), 1), how, lean=lean)
-            ways += [rows[at : at + len(z)] for at in range(0, len(rows), len(z))]
+            each = len(towards)
+            ways += [rows[at : at + each] for at in range(0, len(rows), each)]
         return ways
 
     def _leans(self, how: Decoding) -> bool:
@@ -118,10 +126,10 @@ class Picker:
         return np.where(np.isnan(after - before), appeared, (after - before) / self._std)
 
 
-def _lean(home: list[list[int]], leans: Sequence[float]) -> Lean:
-    """Towards what is written of the items themselves, by each of the leans for all `TIMES`."""
-    rows = len(home) * len(TIMES)
-    ids = torch.tensor(home).unsqueeze(1).repeat(len(TIMES) * len(leans), 1, 1)
+def _lean(towards: list[list[int]], leans: Sequence[float]) -> Lean:
+    """Towards what is written of items, by each of the leans for all `TIMES`."""
+    rows = len(towards) * len(TIMES)
+    ids = torch.tensor(towards).unsqueeze(1).repeat(len(TIMES) * len(leans), 1, 1)
     return Lean(ids, torch.tensor(leans).repeat_interleave(rows).unsqueeze(1))
 
 

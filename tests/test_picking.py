@@ -40,10 +40,10 @@ def cost(model: Explorer, home: Sequence[int], ids: Sequence[int], name: str, s:
         elif np.isnan(before):
             change = 0.0
         if known != name:
-            total += 2 * change**2
+            total += 3 * change**2
         else:
             short = (change < s) if s > 0 else (change > s)
-            total += (20 if short else 5) * (change - s) ** 2
+            total += (40 if short else 4) * (change - s) ** 2
     contour = contour_likeness(one, other)
     total += 1 - rhythm_likeness(one, other) + (0 if np.isnan(contour) else 1 - contour)
     return float(total)
