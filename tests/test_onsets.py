@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqvae.codecs.voices import WRITTEN
-from seqvae.measures.onsets import alike, distance, line, moves, struck
+from seqvae.measures import onsets
+from seqvae.measures.onsets import Struck, alike, distance, distances, line, moves, struck
 from seqvae.midi import Notes, notes_of
 from seqvae.midi.clips import DRUMS, Clip
 
@@ -93,3 +94,21 @@ def test_a_line_is_of_highest_notes_and_of_all_drums_struck() -> None:
     assert line(beat, DRUMS, 4).tolist() == [[0, 5], [2, 2], [4, 1]]
     assert moves(beat, DRUMS, 4).tolist() == [[2, 2], [1, 2]]
     assert np.array_equal(moves(chord.moved(7), "melody", 4), moves(chord, "melody", 4))
+
+
+@given(st.lists(clips(), min_size=1, max_size=4), st.lists(clips(), min_size=1, max_size=3))
+@pytest.mark.parametrize("at_once", [1, 1 << 22])
+def test_distances_of_many_are_each_their_own(
+    at_once: int, ones: list[Clip], others: list[Clip]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onsets, "COUNTS_AT_ONCE", at_once)
+        found = distances(*([struck(clip, 4) for clip in each] for each in (ones, others)))
+    own = [[distance(one, other, 4) for other in others] for one in ones]
+    assert found.tolist() == [pytest.approx(row) for row in own]
+
+
+def test_distances_of_nothing_to_something() -> None:
+    silence: Struck = {}
+    note: Struck = {("melody", 0): frozenset({60})}
+    assert distances([silence, note], [silence, note]).tolist() == [[0, 1], [1, 0]]

@@ -1,10 +1,12 @@
 """What begins when in music, on a grid: how alike two clips are by it, and how a line moves."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..codecs.voices import PLACE
 from ..midi import Ints, Notes
@@ -12,6 +14,7 @@ from ..midi.clips import DRUMS, Clip
 
 Struck = Mapping[tuple[str, int], frozenset[int]]  # (part, step) -> pitches; of drums, of the nine
 
+COUNTS_AT_ONCE = 1 << 22  # of moves, of so many pairs
 FINE = 12  # steps a beat on which sixteenths and triplets both fall
 
 
@@ -104,6 +107,80 @@ def distance(one: Clip, other: Clip, steps: int = FINE) -> float:
     (0.0, 0.25, 1.0)
     """
     return alike(struck(one, steps), struck(other, steps)).distance
+
+
+def distances(ones: Sequence[Struck], others: Sequence[Struck]) -> NDArray[np.float64]:
+    """The distance (`alike`) of each of N things to each of M, (N, M): of many at once.
+
+    >>> one, other = {("melody", 0): frozenset({60})}, {("melody", 1): frozenset({60})}
+    >>> distances([one, other], [one]).tolist()
+    [[0.0], [1.0]]
+    """
+    slots = {slot: n for n, slot in enumerate(dict.fromkeys(chain(*ones, *others)))}
+    drums = np.array([part == DRUMS for part, _ in slots], bool)
+    first, second = _rows(ones, slots), _rows(others, slots)
+    begun = _begun(first, len(ones), len(slots)), _begun(second, len(others), len(slots))
+    onsets = _f1_of(begun[0] @ begun[1].T, *(each.sum(1) for each in begun))
+    counts = (
+        np.bincount(r[:, 0], minlength=n) for r, n in ((first, len(ones)), (second, len(others)))
+    )
+    both = np.zeros((len(ones), len(others)))
+    for part, still in ((drums, True), (~drums, False)):
+        own, its = (rows[part[rows[:, 1]]] for rows in (first, second))
+        both += _moved(own, its, both.shape, still=still)
+    return 1 - (_f1_of(both, *counts) + onsets) / 2
+
+
+def _rows(things: Sequence[Struck], slots: Mapping[tuple[str, int], int]) -> Ints:
+    """Rows (thing, slot, what) of all that is struck (K, 3)."""
+    found = [
+        (n, slots[slot], what)
+        for n, thing in enumerate(things)
+        for slot, struck_there in thing.items()
+        for what in struck_there
+    ]
+    return np.array(found, np.int32).reshape(-1, 3)
+
+
+def _begun(rows: Ints, things: int, slots: int) -> NDArray[np.float64]:
+    """Whether anything begins in each slot (N, S): 1 or 0."""
+    found = np.zeros((things, slots))
+    found[rows[:, 0], rows[:, 1]] = 1.0
+    return found
+
+
+def _moved(
+    first: Ints, second: Ints, shape: tuple[int, int], *, still: bool
+) -> NDArray[np.float64]:
+    """How many notes each two have in common (N, M), by the move that gives most; or unmoved."""
+    both = np.zeros(shape)
+    if not len(first) or not len(second):
+        return both
+    second = second[second[:, 1].argsort(kind="stable")]
+    pitches = np.concatenate([first[:, 2], second[:, 2]])
+    span = 0 if still else int(np.ptp(pitches))
+    bins = 2 * span + 1
+    each = max(COUNTS_AT_ONCE // (shape[1] * bins), 1)
+    for start in range(0, shape[0], each):
+        own = first[(first[:, 0] >= start) & (first[:, 0] < start + each)]
+        low, high = (np.searchsorted(second[:, 1], own[:, 1], side) for side in ("left", "right"))
+        left = np.repeat(np.arange(len(own)), high - low)
+        before = np.cumsum(high - low) - (high - low)
+        right = np.arange(len(left)) + (low - before)[left]
+        move = own[left, 2] - second[right, 2]
+        there = np.abs(move) <= span
+        pair = (own[left, 0] - start) * shape[1] + second[right, 0]
+        rows = min(each, shape[0] - start)
+        votes = np.bincount((pair * bins + move + span)[there], minlength=rows * shape[1] * bins)
+        both[start : start + rows] = votes.reshape(rows, shape[1], bins).max(2)
+    return both
+
+
+def _f1_of(
+    both: NDArray[np.float64], ones: NDArray[Any], others: NDArray[Any]
+) -> NDArray[np.float64]:
+    total = ones[:, None] + others
+    return np.where(total > 0, 2 * both / np.maximum(total, 1), 1.0)
 
 
 # --- how a line moves ----------------------------------------------------------------------------

@@ -1,8 +1,9 @@
-"""An even way between two phrases: of what a decoder writes near a path, what goes in small steps.
+"""An even way between two phrases: of what is written near a path, what goes in small steps.
 
 Along a path of codes a decoder writes the same for a while, and then, all at once, something else.
-So each window is written from more codes than there are steps, and from each of them again as it
-leans a little towards the ends (`Lean`); of all that, the way is taken whose steps are smallest.
+So each window is written from more codes than there are steps, and from each of them again, also
+by drawing, as the decoder leans a little towards the ends (`Lean`); of all that, the way is taken
+whose steps are smallest.
 """
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..explore import Decoding
 from ..generate import Lean
-from ..measures.onsets import alike, struck
+from ..measures.onsets import distances, struck
+from ..randomness import seed_of
 from .walk import Walk, Written, by_step
 
 Floats = NDArray[np.float64]
@@ -19,6 +22,7 @@ Bools = NDArray[np.bool_]
 
 LEANS = (1.0, 2.0, 4.0, 8.0, 16.0)  # nats, of both ends together
 FINE, MOST = 4, 128  # codes for each step, and so many on the path at most if the steps are fewer
+DRAWS, WARMTH = 2, 0.7  # at so high a temperature
 SLACK = 0.25  # of the way: how far from its place what is taken for a step may have been written
 
 
@@ -49,12 +53,8 @@ def _window(
     number = {ids: place for place, ids in enumerate(found)}
     for ids, mix in zip(rows, mixes.tolist() * (len(rows) // len(mixes)), strict=True):
         near[:, number[tuple(ids)]] |= (np.abs(places - mix) <= SLACK + 1e-6)[:, 0]
-    taken = evenest(
-        np.array([alike(start, each).distance for each in heard]),
-        np.array([[alike(one, each).distance for each in heard] for one in heard]),
-        np.array([alike(each, stop).distance for each in heard]),
-        near,
-    )
+    apart = distances([start, *heard, stop], [start, *heard, stop])
+    taken = evenest(apart[0, 1:-1], apart[1:-1, 1:-1], apart[1:-1, -1], near)
     return [plain[0], *(list(found[place]) for place in taken), plain[-1]]
 
 
@@ -63,14 +63,22 @@ def _leaning(
 ) -> list[list[int]]:
     """The ids that are written from codes (F, D) under every lean, one after the other.
 
-    None by a beam, which does not lean, and of a codec whose tokens have no place in time.
+    Also by drawing, all codes by one noise: what is likeliest has fewer notes than music has. A
+    beam does not lean, and nothing of a codec whose tokens have no place in time.
     """
-    if walk.taste.decoding.beam is not None or walk.codec.length is None:
+    if walk.codec.length is None:
         return []
-    ids = torch.tensor(ends).expand(len(LEANS) * len(z), -1, -1)
-    shares = torch.stack([1 - mixes, mixes], dim=1)
-    nats = torch.cat([each * shares for each in LEANS])
-    return walk.write(z.repeat(len(LEANS), 1), window, Lean(ids, nats))
+    own = walk.taste.decoding
+    draws = (
+        Decoding(temperature=WARMTH, seed=seed_of(own.seed % 2**64, n), together=True)
+        for n in range(DRAWS)
+    )
+    nats = torch.tensor(LEANS).repeat_interleave(len(z)).unsqueeze(1)
+    shares = torch.stack([1 - mixes, mixes], dim=1).repeat(len(LEANS), 1)
+    lean = Lean(torch.tensor(ends).expand(len(nats), -1, -1), nats * shares)
+    codes = z.repeat(len(LEANS), 1)
+    ways = (*draws,) if own.beam is not None else (own, *draws)
+    return [row for how in ways for row in walk.write(codes, window, how, lean)]
 
 
 def evenest(first: Floats, steps: Floats, last: Floats, near: Bools) -> list[int]:

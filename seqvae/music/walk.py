@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..codecs.music import MusicCodec
 from ..distributions import has_density
-from ..explore import Explorer
+from ..explore import Decoding, Explorer
 from ..generate import Lean
 from ..midi.clips import Clip, Feel, Floats, join, split, ties
 from .taste import Taste
@@ -78,10 +78,12 @@ class Walk:
         ids = self.explorer.write(z.flatten(0, 1), self.taste.decoding)
         return [ids[i : i + z.shape[1]] for i in range(0, len(ids), z.shape[1])]
 
-    def write(self, z: Tensor, window: int, lean: Lean | None = None) -> list[list[int]]:
-        """Codes of one window (S, D) -> the ids of each."""
-        decoding = self.taste.decoding
-        own = replace(decoding, seed=_seed(decoding.seed, window)) if decoding.drawn else decoding
+    def write(
+        self, z: Tensor, window: int, how: Decoding | None = None, lean: Lean | None = None
+    ) -> list[list[int]]:
+        """Codes of one window (S, D) -> the ids of each; as the taste has it, or another way."""
+        how = how or self.taste.decoding
+        own = replace(how, seed=_seed(how.seed, window)) if how.drawn else how
         return self.explorer.write(z, own, lean=lean)
 
     def phrases(self, ids: Written, weights: Sequence[Sequence[float]]) -> list[Clip]:
