@@ -14,7 +14,7 @@ from ..midi.clips import DRUMS, Clip
 
 Struck = Mapping[tuple[str, int], frozenset[int]]  # (part, step) -> pitches; of drums, of the nine
 
-COUNTS_AT_ONCE = 1 << 22  # of moves, of so many pairs
+COUNTS_AT_ONCE = 1 << 18  # of moves, of so many pairs: what a cache holds
 FINE = 12  # steps a beat on which sixteenths and triplets both fall
 
 
