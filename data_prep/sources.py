@@ -32,7 +32,8 @@ HUB_SECONDS = 5.0  # how long a look-up may take before we say that there is no 
 FIELD_LIMIT = 1 << 30  # the csv module's own, 131,072 characters, ends the file at a long line
 READ_BYTES = 1 << 18  # of a text at once: large enough for speed, small enough for a cache
 READ_ITEMS = 1_000  # of what is read row by row
-HELD = 32_000_000  # characters of small sources that are kept, to be read and hashed but once
+HELD = 32_000_000  # bytes or so of small sources that are kept, to be read and hashed but once
+OF_A_LINE = 60  # bytes that a line takes beside its characters
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowInvalid, csv.Error)
 
 
@@ -68,15 +69,18 @@ class Shelf:
     def keep(self, name: str, read: Iterator[Lines]) -> Iterator[Lines]:
         """What is read of a source; if it was little, it is here from its end on."""
         held: list[Lines] = []
-        characters = 0
+        size = 0
         for lines in read:
-            characters += sum(map(len, lines.texts))
-            if characters <= self.room:
-                held.append(lines)
+            size += sum(map(len, lines.texts)) + OF_A_LINE * len(lines.texts)
+            if size > self.room:
+                held.clear()
+                yield lines
+                yield from read
+                return
+            held.append(lines)
             yield lines
-        if characters <= self.room:
-            self.room -= characters
-            self.held[name] = held
+        self.room -= size
+        self.held[name] = held
 
 
 @dataclass(frozen=True)

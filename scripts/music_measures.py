@@ -24,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,6 +46,7 @@ from seqvae.reports.report import check_codec
 
 Rows = list[dict[str, Any]]
 
+DRAWN_AGAIN = 2000  # sets of pairs, for an interval
 SMALL = 3.0  # times an even step, which is no leap
 HEAD = (
     *(
@@ -252,16 +254,32 @@ def summary(rows: Rows, name: str, steps: int) -> dict[str, Any]:
     shares = column(each, "largest_share")
     return {
         "typical": mean(column(each, "typical")),
+        "typical_between": between(column(each, "typical")),
         "dull": mean(column(each, "dull")),
         "all_typical": mean(column(each, "all_typical")),
         "largest_share": median(shares) if shares else None,
-        "no_leap": mean([share <= SMALL / (steps - 1) + 1e-9 for share in shares]),
+        "no_leap": mean(leapless(shares, steps)),
+        "no_leap_between": between(leapless(shares, steps)),
         "detour": mean(column(each, "detour")),
         "onward": mean(column(each, "onward")),
         "dense": mean(column(each, "dense")),
         "density_off": mean(column(each, "density_off")),
         "whole": mean(column(each, "whole")),
     }
+
+
+def leapless(shares: Sequence[float], steps: int) -> list[float]:
+    return [float(share <= SMALL / (steps - 1) + 1e-9) for share in shares]
+
+
+def between(values: Sequence[float]) -> tuple[float, float] | None:
+    """Where 95 % of the means of as many values drawn from these lie (bootstrap)."""
+    if not values:
+        return None
+    draw = np.random.default_rng(0)
+    means = np.asarray(values)[draw.integers(len(values), size=(DRAWN_AGAIN, len(values)))].mean(1)
+    low, high = np.quantile(means, (0.025, 0.975)).tolist()
+    return low, high
 
 
 def column(rows: Rows, name: str) -> list[float]:
@@ -276,9 +294,17 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """The kinds of paths in Markdown."""
     lines: list[Sequence[str]] = [HEAD, ["---"] * len(HEAD)]
     for name, figures in found.items():
-        cells = ("—" if value is None else f"{value:.2f}" for value in figures.values())
+        ends = {key: figures[f"{key}_between"] for key in ("typical", "no_leap")}
+        cells = (
+            cell(value, ends.get(key)) for key, value in figures.items() if "_between" not in key
+        )
         lines.append([name, *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cell(value: float | None, ends: tuple[float, float] | None) -> str:
+    told = "—" if value is None else f"{value:.2f}"
+    return told if ends is None else f"{told} ({ends[0]:.2f} to {ends[1]:.2f})"
 
 
 def below(rows: Rows, typical: Band, about: Mapping[str, Any]) -> str:
@@ -291,7 +317,7 @@ def below(rows: Rows, typical: Band, about: Mapping[str, Any]) -> str:
         f"% of {about['phrases']} phrases of these songs by {about['language_model']}; dull "
         f"steps cost less. Means over pairs, of the largest step the median; an even "
         f"step is {even:.3f} of the whole, and no leap is {SMALL:g} times that at "
-        f"most. Training windows: {about['known']:,}."
+        f"most. Brackets: 95 % over pairs (bootstrap). Training windows: {about['known']:,}."
     )
 
 

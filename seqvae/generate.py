@@ -36,8 +36,8 @@ class Form(NamedTuple):
 class Lean(NamedTuple):
     """Sequences that are leant towards: at its place each token of theirs has so many nats more.
 
-    What is written then is drawn from p(x_t | x_<t, z) exp(sum_m nats_m [x_t = ids_mt]), up to a
-    constant: the decoder still has a say in every token, and none is forced.
+    At temperature 1 what is written then is drawn from p(x_t | x_<t, z) exp(sum_m nats_m
+    [x_t = ids_mt]), up to a constant: the decoder still has a say in every token.
     """
 
     ids: Tensor  # (B, M, T) for M of them

@@ -134,7 +134,7 @@ def try_vectors(
     corpus: Corpus,
     *,
     split: str = "valid",
-    items: int = 300,
+    items: int = 100,
     strengths: Sequence[float] = STRENGTHS,
     seed: int = 0,
     progress: Tell | None = None,
@@ -164,16 +164,20 @@ def try_vectors(
     given = taken(corpus, split, items)
     trial = _Trial(explorer, [vectors.vectors[name] for name in names], given, strengths)
     random = torch.Generator().manual_seed(seed)
+    tell = progress or _silent
     moves: list[Moves] = []
-    for done, vector in enumerate(trial.vectors, 1):
+    for vector in trial.vectors:
         other = torch.randn(len(vector.shift), generator=random)
         other *= vector.shift.norm() / other.norm()
-        moves.append(trial.moved(vector, "its vector", vector.shift, trial.picker))
-        moves.append(trial.moved(vector, "its vector, not picked", vector.shift, trial.plain))
-        moves.append(trial.moved(vector, "a random vector", other, trial.picker))
+        ways = {
+            "its vector": (vector.shift, trial.picker),
+            "its vector, not picked": (vector.shift, trial.plain),
+            "a random vector": (other, trial.picker),
+        }
+        for by, (shift, picker) in ways.items():
+            moves.append(trial.moved(vector, by, shift, picker))
+            tell("ways of moving", sum(m.spearman is not None for m in moves), 3 * len(names))
         moves += trial.edited(vector)
-        if progress is not None:
-            progress("attributes", done, len(names))
     about = {
         "run": explorer.recipe["name"],
         "corpus": corpus.folder.name,
@@ -187,6 +191,10 @@ def try_vectors(
         "vectors": [vector.row() for vector in trial.vectors],
     }
     return Effects(moves, about)
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """For whoever did not ask to be told."""
 
 
 class _Trial:

@@ -7,6 +7,7 @@ then once more, leaning towards that.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ class Picker:
         At strength 0, and of what nothing measures, what the shifted code itself gives.
         """
         plain = steered(self.explorer, z, shift, strength)
-        if strength == 0 or name not in self.names:
+        if strength == 0 or name not in self.names or not len(z):
             return self.explorer.write(plain, decoding)
         home = picked = self.explorer.write(z, decoding)
         codes = torch.cat([steered(self.explorer, z, shift, strength * times) for times in TIMES])
@@ -84,12 +85,9 @@ class Picker:
         self, codes: Tensor, towards: list[list[int]], decoding: Decoding, number: int
     ) -> list[list[list[int]]]:
         """Ids of all items (N, T), way by way."""
-        draws = (
-            Decoding(
-                temperature=1.0, seed=seed_of(decoding.seed % 2**64, number, n), together=True
-            )
-            for n in range(DRAWS)
-        )
+        seeds = (seed_of(decoding.seed % 2**64, number, n) for n in range(DRAWS))
+        drawn = replace(decoding, beam=None, temperature=1.0, together=True)
+        draws = (replace(drawn, seed=seed) for seed in seeds)
         ways = []
         for how in (decoding, *draws):
             leans = LEANS if self._leans(how) else LEANS[:1]

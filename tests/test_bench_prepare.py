@@ -116,7 +116,7 @@ def test_shards_that_write_other_rows_are_refused(
         ({"valid": "b.txt", "keep_duplicates": True}, "4289f7fdc37d4b77"),
     ],
 )
-@pytest.mark.parametrize("held", [0, 30_000, 10**6])  # characters: no source, one, all of them
+@pytest.mark.parametrize("held", [0, 30_000, 10**6])  # bytes: no source, one, all of them
 def test_rows_and_drops_are_what_they_always_were(
     options: Mapping[str, Any],
     expected: str,
@@ -149,7 +149,7 @@ def line_by_line(raw: bytes) -> list[str | None]:
 def test_small_sources_are_read_once_while_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sources, "HELD", 10)
+    monkeypatch.setattr(sources, "HELD", 130)
     for name, text in {"a": "one two\n", "b": "three four\n", "c": "x\n"}.items():
         (tmp_path / f"{name}.txt").write_text(text)
     found = find_sources([tmp_path], Request(None, None))
@@ -157,7 +157,7 @@ def test_small_sources_are_read_once_while_there_is_room(
     (tmp_path / "b.txt").write_text("changed\n")
     second = [list(source.lines()) for source in found]
     again = [one[0] is two[0] for one, two in zip(first, second, strict=True)]
-    assert again == [True, False, True], "7 characters and 1 have room in 10, 10 more have not"
+    assert again == [True, False, True], "67 bytes and 61 have room in 130, 70 more have not"
     assert second[1][0].texts == ["changed"]
 
 

@@ -19,7 +19,8 @@ from seqvae.generate import Lean, generate
 from seqvae.measures.onsets import distance
 from seqvae.midi import to_bytes as midi
 from seqvae.midi.clips import Clip, split
-from seqvae.music.even import evenest
+from seqvae.music import even
+from seqvae.music.even import close, evenest
 from seqvae.music.morph import Morph, morph
 from seqvae.music.taste import Taste
 from seqvae.tokens import EOS
@@ -74,16 +75,16 @@ def test_no_window_goes_in_larger_steps_than_on_the_path(
     codec: MusicCodec, decoding: Decoding
 ) -> None:
     model = untrained(codec)
-    even, plain = (
+    evenly, plain = (
         walked(model, way=way, decoding=decoding, steps=6) for way in ("even", "straight")
     )
-    pairs = zip(windows(even, codec), windows(plain, codec), strict=True)
+    pairs = zip(windows(evenly, codec), windows(plain, codec), strict=True)
     efforts = [(effort(mine, codec), effort(other, codec)) for mine, other in pairs]
     assert all(mine <= other + 1e-9 for mine, other in efforts)
     assert any(mine < other for mine, other in efforts)
     for place in (0, -1):
-        assert even.written[place].again.parts.keys() == plain.written[place].again.parts.keys()
-        for part, notes in even.written[place].again.parts.items():
+        assert evenly.written[place].again.parts.keys() == plain.written[place].again.parts.keys()
+        for part, notes in evenly.written[place].again.parts.items():
             assert notes.table.tolist() == plain.written[place].again.part(part).table.tolist()
 
 
@@ -112,6 +113,34 @@ def test_what_cannot_lean_goes_all_the_same(codec: MusicCodec, taste: dict[str, 
 def test_other_ways_are_refused() -> None:
     with pytest.raises(Refused, match="odd"):
         Taste(way="odd")  # type: ignore[arg-type]
+
+
+def test_each_code_leans_to_the_ends_by_its_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec, model = GRIDS["melody"], untrained(GRIDS["melody"])
+    write, seen = model.write, []
+
+    def noting(z: torch.Tensor, how: Any, lean: Lean | None = None) -> list[list[int]]:
+        if lean is not None:
+            seen.append((z, lean))
+        return write(z, how, lean=lean)
+
+    monkeypatch.setattr(model, "write", noting)
+    found = walked(model, steps=3, refine=False)
+    (a, b), mixes = (codec.encode(found.written[end].clip).ids for end in (0, -1)), 9
+    z_a, z_b = model.encode([found.written[0].clip, found.written[-1].clip])
+    assert len(seen) == 1 + even.DRAWS
+    for z, lean in seen:
+        assert len(z) == len(lean.ids) == mixes * len(even.LEANS)
+        for row in range(len(z)):
+            nats, mix = even.LEANS[row // mixes], row % mixes / (mixes - 1)
+            assert lean.ids[row].tolist() == [a, b]
+            assert lean.nats[row].tolist() == pytest.approx([nats * (1 - mix), nats * mix])
+            torch.testing.assert_close(z[row], z_a + mix * (z_b - z_a))
+
+
+def test_what_was_written_a_quarter_away_is_near() -> None:
+    found = close([0, 1, 2, 2], [0.0, 0.25, 0.75, 1.0], 5)
+    assert found.tolist() == [[True, True, False], [False, True, True], [False, False, True]]
 
 
 # --- leaning -------------------------------------------------------------------------------------

@@ -1,16 +1,20 @@
 """Picking: of many ways to write an item, the one that does what was asked and little else."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from echo import untrained
 
+from seqvae import picking
 from seqvae.attributes import attributes_of, contour_likeness, rhythm_likeness
 from seqvae.bearings import steered
 from seqvae.codecs import Codec, DrumsCodec, MelodyCodec, WordCodec
+from seqvae.errors import Refused
 from seqvae.explore import Decoding, Explorer
+from seqvae.generate import Lean
 from seqvae.picking import Picker
 from seqvae.vectors import Vector
 
@@ -106,3 +110,69 @@ def test_what_is_no_text_has_no_length_or_none_at_all() -> None:
     length = attributes_of(WordCodec.train(["one two"]))["length"].measure
     assert (length("one two two"), length(""), length(" ")) == (3.0, 0.0, 0.0)
     assert np.isnan(length("one\0"))
+
+
+def test_every_code_leans_to_what_is_written_of_its_own_item(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codec, given = CODECS["melody"], vectors(CODECS["melody"])
+    model, z = untrained(CODECS["melody"]), torch.randn(7, 6)
+    write, seen = model.write, []
+
+    def noting(z: torch.Tensor, how: Any, lean: Lean | None = None) -> list[list[int]]:
+        if lean is not None:
+            seen.append((z, lean))
+        return write(z, how, lean=lean)
+
+    monkeypatch.setattr(model, "write", noting)
+    picked = Picker(model, given).write(z, given[0].name, given[0].shift, 1.0)
+    home = write(z)
+    assert len(seen) == picking.ROUNDS * (1 + picking.DRAWS) and codec.length == len(picked[0])
+    codes, lean = seen[0]
+    times, leans = picking.TIMES, picking.LEANS
+    for row in range(len(codes)):
+        which, (time, item) = row // (7 * len(times)), divmod(row % (7 * len(times)), 7)
+        torch.testing.assert_close(codes[row], z[item] + times[time] * given[0].shift)
+        assert lean.ids[row].tolist() == [home[item]] and lean.nats[row].item() == leans[which]
+    monkeypatch.setattr(picking, "ROUNDS", 1)
+    once = Picker(model, given).write(z, given[0].name, given[0].shift, 1.0)
+    assert seen[picking.DRAWS + 1][1].ids[:7, 0].tolist() == once, "then towards what was picked"
+
+
+def test_of_two_as_long_that_with_more_of_its_words_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = untrained(WordCodec.train(["one two three four five six"]))
+    encode = model.codec.encode
+    home, near, far = (
+        encode(text).ids for text in ("one two", "one two three four", "six five four three")
+    )
+    rows = iter([[home], *[[far], [near]] * 99])
+    monkeypatch.setattr(
+        model, "write", lambda z, *how, lean=None: [row for _ in z for row in next(rows)]
+    )
+    [length] = vectors(model.codec)
+    assert Picker(model, [length]).write(torch.zeros(1, 6), "length", length.shift, 4.0) == [near]
+
+
+def test_how_it_is_drawn_is_as_asked() -> None:
+    """A length, top_k and top_p hold for every way it is written."""
+    model = untrained(WordCodec.train(["one two three four five six"]))
+    [length] = vectors(model.codec)
+    picker, z = Picker(model, [length]), torch.randn(8, 6)
+    found = picker.write(z, "length", length.shift, 20.0, Decoding(length=3))
+    assert max(len(ids) for ids in found) <= 3
+    greedy = Picker(model, []).write(z, "length", length.shift, 1.0, Decoding(top_k=1))
+    assert greedy == model.write(z + length.shift)
+
+
+def test_no_items_are_written_as_none() -> None:
+    model, given = untrained(CODECS["melody"]), vectors(CODECS["melody"])
+    assert Picker(model, given).write(torch.zeros(0, 6), given[0].name, given[0].shift, 1.0) == []
+
+
+def test_a_lean_of_other_items_is_refused() -> None:
+    model = untrained(CODECS["melody"])
+    lean = Lean(torch.zeros(3, 1, 16, dtype=torch.long), torch.ones(3, 1))
+    with pytest.raises(Refused, match="3 rows for 2 codes"):
+        model.write(torch.zeros(2, 6), lean=lean)

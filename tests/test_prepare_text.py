@@ -743,7 +743,11 @@ def test_preparing_imports_neither_torch_nor_datasets(source: Path, tmp_path: Pa
     assert printed.stdout == "[]\n"
 
 
-def test_a_source_that_shrinks_while_it_is_read_is_refused(source: Path, tmp_path: Path) -> None:
+def test_a_source_that_shrinks_while_it_is_read_is_refused(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "HELD", 0)  # so large that it is read twice
+
     def shorten(stage: str, done: int, total: int | None) -> None:
         if stage == "codec":
             source.write_bytes(source.read_bytes()[:1000])

@@ -109,6 +109,8 @@ def apply(
     decoding: "Decoding",
 ) -> None:
     """Write a MIDI file's phrase, or a sentence, again with more of an attribute, or less."""
+    from dataclasses import replace
+
     from ..picking import Picker
     from ..steering import apply as apply_vector
     from ..steering import named_vector, vectors_of
@@ -116,6 +118,7 @@ def apply(
     model = _without_pictures(load(run, device))
     strengths = [*(strength or ()), *(further or ())] or [1.0]
     picker = Picker(model, vectors_of(model).vectors.values() if pick else [])
+    decoding = replace(decoding, together=True)
     if knows_music(model):
         check_files(model, [what])
         wanted = {"bars": bars, "bar": bar, "asked": track, "picker": picker}
@@ -140,15 +143,12 @@ def _apply_song(
     decoding: "Decoding",
     wanted: dict[str, Any],
 ) -> None:
-    from dataclasses import replace
-
     from ..midi import write
     from ..music.album import free_folder
     from ..steering import apply_song, named_vector
 
     vector = named_vector(model, named)
-    together = replace(decoding, together=True)
-    played = apply_song(model, file, vector, strengths, together, **wanted)
+    played = apply_song(model, file, vector, strengths, decoding, **wanted)
     folder = free_folder(out, f"{Path(file).stem}-{vector.name}")
     for line in () if as_json else played.piece.said:
         print(f"{file}: {line}")
@@ -177,7 +177,9 @@ def test(
     run: Run,
     data: Annotated[Path, typer.Argument(help="A prepared corpus.")],
     split: Annotated[str, typer.Option(help="valid, or at the very end test.")] = "valid",
-    items: Annotated[int, typer.Option(min=1, help="Items to move, at most.")] = 300,
+    items: Annotated[
+        int, typer.Option(min=1, help="Items to move, at most; of nine attributes 10 s each.")
+    ] = 100,
     out: Annotated[
         Path | None, typer.Option(help="The folder to write to; else into the run.")
     ] = None,

@@ -177,6 +177,11 @@ def _asked(
 
     many = grid or playing.loop or len(files) > 2
     phrase = _phrase(playing, many, steps)
+    if (grid or playing.journey) and "way" in playing.changed:
+        raise Refused(
+            f"--way {playing.way}: a grid is written straight, and a journey's mix moves with "
+            "every bar. Leave it out."
+        )
     if grid and playing.loop:
         raise Refused("--loop closes a tour, and a grid has no last file. Leave one of them out.")
     together, count = replace(decoding, together=True), steps or (5 if many else 9)

@@ -199,8 +199,11 @@ class Explorer:
         `form` is another than the model's own, as one that fixes some of what is written; `lean`
         holds what is leant towards, a row a code.
 
-        Raises `Refused` for a lean of a beam, or of pixels that are written all at once.
+        Raises `Refused` for a lean of a beam, of pixels that are written all at once, or of
+        another number of codes.
         """
+        if lean is not None and len(lean.ids) != len(z):
+            raise Refused(f"a lean of {len(lean.ids)} rows for {len(z)} codes: give each its own.")
         return list(self._ids(torch.split(z, AT_ONCE), decoding, form, lean))
 
     def settle(self, items: Sequence[Any], z: Tensor) -> Tensor:

@@ -6,12 +6,14 @@ by drawing, as the decoder leans a little towards the ends (`Lean`); of all that
 whose steps are smallest.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..explore import Decoding
 from ..generate import Lean
 from ..measures.onsets import distances, struck
 from ..randomness import seed_of
@@ -48,11 +50,10 @@ def _window(
     found = list(dict.fromkeys(map(tuple, rows)))  # each once
     heard = [struck(codec.decode(ids), codec.grid.steps) for ids in found]
     start, stop = (struck(each, codec.grid.steps) for each in whole)
-    places = np.arange(1, count - 1)[:, None] / (count - 1)
-    near = np.zeros((count - 2, len(found)), bool)
-    number = {ids: place for place, ids in enumerate(found)}
-    for ids, mix in zip(rows, mixes.tolist() * (len(rows) // len(mixes)), strict=True):
-        near[:, number[tuple(ids)]] |= (np.abs(places - mix) <= SLACK + 1e-6)[:, 0]
+    numbers = {ids: place for place, ids in enumerate(found)}
+    near = close(
+        [numbers[tuple(ids)] for ids in rows], mixes.tolist() * (len(rows) // len(mixes)), count
+    )
     apart = distances([start, *heard, stop], [start, *heard, stop])
     taken = evenest(apart[0, 1:-1], apart[1:-1, 1:-1], apart[1:-1, -1], near)
     return [plain[0], *(list(found[place]) for place in taken), plain[-1]]
@@ -69,10 +70,8 @@ def _leaning(
     if walk.codec.length is None:
         return []
     own = walk.taste.decoding
-    draws = (
-        Decoding(temperature=WARMTH, seed=seed_of(own.seed % 2**64, n), together=True)
-        for n in range(DRAWS)
-    )
+    drawn = replace(own, beam=None, temperature=WARMTH, together=True)
+    draws = (replace(drawn, seed=seed_of(own.seed % 2**64, n)) for n in range(DRAWS))
     nats = torch.tensor(LEANS).repeat_interleave(len(z)).unsqueeze(1)
     shares = torch.stack([1 - mixes, mixes], dim=1).repeat(len(LEANS), 1)
     lean = Lean(torch.tensor(ends).expand(len(nats), -1, -1), nats * shares)
@@ -81,8 +80,23 @@ def _leaning(
     return [row for how in ways for row in walk.write(codes, window, how, lean)]
 
 
+def close(numbers: Sequence[int], mixes: Sequence[float], count: int) -> Bools:
+    """Which of N things were written near each of the places between the ends (S - 2, N).
+
+    Thing `numbers[i]` was written at `mixes[i]` of the way, of `count` steps with the ends.
+
+    >>> close([0, 1, 1], [0.2, 0.5, 0.8], 4).tolist()  # the places are 1/3 and 2/3
+    [[True, True], [False, True]]
+    """
+    places = np.arange(1, count - 1) / (count - 1)
+    found = np.zeros((count - 2, max(numbers) + 1), bool)
+    for number, mix in zip(numbers, mixes, strict=True):
+        found[:, number] |= np.abs(places - mix) <= SLACK + 1e-6
+    return found
+
+
 def evenest(first: Floats, steps: Floats, last: Floats, near: Bools) -> list[int]:
-    """Which of N things to pass, one at each place, so that the largest steps are smallest.
+    """Which of N things to pass, one at each place, so that large steps are few and small.
 
     Of all ways through what is `near` (S, N), that of the least sum of fourth powers of distances:
     from the start to each (N,), from one to another (N, N), from each to the end (N,).

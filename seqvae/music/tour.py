@@ -140,7 +140,7 @@ def square(explorer: Explorer, sources: Sequence[Source], taste: Taste | None = 
     Raises `Refused` for other than four files or too many phrases, for humanising, which mixes
     how two are played, and as `morph` does.
     """
-    taste = taste or Taste(steps=5)
+    taste = replace(taste or Taste(steps=5), way="straight")
     if len(sources) != CORNERS:
         raise Refused(
             f"{len(sources)} files: a grid has one at each of its 4 corners, A B above and C D "

@@ -67,10 +67,6 @@ class Walk:
             for windows in self.windows
         ]
 
-    def clips(self, z: Tensor, weights: Sequence[Sequence[float]]) -> list[Clip]:
-        """Codes (S, K, D) -> a phrase each, played as the ends are, by its weights (S, N)."""
-        return self.phrases(self.ids(z), weights)
-
     def ids(self, z: Tensor) -> Written:
         """Codes (S, K, D) -> the ids of every step and window; draws of a window are the same."""
         if self.taste.decoding.drawn:
