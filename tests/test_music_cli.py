@@ -116,13 +116,20 @@ def test_one_noise_is_for_all_steps(seqvae: Command, home: Path, place: Path) ->
         "--temperature",
         2,
         "--no-refine",
-        "--out",
-        "x",
+        *("--way", "straight"),
+        *("--out", "x"),
     )
     assert seqvae(*words).status == 0
     first, last = sorted(path for path in (place / "x").glob("*_again.mid"))
     middle = next((place / "x").glob("02of03*"))
     assert first.read_bytes() == last.read_bytes() == middle.read_bytes()
+
+
+def test_a_way_is_only_of_a_morph_or_tour(seqvae: Command, home: Path, place: Path) -> None:
+    a = home / "a.mid"
+    for options in (("--journey", a, a), ("--grid", a, a, a, a)):
+        refused = seqvae("interpolate", "melody", *options, "--way", "straight")
+        assert refused.status != 0 and "--way straight" in refused.err
 
 
 def test_files_of_drums_alone_are_read_by_the_run_of_drums(
