@@ -144,9 +144,9 @@ def try_vectors(
     Posterior means are moved. What is written of them is picked (`Picker`), along the vector and
     the random one alike; beside it stands what is written greedily from the moved code. As long is
     meant of the Euclidean length; the random direction is uniform, drawn for each attribute by the
-    seed. Trivial edits are made to what is
-    written at strength 0: register by an octave up a strength; note_density by leaving notes out,
-    evenly spread, until one standard deviation is gone.
+    seed. Trivial edits are made to what is written at strength 0: register by an octave up a
+    strength; note_density by leaving notes out, evenly spread, until one standard deviation is
+    gone.
 
     Raises `Refused` for another codec, for vectors of labels alone, which nothing measures, and
     where strengths lack 0 and 1.
@@ -166,7 +166,7 @@ def try_vectors(
     random = torch.Generator().manual_seed(seed)
     tell = progress or _silent
     moves: list[Moves] = []
-    for vector in trial.vectors:
+    for number, vector in enumerate(trial.vectors):
         other = torch.randn(len(vector.shift), generator=random)
         other *= vector.shift.norm() / other.norm()
         ways = {
@@ -174,9 +174,9 @@ def try_vectors(
             "its vector, not picked": (vector.shift, trial.plain),
             "a random vector": (other, trial.picker),
         }
-        for by, (shift, picker) in ways.items():
+        for done, (by, (shift, picker)) in enumerate(ways.items(), 1):
             moves.append(trial.moved(vector, by, shift, picker))
-            tell("ways of moving", sum(m.spearman is not None for m in moves), 3 * len(names))
+            tell("ways of moving", number * len(ways) + done, len(names) * len(ways))
         moves += trial.edited(vector)
     about = {
         "run": explorer.recipe["name"],

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 from small import make
 from torch import Tensor
@@ -13,6 +14,8 @@ from seqvae.decoders.sequence import SequenceDecoder, State
 from seqvae.distributions import Delta
 from seqvae.encoders import LSTMEncoder
 from seqvae.explore import Explorer
+from seqvae.explore.decoding import GREEDY
+from seqvae.generate import Lean
 from seqvae.posteriors import GaussianPosterior
 from seqvae.priors import StandardNormal
 from seqvae.schedules import FAR
@@ -68,3 +71,16 @@ def untrained(codec: Any, latent: int = 6, **facts: Any) -> Explorer:
     encoder = make(LSTMEncoder, posterior=GaussianPosterior(latent), **sizes)
     decoder = make(LSTMDecoder, **sizes)
     return opened(VAE(encoder, StandardNormal(latent), decoder), codec, latent, **facts)
+
+
+def leans(model: Explorer, monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Lean]]:
+    """The codes that are written with a lean from now on, and theirs, as they come."""
+    write, seen = model.write, []
+
+    def noting(z: Tensor, how: Any = GREEDY, lean: Lean | None = None) -> list[list[int]]:
+        if lean is not None:
+            seen.append((z, lean))
+        return write(z, how, lean=lean)
+
+    monkeypatch.setattr(model, "write", noting)
+    return seen

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from echo import untrained
+from echo import leans, untrained
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -117,14 +117,7 @@ def test_other_ways_are_refused() -> None:
 
 def test_each_code_leans_to_the_ends_by_its_mix(monkeypatch: pytest.MonkeyPatch) -> None:
     codec, model = GRIDS["melody"], untrained(GRIDS["melody"])
-    write, seen = model.write, []
-
-    def noting(z: torch.Tensor, how: Any, lean: Lean | None = None) -> list[list[int]]:
-        if lean is not None:
-            seen.append((z, lean))
-        return write(z, how, lean=lean)
-
-    monkeypatch.setattr(model, "write", noting)
+    seen = leans(model, monkeypatch)
     found = walked(model, steps=3, refine=False)
     (a, b), mixes = (codec.encode(found.written[end].clip).ids for end in (0, -1)), 9
     z_a, z_b = model.encode([found.written[0].clip, found.written[-1].clip])

@@ -1,12 +1,11 @@
 """Picking: of many ways to write an item, the one that does what was asked and little else."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from echo import untrained
+from echo import leans, untrained
 
 from seqvae import picking
 from seqvae.attributes import attributes_of, contour_likeness, rhythm_likeness
@@ -117,23 +116,16 @@ def test_every_code_leans_to_what_is_written_of_its_own_item(
 ) -> None:
     codec, given = CODECS["melody"], vectors(CODECS["melody"])
     model, z = untrained(CODECS["melody"]), torch.randn(7, 6)
-    write, seen = model.write, []
-
-    def noting(z: torch.Tensor, how: Any, lean: Lean | None = None) -> list[list[int]]:
-        if lean is not None:
-            seen.append((z, lean))
-        return write(z, how, lean=lean)
-
-    monkeypatch.setattr(model, "write", noting)
+    write, seen = model.write, leans(model, monkeypatch)
     picked = Picker(model, given).write(z, given[0].name, given[0].shift, 1.0)
     home = write(z)
     assert len(seen) == picking.ROUNDS * (1 + picking.DRAWS) and codec.length == len(picked[0])
     codes, lean = seen[0]
-    times, leans = picking.TIMES, picking.LEANS
+    times, nats = picking.TIMES, picking.LEANS
     for row in range(len(codes)):
         which, (time, item) = row // (7 * len(times)), divmod(row % (7 * len(times)), 7)
         torch.testing.assert_close(codes[row], z[item] + times[time] * given[0].shift)
-        assert lean.ids[row].tolist() == [home[item]] and lean.nats[row].item() == leans[which]
+        assert lean.ids[row].tolist() == [home[item]] and lean.nats[row].item() == nats[which]
     monkeypatch.setattr(picking, "ROUNDS", 1)
     once = Picker(model, given).write(z, given[0].name, given[0].shift, 1.0)
     assert seen[picking.DRAWS + 1][1].ids[:7, 0].tolist() == once, "then towards what was picked"
