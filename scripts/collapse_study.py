@@ -10,7 +10,8 @@ values of it as any other. The phases follow each other, and what is done is not
     choose   the winners, on validation: nearest to the frontier at their own rate
     final    the winners on fresh seeds; those that cost more also at equal compute
     test     each of these once on the test split, noted in its ledger
-    table    study.md, study.json and the rate-distortion figure
+    table    study.md, study.json, the rate-distortion figure, and figures.zip: all that was
+             measured, from which --figures goes on elsewhere
 
 Before that every cell is built once, so that what cannot be is refused at once. Started again it
 goes on. Started on several machines that share OUT, each takes what is free. The status is 1 where
@@ -50,6 +51,7 @@ from seqvae.runs import find_device
 from seqvae.study import Study, read_study
 from seqvae.study.choosing import choose
 from seqvae.study.design import Cell, Wanted, sized
+from seqvae.study.packing import pack, unpack
 from seqvae.study.records import Records, chosen, finals
 from seqvae.study.running import Bench, plain
 from seqvae.study.tables import page
@@ -77,6 +79,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--at", action="append", default=[], help="of a sweep: only these values of the knob"
     )
     parser.add_argument("--seed", type=int, help="of a sweep: once more, by a seed of the study")
+    parser.add_argument(
+        "--figures", type=Path, help="go on from what others measured: the figures.zip of a study"
+    )
     parser.add_argument("--retry", action="store_true", help="try again what has failed")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 …, or auto")
     # One of several, started by a process that has checked everything and will tell the failures.
@@ -305,7 +310,7 @@ def in_processes(phase: str, given: argparse.Namespace) -> None:
 
 
 def write_page(records: Records, corpora: Mapping[str, Corpus]) -> list[Path]:
-    """The table, the numbers behind it, and the figure."""
+    """The table, the numbers behind it, the figure, and all that they were made from."""
     choices = chosen(records.folder)
     text, data = page(records, choices)
     command = shlex.join(["python", *sys.argv])
@@ -327,7 +332,8 @@ def write_page(records: Records, corpora: Mapping[str, Corpus]) -> list[Path]:
     }
     noun = next(iter(corpora.values())).codec.noun
     figure = frontiers(drawn, {name: block["nll"] for name, block in choices.items()}, nats(noun))
-    return [md, numbers, save(figure, records.folder / "rate_distortion.png")]
+    drawing = save(figure, records.folder / "rate_distortion.png")
+    return [md, numbers, drawing, pack(records, records.folder / "figures.zip")]
 
 
 def main() -> bool:
@@ -341,6 +347,8 @@ def main() -> bool:
         try_cells(study, {name: extent_of(place) for name, place in places.items()})
     corpora = open_corpora(study, places, given.out)
     records = Records(study, sized(study, corpora), given.out)
+    if given.figures:
+        print(f"{given.figures}: {unpack(given.figures, given.out)} files new in {given.out}")
     records.check_corpora({name: corpus.checksum for name, corpus in corpora.items()})
     whole = True
     for phase in PHASES if given.phase == "all" else (given.phase,):

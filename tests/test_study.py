@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -40,6 +41,7 @@ from seqvae.recipe import merge
 from seqvae.study import Cell, Study, read_study, running, tables, trying
 from seqvae.study.choosing import choose
 from seqvae.study.design import Sizes, shortened, sized
+from seqvae.study.packing import pack, unpack
 from seqvae.study.records import Records, finals
 from seqvae.study.running import Bench
 from seqvae.study.trying import try_cells
@@ -511,6 +513,32 @@ def die_at(step: int) -> Callable[..., None]:
     return tick
 
 
+def test_what_others_measured_is_gone_on_from_and_overwrites_nothing(
+    swept: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    made = records(swept, corpus)
+    packed = pack(made, tmp_path / "figures.zip")
+    there = replace(made, folder=tmp_path / "there")
+    assert unpack(packed, there.folder) > 8 and unpack(packed, there.folder) == 0
+    assert there.left(there.study.sweep(), "valid") == []
+    cell = Cell("cats", "lstm", "vae", 0, 0)
+    assert there.figures(cell, "valid") == made.figures(cell, "valid") is not None
+    (there.place(cell) / "valid.json").write_text("{}", "utf-8")
+    with pytest.raises(Refused, match=r"valid\.json is not what .*figures\.zip has"):
+        unpack(packed, there.folder)
+    assert (there.place(cell) / "valid.json").read_text("utf-8") == "{}"
+    for held in ("study.md", "/cells/a", "cells/../a"):
+        with ZipFile(tmp_path / "other.zip", "w") as archive:
+            archive.writestr(held, "1")
+        with pytest.raises(Refused, match=r"no figures\.zip of a study"):
+            unpack(tmp_path / "other.zip", tmp_path / "other")
+    with pytest.raises(Refused, match=r"Name the figures\.zip"):
+        unpack(tmp_path / "nothing.zip", there.folder)
+    (tmp_path / "text.zip").write_text("no archive", "utf-8")
+    with pytest.raises(Refused, match=r"text\.zip: .*Name the figures\.zip"):
+        unpack(tmp_path / "text.zip", there.folder)
+
+
 def test_a_cell_that_was_killed_goes_on_where_it_was(tmp_path: Path, corpus: Corpus) -> None:
     made = records(tmp_path, corpus)
     cell = Cell("cats", "lstm", "vae", 0, 0)
@@ -617,6 +645,14 @@ def test_what_a_sweep_began_one_command_carries_to_the_table(
     assert capsys.readouterr().out.startswith("written:")
     assert all(len(path.read_text("utf-8").splitlines()) == 1 for path in looks)
     made = records(swept, corpus)
+    elsewhere = swept / "elsewhere"
+    figures = ("--figures", out / "figures.zip")
+    with pytest.raises(SystemExit):
+        run(words[0], elsewhere, *words[2:], *figures)  # all was measured, so nothing is trained
+    assert not list(elsewhere.rglob("*.safetensors")) and not list(elsewhere.rglob("*.log"))
+    told = (elsewhere / "study.md").read_text("utf-8").split("    python")[0]
+    assert told == page.split("    python")[0] and FAILS.name in told
+    assert (elsewhere / "figures.zip").read_bytes() == figures[1].read_bytes()
     (out / "cells/cats/lstm/vae/0.1/seed0/valid.json").unlink()
     made.fail(Cell("cats", "lstm", "vae", 0, 0), Refused("gone"))
     with pytest.raises(Refused, match="the test split was looked at"):
