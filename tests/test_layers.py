@@ -23,10 +23,7 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
     "explore estimate card watch resume",
     "fit music",
     "reports study images",
-    "bearings",
-    "picking",
     "steering",
-    "leaks",
     "gallery",
     "data_prep",
     "cli scripts",
@@ -44,6 +41,7 @@ MUSIC = [  # the layers of the folder of that name
     "scrapbook logbook studio",
 ]
 PROCESSES = ["group", "messages shares", "draws", "sharing"]
+STEERING = ["learning", "picking", "applying leaks"]
 
 
 def numbered(layers: Sequence[str]) -> dict[str, int]:
@@ -51,7 +49,11 @@ def numbered(layers: Sequence[str]) -> dict[str, int]:
 
 
 LAYER = numbered(LAYERS)
-INNER = {"music": numbered(MUSIC), "processes": numbered(PROCESSES)}
+INNER = {
+    "music": numbered(MUSIC),
+    "processes": numbered(PROCESSES),
+    "steering": numbered(STEERING),
+}
 SEES = {  # what sees less than all lower layers
     "data_prep": {"errors", "tokens", "codecs", "corpus", "files", "midi", "binarized"}
     | {"claims"},

@@ -7,14 +7,14 @@ import pytest
 import torch
 from echo import leans, untrained
 
-from seqvae import picking
 from seqvae.attributes import attributes_of, contour_likeness, rhythm_likeness
-from seqvae.bearings import steered
 from seqvae.codecs import Codec, DrumsCodec, MelodyCodec, WordCodec
 from seqvae.errors import Refused
 from seqvae.explore import Decoding, Explorer
 from seqvae.generate import Lean
-from seqvae.picking import Picker
+from seqvae.steering import picking
+from seqvae.steering.learning import steered
+from seqvae.steering.picking import Picker
 from seqvae.vectors import Vector
 
 CODECS = {"melody": MelodyCodec(bars=1), "drums": DrumsCodec(bars=1)}

@@ -17,16 +17,17 @@ from torch import Tensor
 
 from data_prep.composer import compose
 from data_prep.text import prepare_text
-from seqvae import bearings, vectors
-from seqvae.bearings import learn, steered, stretched
+from seqvae import vectors
 from seqvae.codecs import MelodyCodec
 from seqvae.corpus import open_corpus
 from seqvae.errors import Refused
 from seqvae.explore import Explorer, load
-from seqvae.leaks import FILES, thinned, try_vectors
 from seqvae.midi import read, write
 from seqvae.runs import export
-from seqvae.steering import apply, apply_song
+from seqvae.steering import learning
+from seqvae.steering.applying import apply, apply_song
+from seqvae.steering.leaks import FILES, thinned, try_vectors
+from seqvae.steering.learning import learn, steered, stretched
 from seqvae.vectors import Fit, Vector, fit
 
 SURE = ("--device", "cpu")
@@ -180,14 +181,14 @@ def music(home: Path, tmp_path: Path) -> Explorer:
     return load(copied(home, "music", tmp_path))
 
 
-def learnt(explorer: Explorer, home: Path, **other: Any) -> bearings.Learnt:
+def learnt(explorer: Explorer, home: Path, **other: Any) -> learning.Learnt:
     return learn(explorer, open_corpus(home / "songs"), tried=5, **other)
 
 
 def test_a_vector_is_learnt_for_every_attribute_that_the_data_have(
     music: Explorer, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bearings, "FARTHEST", 1e9)
+    monkeypatch.setattr(learning, "FARTHEST", 1e9)
     found = learnt(music, home)
     said = "\n".join(found.said)
     assert re.search(r"repetition: undefined in 80 of 80 windows", said), "clips of one bar"
@@ -205,19 +206,19 @@ def test_a_vector_is_learnt_for_every_attribute_that_the_data_have(
 
 def test_an_attribute_that_is_constant_over_the_data_is_refused() -> None:
     values = np.array([[2.0, float(i)] for i in range(30)])
-    kept, said = bearings._usable(["flat", "rising"], values, [], "window")
+    kept, said = learning._usable(["flat", "rising"], values, [], "window")
     assert kept == ["rising"] and "flat: left out, for it is constant over the data: 2" in said[0]
     with pytest.raises(Refused, match=r"flat is constant over the data.*differ in it"):
-        bearings._usable(["flat", "rising"], values, ["flat"], "window")
+        learning._usable(["flat", "rising"], values, ["flat"], "window")
     with pytest.raises(Refused, match="20 are the fewest"):
-        bearings._usable(["rising"], values[:9, 1:], ["rising"], "window")
+        learning._usable(["rising"], values[:9, 1:], ["rising"], "window")
 
 
 def test_what_leads_too_far_is_left_out_those_nobody_asked_for_first() -> None:
     def dropped(*wanted: str) -> str:
         nothing, length = torch.zeros(2, 2), torch.tensor([20.0, 15.0])
         found = Fit(nothing, length, nothing, length, length, length)
-        return min("ab", key=lambda n: bearings._worth(found, n, "ab".index(n), wanted))
+        return min("ab", key=lambda n: learning._worth(found, n, "ab".index(n), wanted))
 
     assert (dropped(), dropped("a")) == ("a", "b")
 
@@ -228,7 +229,7 @@ def test_codes_move_as_far_as_asked_and_directions_stay_directions(music: Explor
     same(steered(music, z, shift, 2.0) - z, (2 * shift).expand(3, 8))
     sphere = torch.nn.functional.normalize(z, dim=1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bearings, "on_sphere", lambda prior: True)
+        patch.setattr(learning, "on_sphere", lambda prior: True)
         same(steered(music, sphere, shift, 2.0).norm(dim=1), torch.ones(3))
 
 
@@ -239,7 +240,7 @@ def test_a_vector_is_made_as_long_as_what_is_written_asks(
     """A decoder that answers by so many standard deviations a strength, and never else."""
     given = vector(std=2.0)._replace(shift=torch.eye(8)[0])
     answer = lambda explorer, z, name: (2.0 * slope * z[:, 0]).numpy()  # noqa: E731
-    monkeypatch.setattr(bearings, "written_values", answer)
+    monkeypatch.setattr(learning, "written_values", answer)
     found = stretched(music, torch.randn(20, 8), given)
     if slope < 0:
         assert found.stretch == 0 and torch.equal(found.shift, given.shift)
@@ -251,7 +252,7 @@ def test_a_vector_is_made_as_long_as_what_is_written_asks(
 def test_the_table_has_a_random_vector_and_the_trivial_edit_beside_each(
     music: Explorer, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bearings, "FARTHEST", 1e9)
+    monkeypatch.setattr(learning, "FARTHEST", 1e9)
     found = learnt(music, home)
     clips = list(open_corpus(home / "songs").sentences("test"))[:12]
     ids = [music.codec.encode(clip).ids for clip in clips]  # deaf: whatever the code, the same
@@ -307,7 +308,7 @@ def test_strength_zero_writes_the_reconstruction(music: Explorer, home: Path) ->
 def test_learn_apply_and_test_of_music(
     seqvae: Command, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bearings, "FARTHEST", 1e9)
+    monkeypatch.setattr(learning, "FARTHEST", 1e9)
     monkeypatch.chdir(tmp_path)
     run, corpus = copied(home, "music", tmp_path), home / "songs"
     words = ("--attribute", "note-density", "--tried", 0)
@@ -331,7 +332,7 @@ def test_learn_apply_and_test_of_music(
 def test_learn_and_apply_of_labelled_sentences(
     seqvae: Command, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bearings, "FARTHEST", 1e9)
+    monkeypatch.setattr(learning, "FARTHEST", 1e9)
     run = copied(home, "words", tmp_path)
     learn_it = ("attribute", "learn", run, home / "tone", "--attribute", "red", "--json", *SURE)
     found = {row["name"]: row for row in seqvae(*learn_it).rows}
@@ -371,7 +372,7 @@ def test_what_is_prepared_for_once_goes_by_the_name_that_was_given(
     seqvae: Command, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(bearings, "FARTHEST", 1e9)
+    monkeypatch.setattr(learning, "FARTHEST", 1e9)
     run = copied(home, "music", tmp_path)
     for seed in range(3):
         write(compose(seed, metre=(4, 4)).song, tmp_path / f"songs/{seed}.mid")

@@ -52,8 +52,8 @@ def learn(
 
     They are kept in the run, for `seqvae attribute apply`, and belong to its weights.
     """
-    from ..bearings import learn as learn_vectors
     from ..progress import Progress, table
+    from ..steering.learning import learn as learn_vectors
 
     model = _without_pictures(load(run, device))
     with TemporaryDirectory() as folder, Progress() as progress, _called(data, folder):
@@ -111,9 +111,9 @@ def apply(
     """Write a MIDI file's phrase, or a sentence, again with more of an attribute, or less."""
     from dataclasses import replace
 
-    from ..picking import Picker
-    from ..steering import apply as apply_vector
-    from ..steering import named_vector, vectors_of
+    from ..steering.applying import apply as apply_vector
+    from ..steering.applying import named_vector, vectors_of
+    from ..steering.picking import Picker
 
     model = _without_pictures(load(run, device))
     strengths = [*(strength or ()), *(further or ())] or [1.0]
@@ -145,7 +145,7 @@ def _apply_song(
 ) -> None:
     from ..midi import write
     from ..music.album import free_folder
-    from ..steering import apply_song, named_vector
+    from ..steering.applying import apply_song, named_vector
 
     vector = named_vector(model, named)
     played = apply_song(model, file, vector, strengths, decoding, **wanted)
@@ -191,10 +191,10 @@ def test(
     Beside each vector stand a random one as long and, where there is one, the trivial edit.
     """
     from ..corpus import open_corpus
-    from ..leaks import HEADER, try_vectors
     from ..progress import Progress, table
     from ..shelf import find, is_shipped
-    from ..steering import vectors_of
+    from ..steering.applying import vectors_of
+    from ..steering.leaks import HEADER, try_vectors
 
     model = _without_pictures(load(run, device))
     folder = find(run)

@@ -10,17 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .attributes import attributes_of
-from .corpus import Corpus
-from .data import Rows, spread
-from .distributions import on_sphere
-from .errors import Refused, check_sizes
-from .explore import Explorer
-from .measures.codes import Tell
-from .recipe import unknown
-from .reports.report import check_codec
-from .shelf import is_shipped
-from .vectors import COMMAND, FILE, Fit, Vector, Vectors, fit, save
+from ..attributes import attributes_of
+from ..corpus import Corpus
+from ..data import Rows, spread
+from ..distributions import on_sphere
+from ..errors import Refused, check_sizes
+from ..explore import Explorer
+from ..measures.codes import Tell
+from ..recipe import unknown
+from ..reports.report import check_codec
+from ..shelf import is_shipped
+from ..vectors import COMMAND, FILE, Fit, Vector, Vectors, fit, save
 
 Values = NDArray[np.float64]  # of attributes (N, K), NaN where they are undefined
 

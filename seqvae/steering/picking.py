@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .attributes import attributes_of, contour_likeness, rhythm_likeness, word_likeness
-from .bearings import steered
-from .explore import Decoding, Explorer
-from .explore.decoding import GREEDY
-from .generate import Lean
-from .randomness import seed_of
-from .vectors import Vector
+from ..attributes import attributes_of, contour_likeness, rhythm_likeness, word_likeness
+from ..explore import Decoding, Explorer
+from ..explore.decoding import GREEDY
+from ..generate import Lean
+from ..randomness import seed_of
+from ..vectors import Vector
+from .learning import steered
 
 Values = NDArray[np.float64]
 

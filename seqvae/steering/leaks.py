@@ -11,19 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from . import __version__
-from .attributes import attributes_of, contour_likeness, rhythm_likeness, word_likeness
-from .bearings import Labelled, gained, taken
-from .corpus import Corpus, write_json
-from .errors import Refused, check_sizes
-from .explore import Explorer
-from .measures.codes import Tell
-from .metrics import spearman
-from .midi.clips import DRUMS, Clip
+from .. import __version__
+from ..attributes import attributes_of, contour_likeness, rhythm_likeness, word_likeness
+from ..corpus import Corpus, write_json
+from ..errors import Refused, check_sizes
+from ..explore import Explorer
+from ..measures.codes import Tell
+from ..metrics import spearman
+from ..midi.clips import DRUMS, Clip
+from ..reports.report import check_codec
+from ..runs import write_text
+from ..vectors import Vector, Vectors
+from .learning import Labelled, gained, taken
 from .picking import Picker
-from .reports.report import check_codec
-from .runs import write_text
-from .vectors import Vector, Vectors
 
 Values = NDArray[np.float64]  # of attributes (S, N, K), at S strengths
 

@@ -7,20 +7,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .attributes import attributes_of
-from .bearings import copied
-from .codecs import MusicCodec
-from .errors import Refused
-from .explore import Decoding, Explorer
-from .explore.decoding import GREEDY
-from .midi import Song, Source, read
-from .midi.clips import Clip, join, split, ties
-from .music.album import clip_song
-from .music.beside import music_codec
-from .music.pieces import Piece, phrase
+from ..attributes import attributes_of
+from ..codecs import MusicCodec
+from ..errors import Refused
+from ..explore import Decoding, Explorer
+from ..explore.decoding import GREEDY
+from ..midi import Song, Source, read
+from ..midi.clips import Clip, join, split, ties
+from ..music.album import clip_song
+from ..music.beside import music_codec
+from ..music.pieces import Piece, phrase
+from ..shelf import is_shipped
+from ..vectors import FILE, Vector, Vectors, load
+from .learning import copied
 from .picking import Picker
-from .shelf import is_shipped
-from .vectors import FILE, Vector, Vectors, load
 
 
 def vectors_of(explorer: Explorer) -> Vectors:
