@@ -42,7 +42,7 @@ from seqvae.study import Cell, Study, read_study, running, tables, trying
 from seqvae.study.choosing import choose
 from seqvae.study.design import Sizes, shortened, sized
 from seqvae.study.packing import pack, unpack
-from seqvae.study.records import Records, finals
+from seqvae.study.records import Records, chosen, finals
 from seqvae.study.running import Bench
 from seqvae.study.trying import try_cells
 
@@ -86,6 +86,17 @@ name = "delta"
 set = ["posterior.kind=BoundedPosterior", "posterior.nats=3.0"]
 knob = "optimizer.rate"
 values = [0.01, 1e38]
+"""
+GROWN = """
+[[remedy]]
+name = "fixed"
+knob = "posterior.sigma"
+values = [0.5, 0.7]
+"""
+WIDE = """
+[[decoder]]
+name = "wide"
+set = ["decoder.hidden=12"]
 """
 FAILS = Path("cats/lstm/delta/1e+38/seed0")  # it diverges, which only running it tells
 
@@ -599,7 +610,8 @@ def test_winners_are_chosen_on_validation_and_stand_once_tested(
     delta = next(one for one in block["remedies"] if one["entry"] == "delta")
     assert delta["place"] == 0 and delta["rate"] >= 3 - 1e-3
     assert delta["cost"] > 0 and delta["share"] <= 1
-    cells = finals(made.study, {"cats/lstm": {**block, "remedies": [{**delta, "share": 0.5}]}})
+    half = {**block, "remedies": [{**delta, "share": 0.5}], "without_rate": ["vae"]}
+    cells = finals(made.study, {"cats/lstm": half})
     assert [(c.entry, c.seed, c.share) for c in cells][-4:] == [
         ("delta", 1, 1.0),
         ("delta", 2, 1.0),
@@ -653,10 +665,46 @@ def test_what_a_sweep_began_one_command_carries_to_the_table(
     told = (elsewhere / "study.md").read_text("utf-8").split("    python")[0]
     assert told == page.split("    python")[0] and FAILS.name in told
     assert (elsewhere / "figures.zip").read_bytes() == figures[1].read_bytes()
-    (out / "cells/cats/lstm/vae/0.1/seed0/valid.json").unlink()
-    made.fail(Cell("cats", "lstm", "vae", 0, 0), Refused("gone"))
-    with pytest.raises(Refused, match="the test split was looked at"):
+    vae = next(one for one in chosen(out)["cats/lstm"]["remedies"] if one["entry"] == "vae")
+    won = Cell("cats", "lstm", "vae", vae["place"], 0)
+    other = won._replace(place=1 - vae["place"])
+    # Another value would win now, and the one that was tested stands; the page says so.
+    best = made.figures(won, "valid") or {}
+    best = {**best, "reconstruction": 0.0, "kl": 1.0}
+    (made.place(other) / "valid.json").write_text(json.dumps(best), "utf-8")
+    again = next(one for one in choose(made)["cats/lstm"]["remedies"] if one["entry"] == "vae")
+    assert again["place"] == vae["place"] and again["earlier"]
+    assert "tested before others joined" in tables.page(made, chosen(out))[0]
+    (made.place(won) / "valid.json").unlink()
+    made.fail(won, Refused("gone"))
+    with pytest.raises(Refused, match="the test split has seen its winner"):
         choose(made)
+
+
+def test_a_study_that_was_tested_grows_and_its_winners_stand(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    tiny(tmp_path / "a")
+    words = (tmp_path / "a/tiny.toml", tmp_path / "a/out", "--corpus", f"cats={corpus.folder}")
+    with pytest.raises(SystemExit):
+        run(*words)
+    before = chosen(words[1])["cats/lstm"]
+    more = TINY + GROWN
+    words[0].write_text(more, "utf-8")
+    with pytest.raises(Refused, match=r"another study's \(fixed\)"):
+        finals(read_study(words[0]), {"cats/lstm": before})
+    with pytest.raises(SystemExit):
+        run(*words)
+    after = chosen(words[1])
+    places = {one["entry"]: one["place"] for one in after["cats/lstm"]["remedies"]}
+    assert places.items() > {one["entry"]: one["place"] for one in before["remedies"]}.items()
+    blocks = json.loads((words[1] / "study.json").read_bytes())["blocks"]
+    assert "fixed" in blocks["cats/lstm"]["finals"]
+    assert blocks["cats/lstm"]["split"] == "test"
+    looks = (words[1] / "cells").rglob("test_ledger.jsonl")
+    assert all(len(path.read_text("utf-8").splitlines()) == 1 for path in looks)
+    with pytest.raises(Refused, match="no winners of cats/wide were chosen"):
+        finals(tiny(tmp_path / "b", more + WIDE), after)
 
 
 def test_what_codes_know_of_a_known_language_stands_in_figures_and_page(tmp_path: Path) -> None:
@@ -977,3 +1025,23 @@ def test_a_failed_cell_ends_no_worker_and_is_told_once(
     told = capsys.readouterr().err
     assert end.value.code == 1 and told.count("cells failed") == 1 and f"{FAILS}:" in told
     assert len(AtOnce.started) == 2 and all("--worker" in words for words in AtOnce.started)
+
+
+def test_verdicts_are_against_the_language_model_of_the_same_seed(
+    tmp_path: Path, corpus: Corpus
+) -> None:
+    """Of seeds 1 and 2 one language model could not be: the other is not held against both."""
+    made = records(tmp_path, corpus)
+    used = {"latent": 2, "active_units": 2, "mutual_information_high": 4.0, "kl": 4.0}
+    used |= {"mutual_information_low": 4.0, "shuffle_delta_nll": 3.0, "aggregate_kl_low": 0.1}
+    for entry, seed, nll in (("vae", 1, 24.0), ("vae", 2, 20.0), ("lm", 2, 24.0)):
+        figures = {"reconstruction": nll, **(used if entry == "vae" else {})}
+        each = {"item": torch.arange(8), "reconstruction": torch.full((8,), nll)}
+        rate = {"rate": torch.full((8,), 4.0)} if entry == "vae" else {}
+        made.keep(Cell("cats", "lstm", entry, 0, seed), "test", figures, {**each, **rate})
+    vae, line = (
+        [Cell("cats", "lstm", entry, 0, seed) for seed in (1, 2)] for entry in ("vae", "lm")
+    )
+    seeds = tables.Seeds(made, vae, line, "test")
+    assert len(seeds.figures) == 2 and seeds.verdicts() == "healthy 1"
+    assert (seeds.repaid() or [0])[0] == pytest.approx(1.0)

@@ -1,9 +1,8 @@
 """The winners of a study: chosen on validation alone, before anything is tested, and kept."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import TypeVar
 
 from ..corpus import write_json
 from ..errors import Refused
@@ -12,14 +11,18 @@ from ..matched import Line, best, hull, ranked, stand
 from .design import Cell, Entry, Study
 from .records import CHOICES, Block, Figures, Records, point
 
+T = TypeVar("T")
 DEARER = 1.15  # the cost from which a remedy is also run at equal compute; below it is noise
 
 
 def choose(records: Records) -> dict[str, Block]:
     """The winners of every block by "corpus/decoder", written to choices.json.
 
+    Winners that the test split has seen stand, whatever was swept since: to choose again would be
+    to choose on it. So a study can grow by entries, decoders and corpora.
+
     Raises `Refused` where a cell of the sweep is not done, where no language model of a block
-    could be trained, and where the winners would change after the test split was looked at.
+    could be trained, and where the figures of a winner that was tested are gone.
     """
     study = records.study
     left = records.left(study.sweep(), "valid")
@@ -27,16 +30,31 @@ def choose(records: Records) -> dict[str, Block]:
         some = ", ".join(str(study.place(cell)) for cell in left[:3])
         raise Refused(f"{len(left)} cells of the sweep are not done ({some} …): run the sweep.")
     found = {"/".join(block): _block(records, *block) for block in study.blocks}
-    path = records.folder / CHOICES
-    if path.is_file() and json.loads(path.read_bytes()) != found:
-        looked = next((records.folder / "cells").rglob("test_ledger.jsonl"), None)
-        if looked is not None:
-            raise Refused(
-                f"the winners would not be those of {path}, and the test split was looked at "
-                f"({looked.parent}): to choose again now would be to choose on it."
-            )
-    write_json(path, found)
+    write_json(records.folder / CHOICES, found)
     return found
+
+
+def tested(records: Records, corpus: str, decoder: str, entry: Entry) -> set[int]:
+    """The places of those values of an entry whose models the test split has seen."""
+    return {
+        place
+        for place in range(len(entry.values))
+        for seed in records.study.final_seeds
+        if records.ledger(Cell(corpus, decoder, entry.name, place, seed)).is_file()
+    }
+
+
+def _among(found: Mapping[int, T], seen: set[int], entry: Entry) -> Mapping[int, T]:
+    """Those of the values of an entry, by place, that may win: if any was tested, of these one."""
+    left = {place: each for place, each in found.items() if place in seen or not seen}
+    if seen and not left:
+        values = ", ".join(entry.called(place) for place in sorted(seen))
+        raise Refused(
+            f"{entry.name}: the test split has seen its winner, {entry.knob} = {values}, whose "
+            "figures on validation are gone. To choose another now would be to choose on it: "
+            "bring them back, or begin in another folder."
+        )
+    return left
 
 
 def swept(records: Records, corpus: str, decoder: str, entry: Entry) -> list[Figures | None]:
@@ -58,7 +76,8 @@ def points(found: Sequence[Figures | None]) -> dict[int, Point]:
 def _block(records: Records, corpus: str, decoder: str) -> Block:
     study = records.study
     sweeps = {n: swept(records, corpus, decoder, entry) for n, entry in study.entries.items()}
-    tried = [_language_model(e, sweeps[e.name]) for e in study.language_models]
+    seen = {n: tested(records, corpus, decoder, entry) for n, entry in study.entries.items()}
+    tried = [_language_model(e, sweeps[e.name], seen[e.name]) for e in study.language_models]
     models = [model for model in tried if model is not None]
     if not models:
         raise Refused(f"{corpus}/{decoder}: no language model could be trained; see the logs.")
@@ -67,16 +86,14 @@ def _block(records: Records, corpus: str, decoder: str) -> Block:
     everyone = [at for each in placed.values() for at in each.values()]
     frontier = hull([Point("lm", 0.0, line["nll"]), *everyone])
     pace = _seconds(sweeps[study.reference])
-    found = [
-        _remedy(study, study.entries[name], placed[name], frontier)
-        | _cost(_seconds([sweeps[name][int(_winner(study, placed[name], frontier).name)]]), pace)
-        for name in (standing.name for standing in _order(study, placed, frontier))
-    ]
-    step = _pace(sweeps[line["entry"]])
+    found = []
+    for name in _order(study, placed, frontier):
+        remedy = _remedy(study, study.entries[name], placed[name], seen[name], frontier)
+        found.append(remedy | _cost(_seconds([sweeps[name][remedy["place"]]]), pace))
     return {
         "line": line["entry"],
         "nll": line["nll"],
-        "lm_step_seconds": step,
+        "lm_step_seconds": _pace(sweeps[line["entry"]]),
         "rates": list(study.rates),
         "frontier": [list(vertex) for vertex in frontier],
         "language_models": models,
@@ -85,33 +102,36 @@ def _block(records: Records, corpus: str, decoder: str) -> Block:
     }
 
 
-def _order(study: Study, placed: dict[str, dict[int, Point]], frontier: Line) -> Any:
-    return ranked(
-        stand(name, each.values(), frontier, study.rates) for name, each in placed.items() if each
+def _order(study: Study, placed: dict[str, dict[int, Point]], frontier: Line) -> list[str]:
+    """The remedies that have a rate, the best first."""
+    standings = (
+        stand(n, each.values(), frontier, study.rates) for n, each in placed.items() if each
     )
+    return [standing.name for standing in ranked(standings)]
 
 
-def _winner(study: Study, placed: dict[int, Point], frontier: Line) -> Point:
-    return best(list(placed.values()), frontier, study.rates[0] / 2)
-
-
-def _language_model(entry: Entry, found: Sequence[Figures | None]) -> Block | None:
+def _language_model(entry: Entry, found: Sequence[Figures | None], seen: set[int]) -> Block | None:
     """The value of the lowest NLL."""
     nll = {i: figures["reconstruction"] for i, figures in enumerate(found) if figures}
     if not nll:
         return None
-    place = min(nll, key=lambda i: nll[i])
+    able = _among(nll, seen, entry)
+    place = min(able, key=lambda i: able[i])
     value = entry.values[place]
     return {"entry": entry.name, "place": place, "value": value, "nll": nll[place]}
 
 
-def _remedy(study: Study, entry: Entry, placed: dict[int, Point], frontier: Line) -> Block:
-    winner = _winner(study, placed, frontier)
+def _remedy(
+    study: Study, entry: Entry, placed: dict[int, Point], seen: set[int], frontier: Line
+) -> Block:
+    least = study.rates[0] / 2
+    winner = best(list(_among(placed, seen, entry).values()), frontier, least)
     standing = stand(entry.name, placed.values(), frontier, study.rates)
     return {
         "entry": entry.name,
         "place": int(winner.name),
         "value": entry.values[int(winner.name)],
+        "earlier": winner != best(list(placed.values()), frontier, least),
         "rate": winner.rate,
         "distortion": winner.distortion,
         "distortions": list(standing.distortions),

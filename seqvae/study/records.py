@@ -43,6 +43,10 @@ class Records:
         place = self.place(cell)
         return place.with_name(f"{place.name}.{ending}")
 
+    def ledger(self, cell: Cell) -> Path:
+        """Where each look at the test split is noted."""
+        return self.place(cell) / "test_ledger.jsonl"
+
     def done(self, cell: Cell, split: str) -> bool:
         """Whether a cell was measured on a split, or is known to fail."""
         return (self.place(cell) / f"{split}.json").is_file() or self.failure(cell) is not None
@@ -154,10 +158,13 @@ def chosen(folder: Path) -> dict[str, Block]:
 
 
 def finals(study: Study, choices: dict[str, Block]) -> list[Cell]:
-    """The runs on fresh seeds: of every winner, and of dear ones a second at equal compute."""
+    """The runs on fresh seeds: of every winner, and of dear ones a second at equal compute.
+
+    Raises `Refused` where of a block, or of an entry of it, no winner was chosen.
+    """
     cells = []
     for corpus, decoder in study.blocks:
-        block = choices[f"{corpus}/{decoder}"]
+        block = _winners(study, choices, f"{corpus}/{decoder}")
         for one in (*block["language_models"], *block["remedies"]):
             shares = dict.fromkeys((1.0, one.get("share", 1.0)))
             cells += [
@@ -166,3 +173,20 @@ def finals(study: Study, choices: dict[str, Block]) -> list[Cell]:
                 for seed in study.final_seeds
             ]
     return cells
+
+
+def _winners(study: Study, choices: dict[str, Block], name: str) -> Block:
+    """What was chosen in a block, refused where that is not what the study asks for."""
+    block = choices.get(name)
+    if block is None:
+        raise Refused(f"no winners of {name} were chosen: run --phase choose for all blocks.")
+    remedies = {one["entry"] for one in block["remedies"]} | set(block["without_rate"])
+    models = {one["entry"] for one in block["language_models"]}
+    wrong = remedies ^ {entry.name for entry in study.remedies}
+    wrong |= models - {entry.name for entry in study.language_models}
+    if wrong:
+        raise Refused(
+            f"the winners of {name} are another study's ({', '.join(sorted(wrong))}): run "
+            "--phase choose with this one."
+        )
+    return block

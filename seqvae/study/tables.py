@@ -34,6 +34,7 @@ class Seeds:
         self.cells = [cell for cell in cells if seeds[cell.seed] is not None]
         self.figures: list[Figures] = [f for f in seeds.values() if f is not None]
         self.paired = [cell for cell in self.cells if cell.seed in without]
+        self._judged = [found for cell in self.paired if (found := seeds[cell.seed]) is not None]
         models = {cell.seed: cell for cell in line}
         self.pairs = [
             (records.each(cell, split), records.each(models[cell.seed], split))
@@ -67,7 +68,7 @@ class Seeds:
         """How many of the seeds get which verdict, against the language model's."""
         counted = Counter(
             found.name
-            for figures, (each, line) in zip(self.figures, self.pairs, strict=False)
+            for figures, (each, line) in zip(self._judged, self.pairs, strict=True)
             if (found := verdict(_repaid(figures, each, line))) is not None
         )
         return ", ".join(f"{name} {count}" for name, count in counted.most_common()) or "—"
@@ -210,6 +211,10 @@ def _matched(records: Records, block: Block) -> Iterator[str]:
     yield ""
     head = (*MATCHED, *(f"at R = {rate:g}" for rate in rates))
     yield from markdown([head, *(_needed(records, block, one) for one in block["remedies"])])
+    if early := [one["entry"] for one in block["remedies"] if one["earlier"]]:
+        yield ""
+        names = ", ".join(early)
+        yield f"Chosen and tested before others joined; another value would be now: {names}."
     if block["without_rate"]:
         yield ""
         yield f"Without a rate, so at no place in it: {', '.join(block['without_rate'])}."
