@@ -248,6 +248,9 @@ class _Task:
         low, high = bootstrap(each, lambda means: repayment(*means.unbind(-1)), seed=self.seed)
         share = float(repayment(*each.mean(0)))
         self.measured.add({"repayment": share, "repayment_low": low, "repayment_high": high})
+        beyond = codes.reconstruction.double() + codes.rate.double() - nll.double()
+        low, high = bootstrap(beyond, seed=self.seed)
+        self.measured.add({"price": _mean(beyond), "price_low": low, "price_high": high})
 
     def bound(
         self, samples: int, sample_items: int | None, fitted_items: int

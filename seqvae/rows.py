@@ -193,6 +193,11 @@ TABLE: Mapping[str, tuple[Row, ...]] = {
             value("repayment", interval="repayment"),
             remark("95 % interval, paired over {noun}s"),
         ),
+        Row(
+            "what the code costs, -ELBO - LM",
+            value("price", interval="price"),
+            remark("nats a {noun}, likewise; what is not repaid"),
+        ),
     ),
     "the evidence, -log p(x)": (
         Row(

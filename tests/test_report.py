@@ -83,6 +83,9 @@ def test_repayment_is_measured_against_a_model_without_a_code(
     saved = figures["baseline_nll"] - figures["reconstruction"]
     assert figures["repayment"] == pytest.approx(saved / figures["kl"], rel=1e-6)
     assert figures["repayment_low"] <= figures["repayment"] <= figures["repayment_high"]
+    beyond = figures["negative_elbo"] - figures["baseline_nll"]
+    assert figures["price"] == pytest.approx(beyond, rel=1e-6)
+    assert figures["price_low"] <= figures["price"] <= figures["price_high"]
     assert ("samples_model_nll" in figures) == (baseline == "lm"), "only its likelihood is exact"
     assert report.about["baseline"] == baseline
     assert (tmp_path / "figures" / "positions.png").is_file()
