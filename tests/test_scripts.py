@@ -12,6 +12,7 @@ from data_prep.composer import write_songs
 from data_prep.toy import english
 from seqvae import load
 from seqvae.codecs import MelodyCodec
+from seqvae.midi import Song, Track, notes_of, write
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 AUTOENCODER: dict[str, Any] = {
@@ -125,3 +126,34 @@ def test_a_curve_of_music_is_measured_drawn_and_left_with_what_made_it(
     words = prepared(tmp_path).folder
     with pytest.raises(SystemExit, match="a corpus of sentences, not of music"):
         run(monkeypatch, "music_curve.py", *runs, *line, "--corpus", words)
+
+
+def test_chord_tones_are_counted_where_a_song_was_moved_from_its_chords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = windows(tmp_path / "corpus", MelodyCodec(bars=1), 20).folder
+    train(recipe(training_steps=1), corpus, tmp_path / "run")
+    halves = [60, 64, 62, 65, 67, 60, 61, 72]  # on strong beats, two a bar of 4/4, a second each
+    for folder, late in (("moved", 0), ("timed", 480)):
+        (tmp_path / folder).mkdir()
+        rows = [(late + 960 * i, late + 960 * i + 900, p, 80) for i, p in enumerate(halves)]
+        for name in ("a", "b"):
+            write(Song([Track(notes_of(rows), name="MELODY")]), tmp_path / folder / f"{name}.mid")
+    (tmp_path / "chords").mkdir()
+    # As heard by one who began half a second earlier: C for five seconds, then nothing, then F.
+    chords = "0.5\t5.5\tC:maj\n5.5\t6.5\tN\n6.5\t8.5\tF:maj/5\n"
+    (tmp_path / "chords" / "a.txt").write_text(chords, "utf-8")
+    (tmp_path / "index.tsv").write_text("id\tsplit\na\ttest\nb\ttrain\n", "utf-8")
+    words = ("chord_tones.py", tmp_path / "moved", "--chords", tmp_path / "chords")
+    out = ("--run", tmp_path / "run", "--out", tmp_path / "out", "--index", tmp_path / "index.tsv")
+    run(monkeypatch, *words, *out, "--timed", tmp_path / "timed")
+    found = json.loads((tmp_path / "out" / "chords.json").read_bytes())
+    own = found["songs"][0]["own"]
+    assert len(found["songs"]) == 1 and own["notes"] == 7
+    # C, E and G are of C, D and F are not; of F major C is, and C sharp is not.
+    assert own["share"] == pytest.approx(4 / 7)
+    assert found["own"] == [pytest.approx(4 / 7), None, None], "one song has no spread"
+    assert found["chance"][0] == pytest.approx(own["chance"])
+    assert "as the model writes it again" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="no song whose chords are in"):
+        run(monkeypatch, *words, *out, "--split", "valid")
