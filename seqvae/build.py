@@ -31,7 +31,7 @@ from .posteriors.posterior import Posterior
 from .randomness import seeded
 from .recipe import Recipe, label_names, unknown
 from .regularizers.regularizer import Regularizer
-from .schedules import FAR, Schedule
+from .schedules import FAR, WIDE, Schedule
 from .tokens import EOS, SPECIAL
 from .training.optimizers import Stepper
 from .vae import VAE, Batch, Decoder, Encoder
@@ -46,7 +46,7 @@ NETWORKS = {
 # By `build`, not by a recipe.
 GIVEN = ("vocab", "latent", "length", "shape", "posterior", "encoder", "parameters", "steps")
 LIKELIHOOD = "decoder.likelihood"
-SHARED = ("steps", "middle")  # of a schedule: may be said as a share of the run
+SHARED = ("steps", "middle", "slope")  # of a schedule: may be said as a share of the run
 
 
 class Built(NamedTuple):
@@ -379,8 +379,8 @@ def _schedule(where: str, weight: Any, steps: int) -> Schedule:
     return construct({where: section}, where, schedules)
 
 
-def _shared(where: str, section: Mapping[str, Any], steps: int) -> dict[str, int]:
-    """How many steps of a run the share is that a schedule names, under the name it has there."""
+def _shared(where: str, section: Mapping[str, Any], steps: int) -> dict[str, float]:
+    """What a schedule takes so that it settles within the share of a run that it names."""
     share = coerce(f"{where}.share", section["share"], float)
     if not 0 < share <= 1:
         raise Refused(f"{where}.share = {share:g}: a share of the run lies above 0, at most at 1.")
@@ -390,8 +390,10 @@ def _shared(where: str, section: Mapping[str, Any], steps: int) -> dict[str, int
                 f"{where} says {name} = {section[name]!r} and share = {share:g}, which both say "
                 "how long it takes: leave one out."
             )
-    name = "middle" if section.get("kind") == "sigmoid" else "steps"
-    return {name: max(round(share * steps), 1)}
+    within = max(round(share * steps), 1)
+    if section.get("kind") == "sigmoid":
+        return {"middle": within / 2, "slope": WIDE / within}
+    return {"steps": within}
 
 
 def _section(where: str, value: Any) -> dict[str, Any]:

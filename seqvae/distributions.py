@@ -355,7 +355,8 @@ def _check_densities(q: Distribution, p: Distribution) -> None:
     if not has_density(q):
         raise Refused(
             "KL(q || p) is undefined for a Delta posterior, which has no density. Use a "
-            "GaussianPosterior, or a penalty on samples such as MMD (weight of KL 0 is no cure)."
+            "GaussianPosterior, or a penalty on samples such as MMD in the place of the KL (one "
+            "of weight 0 is still computed; an InfoVAE of alpha 1 has none)."
         )
     if not has_density(p):
         raise Refused(

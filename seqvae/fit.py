@@ -26,6 +26,7 @@ from .errors import Diverged, Lost, Refused, Stopped
 from .estimate import count_weights, estimate
 from .explore import Explorer, show, show_pictures
 from .log import Log, read_log
+from .objectives import Elbo
 from .objectives.objective import Report
 from .plan import Plan, Stage, describe_stage, make_plan
 from .plots import curves, save
@@ -37,6 +38,7 @@ from .regularizers import CrossEntropy
 from .resume import TrainerState, judged_by, restore, set_up
 from .rows import nats
 from .runs import Checkpoint, checkpoint_name, save_checkpoint
+from .schedules import settled
 from .sheets import save_sheet
 from .training import train
 from .training.lagging import has_caught_up
@@ -197,7 +199,31 @@ def cautions(plan: Plan, built: Built, number: int = 0) -> list[str]:
             f"{', '.join(terms)}: a penalty on the batch as a whole, which sees each of its "
             f"{parts} parts alone: another penalty than on all of it at once"
         ]
-    return found
+    return found + _unsettled(plan, built, number)
+
+
+def _unsettled(plan: Plan, built: Built, number: int) -> list[str]:
+    """What is to be known of a last stage whose weights still move at its end."""
+    if number < len(plan.stages) - 1 or plan.recipe["latent"] == 0:  # nothing is judged there
+        return []
+    steps = plan.stages[number].stop - (plan.stages[number - 1].stop if number else 0)
+    return [
+        f"{what} does not settle within these {steps} steps: no verdict, and no weights chosen "
+        "but the last. Train for longer, or give it a share of the run in place of steps: "
+        '{kind = "linear", share = 0.3}'
+        for what in _moving(built, steps)
+    ]
+
+
+def _moving(built: Built, steps: int) -> list[str]:
+    """What of a loss has not settled after so many steps."""
+    losses = [part for part in built.objective.modules() if isinstance(part, Elbo)]
+    weights = [pair for loss in losses for pair in loss.schedules.items()]
+    penalties = getattr(built.objective, "penalties", {}).items()
+    return [
+        *(f"the weight of {name}" for name, its in weights if not settled(its, steps)),
+        *(f"what moves inside of {name}" for name, its in penalties if not its.settled(steps)),
+    ]
 
 
 def _taught(built: Built) -> bool:

@@ -17,25 +17,45 @@ Schedule = Callable[[int], float]
 Shape = Literal["linear", "sigmoid", "cosine"]
 
 FAR = 10**12  # a step by which every schedule has settled
+WIDE = 10.0  # slope times steps of a sigmoid over a share of a run: from 0.7 % to 99.3 %
 
 
 def constant(step: int, *, value: float = 1.0) -> float:
-    """The same weight at every step."""
+    """The same weight at every step.
+
+    >>> constant(0, value=0.4), constant(5000, value=0.4)
+    (0.4, 0.4)
+    """
     return value
 
 
 def linear(step: int, *, start: float = 0.0, end: float = 1.0, steps: int) -> float:
-    """start + (end - start) * step / steps, then `end`   (Bowman et al., 2016, section 3.1)."""
+    """start + (end - start) * step / steps, then `end`   (Bowman et al., 2016, section 3.1).
+
+    >>> [linear(step, end=0.5, steps=1000) for step in (0, 500, 1000, 5000)]
+    [0.0, 0.25, 0.5, 0.5]
+    """
     return start + (end - start) * _progress(step, steps)
 
 
 def cosine(step: int, *, start: float = 0.0, end: float = 1.0, steps: int) -> float:
-    """Half a cosine from start to end: slow at both ends."""
+    """start + (end - start) (1 - cos(pi step / steps)) / 2, then `end`: slow at both ends.
+
+    >>> [round(cosine(step, steps=1000), 3) for step in (0, 250, 500, 750, 1000)]
+    [0.0, 0.146, 0.5, 0.854, 1.0]
+    """
     return start + (end - start) * _rise(_progress(step, steps), "cosine")
 
 
-def sigmoid(step: int, *, end: float = 1.0, middle: int, slope: float = 0.0025) -> float:
-    """end / (1 + exp(-slope (step - middle)))   (Bowman et al., 2016)."""
+def sigmoid(step: int, *, end: float = 1.0, middle: float, slope: float = 0.0025) -> float:
+    """end / (1 + exp(-slope (step - middle)))   (Bowman et al., 2016).
+
+    A recipe may say it by a share of the run, N steps: then middle = N / 2 and slope = 10 / N, so
+    that it goes from 0.7 % of `end` to 99.3 % within them.
+
+    >>> [round(sigmoid(step, middle=500, slope=0.01), 4) for step in (0, 250, 500, 1000)]
+    [0.0067, 0.0759, 0.5, 0.9933]
+    """
     return end / (1 + math.exp(-max(min(slope * (step - middle), 700.0), -700.0)))
 
 
@@ -85,6 +105,12 @@ def settled(schedule: Schedule, step: int) -> bool:
 
     One that moves for a number of `steps` has settled after them, whatever it passes on the way;
     any other where its weight is within 1 % of its limit.
+
+    >>> from functools import partial
+    >>> settled(partial(linear, steps=1000), 999), settled(partial(linear, steps=1000), 1000)
+    (False, True)
+    >>> settled(partial(sigmoid, middle=500, slope=0.01), 1000)
+    True
     """
     steps = getattr(schedule, "keywords", {}).get("steps")
     if steps is not None:

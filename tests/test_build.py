@@ -390,7 +390,7 @@ def weight(value: Any, steps: int = 200) -> list[float]:
         ({"kind": "constant", "value": 0.1}, [0.1] * 4),
         ({"kind": "linear", "steps": 100}, [0.0, 0.5, 1.0, 1.0]),
         ({"kind": "linear", "share": 0.25}, [0.0, 1.0, 1.0, 1.0]),
-        ({"kind": "sigmoid", "share": 0.25, "slope": 1.0}, [0.0, 0.5, 1.0, 1.0]),
+        ({"kind": "sigmoid", "share": 0.25}, [0.0066929, 0.9933071, 1.0, 1.0]),
         ({"kind": "cyclical", "share": 1.0, "cycles": 2}, [0.0, 1.0, 0.0, 1.0]),
         ({"kind": "cosine", "steps": 100, "end": 4}, [0.0, 2.0, 4.0, 4.0]),
     ],

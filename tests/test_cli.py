@@ -24,7 +24,7 @@ from console import Command, Result
 from tiny import NURSERY, in_child, prepared, sentences, settings, write_text
 
 import seqvae as package
-from seqvae import recipe, runs
+from seqvae import objectives, recipe, runs
 from seqvae.__main__ import main
 from seqvae.objectives import Elbo
 from seqvae.objectives.objective import Report
@@ -129,9 +129,27 @@ def test_a_rate_is_asked_for_in_nats(seqvae: Command) -> None:
     own = ("objective.kind=InfoVAE", "objective.alpha=0.5", "objective.lambda=2")
     refused = seqvae("train", "--nats", 9, *(w for each in own for w in ("--set", each)))
     assert refused.status == 2 and "objective.kind=Elbo" in refused.err
+    assert "the objective InfoVAE has terms of its own" in refused.err
     for name in ("text-lm", "text-pretrained"):
         refused = seqvae("train", name, "--nats", 12)
         assert refused.status == 2 and "Name another recipe" in refused.err
+
+
+@pytest.mark.parametrize("kind", ["SemiAmortized", "IWAE", "InfoVAE", "Elb", "elbo"])
+def test_an_objective_that_takes_terms_and_has_none_is_given_the_rate(
+    seqvae: Command, kind: str
+) -> None:
+    """One that has its own is refused, and one that is not there by whoever knows which are."""
+    said = seqvae("train", "--print-recipe", "--nats", 12, "--set", f"objective.kind={kind}")
+    if kind == "SemiAmortized":
+        printed = tomllib.loads(said.out)["objective"]
+        assert (printed["kind"], list(printed["terms"])) == (kind, ["kl"])
+        penalty = printed["terms"]["kl"]
+        assert (penalty["kind"], penalty["nats"]) == ("TargetRate", 12.0)
+    else:
+        own = hasattr(objectives, kind) and kind[0].isupper()
+        why = f"the objective {kind} has terms of its own" if own else f"no kind '{kind}'"
+        assert said.status == 2 and why in said.line
 
 
 @pytest.mark.parametrize("nats", ["-3", "nan", "inf"])

@@ -3,13 +3,26 @@
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from itertools import product
+from typing import Any, get_args
 
 import pytest
 from small import make
 
-from seqvae import schedules
-from seqvae.schedules import FAR, constant, cosine, cyclical, linear, settled, sigmoid
+from seqvae import regularizers, schedules
+from seqvae.build import SHARED, construct
+from seqvae.errors import Refused
+from seqvae.regularizers import Capacity
+from seqvae.schedules import (
+    FAR,
+    Shape,
+    constant,
+    cosine,
+    cyclical,
+    linear,
+    settled,
+    sigmoid,
+)
 
 EXPORTED = [
     f
@@ -111,3 +124,47 @@ def test_a_schedule_of_steps_has_settled_after_them_any_other_near_its_limit() -
     assert not settled(fall, 9) and settled(fall, 10)
     assert settled(partial(constant, value=0.0), 0)
     assert not settled(partial(sigmoid, middle=100), 100)
+
+
+def by_share(section: dict[str, Any], steps: int) -> Capacity:
+    """What follows a schedule of a recipe in a run of so many steps."""
+    made = {"rate": {"kind": "Capacity", "nats": section}}
+    return construct(made, "rate", regularizers, steps=steps)
+
+
+def sections() -> list[dict[str, Any]]:
+    """Every kind of schedule that takes a share of the run, in each of its shapes."""
+    found: list[dict[str, Any]] = []
+    for function in EXPORTED:
+        parameters = inspect.signature(function).parameters
+        if not set(SHARED) & set(parameters):
+            continue
+        shapes = [{"shape": s} for s in get_args(Shape)] if "shape" in parameters else [{}]
+        found += [{"kind": function.__name__, **shape} for shape in shapes]
+    return found
+
+
+@pytest.mark.parametrize("section", sections(), ids=lambda section: " ".join(section.values()))
+def test_whatever_takes_a_share_of_a_run_begins_low_and_has_settled_within_it(
+    section: dict[str, Any],
+) -> None:
+    for share, steps in product((0.001, 0.3, 0.97, 1.0), (1, 2, 7, 300, 2040, 10**6)):
+        within = max(round(share * steps), 1)
+        for end in (1.0, 0.75, 12.0):
+            rate = by_share({**section, "share": share, "end": end}, steps)
+            assert rate.capacity(0) < 0.01 * end
+            assert rate.settled(within), f"{section} by {share} of {steps}"
+            assert rate.capacity(within) == pytest.approx(end, rel=0.01)
+            assert not rate.settled(within // 2) or within == 1, "and uses most of it"
+
+
+def test_a_sigmoid_by_share_is_half_way_in_the_middle_of_it() -> None:
+    rate = by_share({"kind": "sigmoid", "share": 0.3}, 2000)
+    weights = {0: 0.0066929, 150: 0.0758582, 300: 0.5, 450: 0.9241418, 600: 0.9933071}
+    assert {step: rate.capacity(step) for step in weights} == pytest.approx(weights, abs=1e-6)
+    assert not rate.settled(570) and rate.settled(580)
+
+
+def test_a_sigmoid_by_share_has_no_slope_of_its_own() -> None:
+    with pytest.raises(Refused, match=r"slope = 0\.01 and share = 0\.3, which both say"):
+        by_share({"kind": "sigmoid", "share": 0.3, "slope": 0.01}, 2000)

@@ -21,6 +21,7 @@ from seqvae.errors import Collapsed, Refused
 from seqvae.plan import make_plan
 from seqvae.recipe import Recipe, override, read, shipped
 from seqvae.reports.report import evaluate_run
+from seqvae.resume import set_up
 from seqvae.schedules import FAR
 from seqvae.verdict import OnCollapse, Verdict
 from seqvae.watch import IN_A_ROW, Watch, advice, describe, standing
@@ -161,6 +162,58 @@ def test_there_is_no_verdict_while_a_schedule_moves(home: Path, tmp_path: Path) 
         assert ("collapsed" in line) <= (step >= 12)
     assert seen[3] == "" and seen[4].startswith("annealing ΔNLL ")
     assert seen[13].split()[0] == rows[3]["verdict"]
+
+
+UNSETTLED = "does not settle within these 12 steps: no verdict, and no weights chosen but the last"
+
+
+@pytest.mark.parametrize(
+    ("weight", "settles"),
+    [
+        ({"kind": "sigmoid", "share": 1.0}, True),
+        ({"kind": "sigmoid", "middle": 6}, False),
+    ],
+)
+def test_a_schedule_that_outlasts_the_run_is_told_before_it_costs_verdict_and_choice(
+    weight: dict[str, Any], settles: bool, home: Path, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    term = {"kind": "KL", "weight": weight}
+    train(with_term(term), home / "corpus", tmp_path / "run", say=said.append)
+    warned = [number for number, line in enumerate(said) if UNSETTLED in line]
+    assert len(warned) == (not settles)
+    assert all("the weight of kl" in said[n] and "share = 0.3" in said[n] for n in warned)
+    assert all("validation" not in line for line in said[: sum(warned)]), "before the first step"
+    assert ("verdict" in validations(tmp_path / "run")[-1]) == settles
+    assert bool(runs.checkpoints(tmp_path / "run" / "best")) == settles
+
+
+@pytest.mark.parametrize("kind", ["Elbo", "SemiAmortized"])
+def test_each_thing_that_outlasts_the_last_stage_is_named(home: Path, kind: str) -> None:
+    slow = {"kind": "linear", "end": 2.0, "steps": 40}
+    terms = {
+        "kl": {"kind": "KL", "weight": slow},
+        "rate": {"kind": "Capacity", "nats": slow},
+        "mmd": {"kind": "MMD"},
+    }
+    made = {**recipe(training_steps=50), "objective": {"kind": kind, "terms": terms}}
+    whole = complete(made)
+    staged = [{"steps": 20}, {}]
+    assert told_of(home, whole) == []
+    assert told_of(home, {**whole, "stage": staged}, 0) == [], "a stage that only leads there"
+    assert told_of(home, {**whole, "stage": staged}, 1) == [
+        "the weight of kl does not settle within these 30 steps",
+        "what moves inside of rate does not settle within these 30 steps",
+    ]
+    assert told_of(home, {**whole, "latent": 0, "stage": staged}, 1) == [], "a language model"
+
+
+def told_of(home: Path, experiment: Recipe, number: int = 0) -> list[str]:
+    """What is said, before a stage begins, to move for longer than it lasts."""
+    plan = make_plan(experiment, Corpus(home / "corpus"), home, "cpu")
+    built, _ = set_up(plan, number, plan.stages[number - 1].stop if number else 0)
+    said = fitting.cautions(plan, built, number)
+    return [line.split(":")[0] for line in said if "does not settle" in line]
 
 
 @pytest.mark.parametrize("kind", ["TargetRate", "RateConstraint"])

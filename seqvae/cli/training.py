@@ -1,5 +1,6 @@
 """`seqvae train` and `seqvae recipes`."""
 
+import inspect
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -94,21 +95,32 @@ def _held(recipe: "Recipe", nats: float) -> "Recipe":
             f"--nats {nats:g}: the recipe {recipe['name']!r} {what}, so its rate cannot be asked "
             "for. Name another recipe, such as text."
         )
-    terms = recipe["objective"].get("terms")
-    if terms is None:
-        kind = recipe["objective"].get("kind")
+    kind, terms = str(recipe["objective"].get("kind")), recipe["objective"].get("terms")
+    if terms is None and not _takes_terms(kind):
         raise Refused(
             f"--nats {nats:g}: the objective {kind} has terms of its own, so its rate cannot be "
             "asked for. Name one that takes any: --set objective.kind=Elbo"
         )
     of_rate = [
         name
-        for name, term in terms.items()
+        for name, term in (terms or {}).items()
         if getattr(getattr(regularizers, str(term.get("kind")), None), "of_rate", False)
     ]
     penalty = f'{{kind = "TargetRate", nats = {nats}}}'
     gone = [f"objective.terms.{name}=none" for name in of_rate]
     return override(recipe, [*gone, f"objective.terms.kl={penalty}"])
+
+
+def _takes_terms(kind: str) -> bool:
+    """Whether an objective is made of the terms that a recipe names; one unknown is refused later.
+
+    >>> _takes_terms("SemiAmortized"), _takes_terms("IWAE")
+    (True, False)
+    """
+    from .. import objectives
+
+    maker = getattr(objectives, kind, None)
+    return not inspect.isclass(maker) or "terms" in inspect.signature(maker).parameters
 
 
 def _begun(named: str | None, corpus: str | None, out: Path | None) -> "Recipe":

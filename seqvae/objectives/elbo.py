@@ -111,6 +111,12 @@ class InfoVAE(Elbo):
         divergence: "mmd" or "adversarial".
 
     Raises `Refused` where a weight would be negative.
+
+    >>> halved, without = InfoVAE(alpha=0.5, lambda_=10.0), InfoVAE(alpha=1.0, lambda_=10.0)
+    >>> {name: weight(0) for name, weight in halved.schedules.items()}
+    {'kl': 0.5, 'mmd': 9.5}
+    >>> {name: weight(0) for name, weight in without.schedules.items()}
+    {'mmd': 10.0}
     """
 
     def __init__(

@@ -34,9 +34,16 @@ class IWAE(Objective):
 
     Raises `Refused` for a posterior or prior without density, and where the KL is infinite.
 
-    >>> objective = IWAE(samples=8)
-    >>> objective.settled(0)
-    True
+    >>> from seqvae.decoders import LSTMDecoder
+    >>> from seqvae.encoders import NoiseEncoder
+    >>> from seqvae.posteriors import GaussianPosterior
+    >>> from seqvae.priors import StandardNormal
+    >>> reads_nothing = NoiseEncoder(GaussianPosterior(2, sigma=2.0))  # its KL: 1.61
+    >>> vae = VAE(reads_nothing, StandardNormal(2), LSTMDecoder(9, 2, embed=4, hidden=4))
+    >>> _ = [weight.data.zero_() for weight in vae.parameters()]  # -log p(x) = log 9 = 2.20
+    >>> batch = Batch(torch.full((2000, 1), 5), torch.ones(2000), None, torch.arange(2000))
+    >>> [round(IWAE(samples=count)(vae, batch)[0].item()) for count in (1, 100)]  # 3.81, 2.20
+    [4, 2]
     """
 
     def __init__(self, *, samples: int = 5, doubly_reparameterized: bool = False) -> None:

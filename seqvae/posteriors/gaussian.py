@@ -18,6 +18,11 @@ class GaussianPosterior(Posterior):
         latent: D.
         sigma: a number fixes the width of every code (a rung of the noise ladder between
             autoencoder and VAE); None learns it.
+
+    >>> import torch
+    >>> q = GaussianPosterior(2)(torch.tensor([[0.5, -1.0, 0.0, 9.0]]))  # mu and s of 2 dimensions
+    >>> q.mean.tolist(), [round(width, 2) for width in q.stddev[0].tolist()]
+    ([[0.5, -1.0]], [1.0, 9.54])
     """
 
     def __init__(self, latent: int, *, sigma: float | None = None) -> None:

@@ -30,6 +30,15 @@ class AttributeOrder(Regularizer):
         delta: how steep; a difference of about 1 / delta counts as clear.
 
     Raises `Refused` for a dimension that the code does not have, and a delta that is not positive.
+
+    >>> from seqvae.distributions import Delta
+    >>> from seqvae.vae import Batch
+    >>> black_white = Batch(torch.tensor([[4], [5]]), torch.ones(2), None, torch.arange(2))
+    >>> penalty = AttributeOrder(6, 1, shape=(1, 1, 1))
+    >>> for z in (torch.tensor([[-9.0], [9.0]]), torch.tensor([[9.0], [-9.0]])):
+    ...     penalty(Pass(black_white, Delta(z), None, z, None, None)).item()
+    0.0
+    2.0
     """
 
     of_batch = True

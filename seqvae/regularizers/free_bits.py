@@ -25,6 +25,16 @@ class FreeBits(Regularizer):
     Under the floor there is no gradient, so the encoder is free to use that much.
 
     Raises `Refused` where a reading per dimension meets a q or p that is no product.
+
+    >>> import torch
+    >>> from seqvae.distributions import gaussian
+    >>> p = gaussian(torch.zeros(2), torch.ones(2))
+    >>> q = gaussian(torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.ones(2, 2))  # KL 2, 0; 0, 0
+    >>> out = Pass(None, q, p, q.mean, None, None)
+    >>> FreeBits(nats=0.5)(out).tolist(), FreeBits(nats=0.5, per="sentence")(out).tolist()
+    ([2.5, 1.0], [2.0, 0.5])
+    >>> FreeBits(nats=0.5, per="batch_dimension")(out).item()
+    1.5
     """
 
     of_rate = True

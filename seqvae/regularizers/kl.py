@@ -12,6 +12,13 @@ class KL(Regularizer):
 
     With weight 1 the negative ELBO (Kingma and Welling, 2014), with weight beta the beta-VAE
     (Higgins et al., 2017). Refused where q or p has no density.
+
+    >>> import torch
+    >>> from seqvae.distributions import gaussian
+    >>> ones = torch.ones(1, 4)
+    >>> q, p = gaussian(ones, ones), gaussian(0 * ones[0], ones[0])
+    >>> KL()(Pass(None, q, p, q.mean, None, None)).item()  # mu^2 / 2 of each of 4 dimensions
+    2.0
     """
 
     of_rate = True
