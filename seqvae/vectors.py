@@ -13,12 +13,15 @@ from torch import Tensor
 
 from .errors import Refused
 from .keepsakes import Keepsake
+from .recipe import unknown
 from .vae import VAE
 
 FILE = "attributes.safetensors"
+LABEL = "label="  # before the name of a label: an attribute that is 1 or 0
 RIDGE = 0.01  # of the mean variance of a code's numbers
 HOLD = 0.1  # of an attribute's variance
 COMMAND = "seqvae attribute learn"
+ORIGIN = ("corpus", "checksum", "split", "items", "held_out")  # in a header: what was learnt from
 KEEPSAKE = Keepsake(
     FILE, 1, "attribute vectors", "learnt with", f"Learn them: {COMMAND} {{run}} DATA"
 )
@@ -138,33 +141,91 @@ class Vector(NamedTuple):
         )
 
 
+def forms(name: str) -> tuple[str, ...]:
+    """The names that an attribute may mean, in turn.
+
+    >>> forms("note-density")
+    ('note-density', 'note_density', 'label=note-density')
+    """
+    return name, name.replace("-", "_"), LABEL + name
+
+
 class Vectors(NamedTuple):
     """The vectors of a run by name, and where they come from: the header of their file."""
 
     vectors: dict[str, Vector]
     header: dict[str, Any]
 
+    @property
+    def omitted(self) -> dict[str, dict[str, str]]:
+        """Of each attribute that could not be learnt: `why`, and from which `corpus`."""
+        return self.header.get("omitted", {})
+
     def named(self, name: str) -> Vector:
-        """The vector of an attribute, "note-density" being note_density."""
-        wanted = name.replace("-", "_")
-        found = self.vectors.get(name) or self.vectors.get(wanted)
-        if found is None:
-            raise Refused(
-                f"no vector of {name!r} was learnt: there are {', '.join(self.vectors)}. Learn on "
-                f"data that have it: {COMMAND} RUN DATA --attribute {name}"
-            )
-        return found
+        """The vector of an attribute, "note-density" being note_density, a label alone its own.
+
+        Raises `Refused` for one that there is not, with the reason if it was left out.
+        """
+        for form in forms(name):
+            if form in self.vectors:
+                return self.vectors[form]
+        for form in forms(name):
+            if form in self.omitted:
+                raise Refused(self._left_out(form))
+        raise Refused(
+            f"{unknown(name, self.vectors, 'this run', 'vector of')} More are learnt on data that "
+            f"have them: {COMMAND} RUN DATA"
+        )
+
+    def _left_out(self, name: str) -> str:
+        told = self.omitted[name]
+        return (
+            f"there is no vector of {name!r}: it was left out when vectors were learnt from "
+            f"{told['corpus']}, for {told['why']}. Learn on other data: {COMMAND} RUN DATA "
+            f"--attribute {name}"
+        )
+
+    def origin(self, name: str) -> dict[str, Any]:
+        """What a vector was learnt from: of one kept from an earlier file what that file said."""
+        own = {key: self.header[key] for key in ORIGIN if key in self.header}
+        return self.header.get("kept", {}).get(name, own)
+
+    def but(self, vectors: Sequence[Vector]) -> list[Vector]:
+        """Those of attributes that none of these vectors is of."""
+        names = {vector.name for vector in vectors}
+        return [vector for name, vector in self.vectors.items() if name not in names]
 
 
-def save(folder: Path, vectors: Sequence[Vector], vae: VAE, about: Mapping[str, Any]) -> Vectors:
+NONE = Vectors({}, {})
+
+
+def save(
+    folder: Path,
+    vectors: Sequence[Vector],
+    vae: VAE,
+    about: Mapping[str, Any],
+    before: Vectors = NONE,
+) -> Vectors:
     """Write vectors into the run's folder, whole or not at all, in the place of those there.
 
-    `about` is what they were learnt from: corpus, its checksum, split, items.
+    A vector is used alone: its shift, mean and range are its own, whatever else is in the file.
+    So those of several corpora may lie in one, each with its origin.
+
+    Arguments:
+        about: what they were learnt from: corpus, its checksum, split, items; and `omitted`.
+        before: of the same weights: what is not learnt again stays, and is named as `kept`.
     """
-    shifts = torch.stack([vector.shift for vector in vectors]).float()
-    told = {**about, "attributes": [vector.row() for vector in vectors]}
-    header = KEEPSAKE.write(folder, {"shifts": shifts}, vae, told)
-    return Vectors({vector.name: vector for vector in vectors}, header)
+    kept = before.but(vectors)
+    every = {vector.name: vector for vector in (*vectors, *kept)}
+    omitted = {**before.omitted, **about.get("omitted", {})}
+    told = {
+        **about,
+        "omitted": {name: why for name, why in omitted.items() if name not in every},
+        "kept": {vector.name: before.origin(vector.name) for vector in kept},
+        "attributes": [vector.row() for vector in every.values()],
+    }
+    shifts = torch.stack([vector.shift for vector in every.values()]).float()
+    return Vectors(every, KEEPSAKE.write(folder, {"shifts": shifts}, vae, told))
 
 
 def load(folder: Path, vae: VAE) -> Vectors:

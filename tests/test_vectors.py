@@ -24,10 +24,10 @@ from seqvae.errors import Refused
 from seqvae.explore import Explorer, load
 from seqvae.midi import read, write
 from seqvae.runs import export
-from seqvae.steering import learning
-from seqvae.steering.applying import apply, apply_song
-from seqvae.steering.leaks import FILES, thinned, try_vectors
-from seqvae.steering.learning import learn, steered, stretched
+from seqvae.steering import applying, learning
+from seqvae.steering.applying import apply, apply_song, value
+from seqvae.steering.leaks import FILES, HEADER, Moves, swayed, thinned, try_vectors
+from seqvae.steering.learning import gained, learn, steered, stretched
 from seqvae.vectors import Fit, Vector, fit
 
 SURE = ("--device", "cpu")
@@ -143,6 +143,46 @@ def test_vectors_of_other_weights_or_damaged_are_refused(tmp_path: Path) -> None
             vectors.load(tmp_path, model)
 
 
+def test_vectors_of_several_corpora_lie_in_one_file_each_with_its_origin(tmp_path: Path) -> None:
+    def omitted(name: str) -> dict[str, Any]:
+        return {"omitted": {name: {"corpus": "a", "why": "it is constant over the data"}}}
+
+    model = vae()
+    first = [vector(), vector("mode")]
+    about = {"corpus": "a", "items": 9, **omitted("swing")}
+    found = vectors.save(tmp_path, first, model, about)
+    assert set(found.omitted) == {"swing"}
+    second = [vector("mode", mean=1.0), vector("swing")]
+    vectors.save(tmp_path, second, model, {"corpus": "b", **omitted("register")}, found)
+    found = vectors.load(tmp_path, model)
+    assert {n: v.mean for n, v in found.vectors.items()} == {
+        "mode": 1,
+        "swing": 60,
+        "register": 60,
+    }
+    assert found.origin("register") == {"corpus": "a", "items": 9}
+    assert found.origin("mode") == found.origin("swing") == {"corpus": "b"}
+    assert found.omitted == {}, "what is there was not left out"
+    vectors.save(tmp_path, [vector("swing")], model, {"corpus": "c"}, found)
+    found = vectors.load(tmp_path, model)
+    origins = {name: found.origin(name)["corpus"] for name in found.vectors}
+    assert origins == {"swing": "c", "mode": "b", "register": "a"}
+    same(found.named("register").shift, vector().shift)
+
+
+def test_a_vector_that_is_not_there_is_refused_with_the_reason(tmp_path: Path) -> None:
+    omitted = {"note_density": {"corpus": "songs", "why": "it is constant over the data"}}
+    about = {"corpus": "songs", "omitted": omitted}
+    found = vectors.save(tmp_path, [vector(), vector("label=red")], vae(), about)
+    assert found.named("red").name == "label=red"
+    with pytest.raises(Refused, match=r"learnt from songs, for it is constant over.*other data"):
+        found.named("note-density")
+    with pytest.raises(Refused, match=r'no vector of .registr.; did you mean "register"\?'):
+        found.named("registr")
+    with pytest.raises(Refused, match=r"has: register, label=red\. More .*attribute learn"):
+        found.named("backbeat")
+
+
 def test_what_leaves_the_data_is_said() -> None:
     assert vector().leaves(60, 1) == "" == vector().leaves(60, -2)
     assert "asks for 75" in vector().leaves(60, 3)
@@ -200,14 +240,39 @@ def test_a_vector_is_learnt_for_every_attribute_that_the_data_have(
     assert vectors.load(found.path.parent, music.vae).header == header
     with pytest.raises(Refused, match=r"repetition is undefined in 80 of 80.*leave it out"):
         learnt(music, home, asked=["repetition"])
-    with pytest.raises(Refused, match="colour"):
+    with pytest.raises(Refused, match=r"learnt from songs, for it is undefined in 80 of 80"):
+        found.vectors.named("repetition")
+    with pytest.raises(Refused, match=r"this corpus of windows has no attribute 'colour'"):
         learnt(music, home, asked=["colour"])
+
+
+def test_vectors_learnt_before_are_kept_where_the_data_leave_them_out(
+    music: Explorer, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "FARTHEST", 1e9)
+    folder, shift = Path(music.facts["folder"]), torch.arange(8.0)
+    old = [vector(name)._replace(shift=shift) for name in ("register", "repetition")]
+    vectors.save(folder, old, music.vae, {"corpus": "old"})
+    found = learn(music, open_corpus(home / "songs"), tried=0)
+    assert found.said[-2:] == [
+        "replaced: register (learnt from old)",
+        "kept from before: repetition (learnt from old)",
+    ]
+    same(vectors.load(folder, music.vae).named("repetition").shift, shift)
+    assert not torch.equal(found.vectors.named("register").shift, shift)
+    corpora = {row["name"]: row["corpus"] for row in found.plain()}
+    assert {n for n in corpora if corpora[n] == "old"} == {"repetition"}
+    assert [row[-1] for row in found.rows()[1:]] == list(corpora.values())
+    vectors.save(folder, old, vae(), {"corpus": "old"})
+    said = learn(music, open_corpus(home / "songs"), tried=0).said
+    assert "are not kept" in said[-1] and "other weights" in said[-1]
 
 
 def test_an_attribute_that_is_constant_over_the_data_is_refused() -> None:
     values = np.array([[2.0, float(i)] for i in range(30)])
-    kept, said = learning._usable(["flat", "rising"], values, [], "window")
-    assert kept == ["rising"] and "flat: left out, for it is constant over the data: 2" in said[0]
+    kept, omitted, said = learning._usable(["flat", "rising"], values, [], "window")
+    assert kept == ["rising"] and said == []
+    assert omitted == {"flat": "it is constant over the data: 2 in all 30 windows"}
     with pytest.raises(Refused, match=r"flat is constant over the data.*differ in it"):
         learning._usable(["flat", "rising"], values, ["flat"], "window")
     with pytest.raises(Refused, match="20 are the fewest"):
@@ -221,6 +286,20 @@ def test_what_leads_too_far_is_left_out_those_nobody_asked_for_first() -> None:
         return min("ab", key=lambda n: learning._worth(found, n, "ab".index(n), wanted))
 
     assert (dropped(), dropped("a")) == ("a", "b")
+
+
+def test_what_a_label_cannot_hold_is_said_and_has_its_own_vector_all_the_same(
+    music: Explorer,
+) -> None:
+    z, a = linear()
+    noise = torch.randn(len(z), 1, generator=torch.Generator().manual_seed(3))
+    part = z, torch.cat([noise, a[:, :1]], dim=1).numpy()
+    names, group = ["register", "label=jig"], (["register", "label=jig"], ["label=jig"])
+    found: list[Vector] = []
+    far = learning._fit_group(found, group, names, part, part, ["register"], music)
+    assert [each.name for each in found] == ["label=jig"] and set(far) == {"register"}
+    [said] = learning._not_held(far, group)
+    assert said.startswith("register: not held by the vector of label=jig, for codes tell so")
 
 
 def test_codes_move_as_far_as_asked_and_directions_stay_directions(music: Explorer) -> None:
@@ -259,27 +338,45 @@ def test_the_table_has_a_random_vector_and_the_trivial_edit_beside_each(
     monkeypatch.setattr(music, "write", lambda z, *how, **more: ids * (len(z) // len(ids)))
     monkeypatch.setattr(music, "decode", lambda z: [*map(music.codec.decode, ids)])
     tested = try_vectors(music, found.vectors, open_corpus(home / "songs"), items=12)
-    by = {(moves.attribute, moves.by): moves for moves in tested.moves}
     names = set(found.vectors.vectors)
-    assert len(tested.moves) == 3 * len(names) + 2
-    octave, fewer = by["register", "an octave up"], by["note_density", "notes left out"]
+    assert len(tested.moves) == 3 * len(names) + 3
     std = found.vectors.named("register").std
-    assert octave.change == pytest.approx(12 / std) and octave.spearman is None
-    assert (octave.rhythm, octave.contour) == pytest.approx((1, 1))
-    assert all(leak == pytest.approx(0, abs=1e-9) for leak in octave.leaks.values())
+    up = round(std)
+    by = {(moves.attribute, moves.by): moves for moves in tested.moves if moves.spearman is None}
+    higher, fewer = by["register", f"{up} semitones up"], by["note_density", "notes left out"]
+    assert higher.change == pytest.approx(up / std) == pytest.approx(1, abs=0.5 / std)
+    assert (higher.rhythm, higher.contour) == pytest.approx((1, 1))
+    for none in (higher.leaks, higher.swayed):
+        assert all(size == pytest.approx(0, abs=1e-9) for size in none.values())
+    places = [(moves.attribute, moves.by, moves.strength) for moves in tested.moves]
+    at = places.index(("note_density", "notes left out", -1.0))
+    assert places[at - 1] == ("note_density", "its vector", -1.0), "beside what it is held against"
     std = found.vectors.named("note_density").std
     assert fewer.change == pytest.approx(-1, abs=0.5 / 4 / std), "to the nearest note"
     assert fewer.strength == -1 and (fewer.rhythm or 1) < 1
     for moves in tested.moves:
         assert "vector" not in moves.by or (moves.change, moves.spearman) == (0, 0)
-        assert set(moves.leaks) == names - {moves.attribute}
+        assert set(moves.leaks) == set(moves.swayed) == names - {moves.attribute}
+        assert all(moves.swayed[name] >= abs(moves.leaks[name]) - 1e-9 for name in moves.leaks)
+        assert len(moves.cells()) == len(HEADER)
         assert moves.words is None and 0 <= (moves.rhythm or 0) <= 1
     page, data = tested.save(tmp_path)
     assert (page.name, data.name) == FILES
     assert page.read_text().count("\n|") == len(tested.moves) + 2
-    assert len(json.loads(data.read_bytes())["moves"]) == len(tested.moves)
+    rows = json.loads(data.read_bytes())["moves"]
+    assert [row["swayed"] for row in rows] == [moves.swayed for moves in tested.moves]
+    assert rows[-1]["most_swayed"] == max(rows[-1]["swayed"].values())
     with pytest.raises(Refused, match="0 and 1 must be among"):
         try_vectors(music, found.vectors, open_corpus(home / "songs"), strengths=[1, 2])
+
+
+def test_changes_of_opposite_sign_cancel_in_a_leak_and_count_in_what_is_swayed() -> None:
+    before, after = np.array([5.0, 5.0, np.nan]), np.array([7.0, 3.0, 1.0])
+    assert (gained(before, after, 2.0), swayed(before, after, 2.0)) == (0.0, 1.0)
+    moves = Moves("a", "b", 1.0, 1.0, 1.0, {"c": 0.1, "d": 0}, {"c": 0.2, "d": 1}, 1, 1, None, 2)
+    assert moves.cells()[5:7] == ["0.10 (c)", "1.00 (d)"]
+    alone = Moves("a", "b", 1.0, None, 1.0, {}, {}, 1, 1, None, 2)
+    assert alone.cells()[5:7] == ["—", "—"]
 
 
 def test_notes_are_left_out_down_to_one() -> None:
@@ -289,17 +386,25 @@ def test_notes_are_left_out_down_to_one() -> None:
 
 def test_strength_zero_writes_the_reconstruction(music: Explorer, home: Path) -> None:
     clip = next(open_corpus(home / "songs").sentences("valid"))
-    given = vector()._replace(shift=torch.randn(8))
+    given = vector("note_density", high=4.0)._replace(shift=torch.randn(8))
     still, far = apply(music, clip, given, [0, 9])
     [again] = music.reconstruct([clip])
     assert music.codec.show(still.item) == music.codec.show(again)
     assert still.said == [] and len(far.said) == 1
+    known = [value(music, "note_density", each) for each in (clip, again)]
+    for moved in (still, far):
+        assert [moved.before, moved.written] == known
+    assert still.now == still.written != still.before, "what a strength counts from"
+    assert f"asks for {known[1] + 9 * given.std:.3g} " in far.said[0]
+    silent = applying._moved(music, vector(), 9, [60.0, math.nan], clip)
+    assert "asks for 105 " in silent.said[0], "of what is written it is undefined"
     for bad in ([], [math.nan]):
         with pytest.raises(Refused, match="strength"):
             apply(music, clip, given, bad)
     played = apply_song(music, home / "a.mid", given, [0, 1], bars=3)
     assert [song.bars.start[-1] for song in played.songs] == [3 * 4 * 480] * 2
-    assert played.moved[0].before == played.moved[1].before
+    assert played.moved[0][2:4] == played.moved[1][2:4]
+    assert played.moved[0].now == played.moved[0].written
 
 
 # --- the commands --------------------------------------------------------------------------------
@@ -318,10 +423,12 @@ def test_learn_apply_and_test_of_music(
     done = seqvae("attribute", "apply", run, home / "a.mid", *options, *SURE)
     names = [f"0{i}_register_{s}.mid" for i, s in ((1, "-1.00"), (2, "+0.50"), (3, "+2.00"))]
     assert sorted(path.name for path in (tmp_path / "a-register").iterdir()) == names
-    assert done.lines[-1].startswith(f"a-register/{names[-1]}")
+    told = r"register [\d.]+, written by the model [\d.—]+, now [\d.—]+ MIDI pitch"
+    assert re.fullmatch(re.escape(f"a-register/{names[-1]}: ") + told, done.lines[-1])
     assert all(len(read(tmp_path / "a-register" / name).bars) == 2 for name in names)
     again = seqvae("attribute", "apply", run, home / "a.mid", *options, "--json", *SURE)
     assert [row["strength"] for row in again.rows] == [-1, 0.5, 2]
+    assert len({row["written"] for row in again.rows}) == 1
     tested = seqvae("attribute", "test", run, corpus, "--items", 4, "--out", "table", *SURE)
     assert tested.lines[-1] == "written: table/attributes.md, table/attributes.json"
     export(run, tmp_path / "export")
@@ -347,7 +454,7 @@ def test_learn_and_apply_of_labelled_sentences(
     ).rows
     assert [row["strength"] for row in rows] == [0, 1] and "now" not in rows[0]
     rows = seqvae("attribute", "apply", run, "the cat", "--attribute", "length", "--json").rows
-    assert rows[0]["before"] == 2
+    assert rows[0]["before"] == 2 and rows[0]["written"] >= 0
     table = tmp_path / "table"
     assert (
         seqvae("attribute", "test", run, home / "tone", "--items", 8, "--out", table).status == 0
@@ -379,6 +486,10 @@ def test_what_is_prepared_for_once_goes_by_the_name_that_was_given(
     done = seqvae("attribute", "learn", run, "songs", "--tried", 0, *SURE)
     assert any(line.startswith("songs: ") for line in done.err.splitlines())
     assert vectors.load(run, load(run).vae).header["corpus"] == "songs"
+    vectors.save(run, [vector()._replace(shift=torch.eye(8)[0])], load(run).vae, {})
+    tested = seqvae("attribute", "test", run, "songs", "--items", 1, "--out", "table", *SURE)
+    assert tested.status == 0, "songs are prepared for it as for learning"
+    assert json.loads((tmp_path / "table" / FILES[1]).read_bytes())["about"]["corpus"] == "songs"
     alone = seqvae("attribute", "learn", run, "songs/0.mid", *SURE)
     assert "only one distinct song" in alone.line
     for said in (done.err, alone.err):
@@ -393,7 +504,12 @@ def test_what_cannot_be_is_refused_with_the_cure(
     def line(*words: object) -> str:
         return seqvae("attribute", *words).line
 
-    assert "comes with the package" in line("learn", "melody", corpus)
+    song, wrong = home / "a.mid", ("--attribute", "swing")  # one song alone makes no corpus
+    for data in (corpus, song):
+        assert "comes with the package" in line("learn", "melody", data)
+        assert "this corpus of windows has no attribute 'swing'" in line(
+            "learn", run, data, *wrong
+        )
     cure = "Copy it: seqvae export melody runs/melody; seqvae attribute learn runs/melody DATA"
     assert line("apply", "melody", home / "a.mid").endswith(cure)
     assert "language model" in line("learn", home / "lm", home / "corpus")

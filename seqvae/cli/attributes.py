@@ -50,12 +50,17 @@ def learn(
 ) -> None:
     """Learn a vector for every attribute of a corpus's items, each holding the others.
 
-    They are kept in the run, for `seqvae attribute apply`, and belong to its weights.
+    They are kept in the run, for `seqvae attribute apply`, and belong to its weights. One that
+    was learnt before stays, unless it is learnt again.
     """
     from ..progress import Progress, table
+    from ..steering.learning import check_asked, own_folder
     from ..steering.learning import learn as learn_vectors
 
     model = _without_pictures(load(run, device))
+    own_folder(model)
+    if not _is_prepared(data):  # then its items have no labels
+        check_asked(model, asked or ())
     with TemporaryDirectory() as folder, Progress() as progress, _called(data, folder):
         found = learn_vectors(
             model,
@@ -68,7 +73,7 @@ def learn(
     for line in found.said:
         warn(line)
     if as_json:
-        write_rows((vector.row() for vector in found.vectors.vectors.values()), True)
+        write_rows(found.plain(), True)
         return
     print(table(found.rows()))
     print(f"written: {found.path}")
@@ -156,8 +161,7 @@ def _apply_song(
     for number, (moved, song) in enumerate(zip(played.moved, played.songs, strict=True), 1):
         path = folder / f"{number:02d}_{vector.name}_{moved.strength:+.2f}.mid"
         row = {"file": str(write(song, path)), "strength": moved.strength, **_values(moved)}
-        now = f": {vector.name} {{before:.3g}} -> {{now:.3g}} {vector.unit}" * ("now" in row)
-        write_rows([row], as_json, "{file}" + now)
+        write_rows([row], as_json, "{file}" + _figures(moved, vector))
 
 
 def _say(moved: list[Any]) -> None:
@@ -167,15 +171,26 @@ def _say(moved: list[Any]) -> None:
             warn(line)
 
 
-def _values(moved: Any) -> dict[str, float]:
-    """The attribute before and now, where it can be measured."""
-    return {} if moved.now != moved.now else {"before": moved.before, "now": moved.now}
+def _figures(moved: Any, vector: Any) -> str:
+    """The attribute before, as the model writes it unmoved, and now, for people."""
+    told = {
+        name: "—" if value is None else f"{value:.3g}" for name, value in _values(moved).items()
+    }
+    form = f": {vector.name} {{before}}, written by the model {{written}}, now {{now}}"
+    return f"{form.format(**told)} {vector.unit}" if told else ""
+
+
+def _values(moved: Any) -> dict[str, float | None]:
+    """The same as plain data, None where it is undefined; nothing of what is not measured."""
+    values = {"before": moved.before, "written": moved.written, "now": moved.now}
+    told = {name: None if value != value else value for name, value in values.items()}
+    return told if any(value is not None for value in told.values()) else {}
 
 
 @attribute.command("test")
 def test(
     run: Run,
-    data: Annotated[Path, typer.Argument(help="A prepared corpus.")],
+    data: Data,
     split: Annotated[str, typer.Option(help="valid, or at the very end test.")] = "valid",
     items: Annotated[
         int, typer.Option(min=1, help="Items to move, at most; of nine attributes 10 s each.")
@@ -190,7 +205,6 @@ def test(
 
     Beside each vector stand a random one as long and, where there is one, the trivial edit.
     """
-    from ..corpus import open_corpus
     from ..progress import Progress, table
     from ..shelf import find, is_shipped
     from ..steering.applying import vectors_of
@@ -200,11 +214,12 @@ def test(
     folder = find(run)
     if out is None and is_shipped(folder):
         raise Refused(f"{run} comes with the package and is never written to: --out FOLDER.")
-    with Progress() as progress:
+    vectors = vectors_of(model)
+    with TemporaryDirectory() as place, Progress() as progress, _called(data, place):
         found = try_vectors(
             model,
-            vectors_of(model),
-            open_corpus(data),
+            vectors,
+            _corpus(data, model, Path(place)),
             split=split,
             items=items,
             seed=seed,
@@ -224,14 +239,18 @@ def _without_pictures(model: "Explorer") -> "Explorer":
     return model
 
 
+def _is_prepared(data: str) -> bool:
+    """Whether it is a corpus on disk, or was begun to be one."""
+    return any((Path(data) / name).is_file() for name in ("manifest.json", "plan.json"))
+
+
 def _corpus(data: str, model: "Explorer", folder: Path) -> "Corpus":
     """A prepared corpus, or what is named prepared as the run's own was, for this once."""
     from ..corpus import open_corpus
 
-    place = Path(data)
-    if any((place / name).is_file() for name in ("manifest.json", "plan.json")):
-        return open_corpus(place)
-    if not place.exists():
+    if _is_prepared(data):
+        return open_corpus(data)
+    if not Path(data).exists():
         raise Refused(
             f"{data} does not exist: name a prepared corpus, MIDI files or a file of sentences."
         )

@@ -42,11 +42,16 @@ def named_vector(explorer: Explorer, name: str | None) -> Vector:
 
 
 class Moved(NamedTuple):
-    """An item written again from its moved code; the attribute before, as written, now."""
+    """An item written again from its moved code.
+
+    The attribute of the item `before`, of what the model has `written` of it unmoved, from which
+    a strength counts, and `now`; all NaN for a label, which no function tells.
+    """
 
     item: Any
     strength: float
     before: float
+    written: float
     now: float
     said: list[str]
 
@@ -62,8 +67,8 @@ def apply(
 ) -> list[Moved]:
     """An item at each strength: encoded, moved along the vector, and decoded.
 
-    `before` is the attribute of the item as the codec has it, `now` of what is written; both NaN
-    for a label, which no function tells.
+    `before` is the attribute of the item as the codec has it, `written` of what is written at
+    strength 0, `now` at its own.
 
     Arguments:
         picker: takes of many ways to write it the one that does what was asked and little else;
@@ -71,12 +76,13 @@ def apply(
     """
     _check_strengths(strengths)
     whole = explorer.codec.decode(explorer.codec.encode(item).ids)
-    before = value(explorer, vector.name, whole)
-    z = explorer.encode([item])
+    z, decode = explorer.encode([item]), explorer.codec.decode
+    [home] = explorer.write(z, decoding)
+    start = [value(explorer, vector.name, each) for each in (whole, decode(home))]
     picker = picker or Picker(explorer, [])
     ids = (picker.write(z, vector.name, vector.shift, s, decoding) for s in strengths)
     return [
-        _moved(explorer, vector, strength, before, explorer.codec.decode(own))
+        _moved(explorer, vector, strength, start, decode(own))
         for strength, (own,) in zip(strengths, ids, strict=True)
     ]
 
@@ -87,10 +93,14 @@ def value(explorer: Explorer, name: str, item: Any) -> float:
     return np.nan if known is None else known.measure(item)
 
 
-def _moved(explorer: Explorer, vector: Vector, strength: float, before: float, item: Any) -> Moved:
-    leaves = vector.leaves(before, strength)
+def _moved(
+    explorer: Explorer, vector: Vector, strength: float, start: Sequence[float], item: Any
+) -> Moved:
+    """An item at a strength, `start` being the attribute before and as written unmoved."""
+    before, written = start
+    leaves = vector.leaves(before if np.isnan(written) else written, strength)
     now = value(explorer, vector.name, item)
-    return Moved(item, strength, before, now, [leaves] if leaves else [])
+    return Moved(item, strength, before, written, now, [leaves] if leaves else [])
 
 
 def _check_strengths(strengths: Sequence[float]) -> None:
@@ -133,15 +143,16 @@ def apply_song(
     found = phrase(read(source, channels=True), codec, bars, at=bar, asked=asked)
     clips = split(found.clip, codec.grid)
     z, feels = explorer.encode(clips), [codec.feel(clip) for clip in clips]
-    whole = _joined(codec, found.clip, (codec.encode(clip).ids for clip in clips), feels)
-    before = value(explorer, vector.name, whole)
+    both = ([codec.encode(clip).ids for clip in clips], explorer.write(z, decoding))
+    wholes = (_joined(codec, found.clip, ids, feels) for ids in both)
+    start = [value(explorer, vector.name, whole) for whole in wholes]
     played = {part: found.player(part) for part in found.parts}
     picker = picker or Picker(explorer, [])
     songs, moved = [], []
     for strength in strengths:
         ids = picker.write(z, vector.name, vector.shift, strength, decoding)
         clip = _joined(codec, found.clip, ids, feels)
-        moved.append(_moved(explorer, vector, strength, before, clip))
+        moved.append(_moved(explorer, vector, strength, start, clip))
         songs.append(clip_song(clip, played, name=found.name))
     return Played(found, songs, moved)
 

@@ -28,7 +28,7 @@ from .picking import Picker
 Values = NDArray[np.float64]  # of attributes (S, N, K), at S strengths
 
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
-OCTAVE = 12
+NO_NUMBER = "—"
 FILES = ("attributes.md", "attributes.json")
 
 
@@ -41,7 +41,10 @@ class Moves:
             an item that never changes; None for an edit that knows one strength only.
         change: of the attribute at `strength`, in standard deviations of the data, the mean over
             items against what is written at strength 0.
-        leaks: the same of every other attribute.
+        leaks: the same of every other attribute; what rises in one item and falls in the next
+            has a mean of 0.
+        swayed: of every other attribute the root mean square over items of that change, which
+            counts both.
         rhythm, contour, words: how like the item at strength 0 it still is (`likeness`), where
             there is such a thing.
         items: those whose attribute is defined at strength 0 and at `strength`.
@@ -53,6 +56,7 @@ class Moves:
     spearman: float | None
     change: float
     leaks: dict[str, float]
+    swayed: dict[str, float]
     rhythm: float | None
     contour: float | None
     words: float | None
@@ -61,17 +65,30 @@ class Moves:
     @property
     def worst(self) -> tuple[str, float]:
         """The largest leak, and into what."""
-        if not self.leaks:
-            return "", 0.0
-        return max(self.leaks.items(), key=lambda leak: abs(leak[1]))
+        return _largest(self.leaks)
+
+    @property
+    def most_swayed(self) -> tuple[str, float]:
+        """What was swayed most, and how much."""
+        return _largest(self.swayed)
 
     def cells(self) -> list[str]:
-        into, leak = self.worst
-        numbers = [self.spearman, self.change, leak if into else None]
-        numbers += [self.rhythm, self.contour, self.words]
-        told = ["—" if n is None or math.isnan(n) else f"{n:.2f}" for n in numbers]
-        told[2] += f" ({into})" if into else ""
-        return [self.attribute, self.by, f"{self.strength:+g}", *told, str(self.items)]
+        others = [
+            f"{size:.2f} ({name})" if name else NO_NUMBER
+            for name, size in (self.worst, self.most_swayed)
+        ]
+        start = [self.attribute, self.by, f"{self.strength:+g}"]
+        likenesses = [_cell(each) for each in (self.rhythm, self.contour, self.words)]
+        start += [_cell(self.spearman), _cell(self.change)]
+        return [*start, *others, *likenesses, str(self.items)]
+
+
+def _largest(found: Mapping[str, float]) -> tuple[str, float]:
+    return max(found.items(), key=lambda one: abs(one[1]), default=("", 0.0))
+
+
+def _cell(number: float | None) -> str:
+    return NO_NUMBER if number is None or math.isnan(number) else f"{number:.2f}"
 
 
 HEADER = (
@@ -81,6 +98,7 @@ HEADER = (
     "Spearman",
     "change",
     "largest leak",
+    "most swayed",
     "rhythm",
     "contour",
     "words",
@@ -106,7 +124,9 @@ class Effects:
             f"{about['items']:,} unseen items of {about['split']} ({about['corpus']}, checksum "
             f"`{about['checksum'][:12]}`), strengths {strengths}, seed {about['seed']}, seqvae "
             f"{about['version']}. Change and leaks are in standard deviations of the data, "
-            "against what is written from the item's own code; likenesses are to that.\n\n"
+            "against what is written from the item's own code; likenesses are to that. A leak is "
+            "the mean over items, in which what rises here and falls there cancels; swayed is the "
+            "root mean square, in which it does not.\n\n"
             f"{lines}\n"
         )
 
@@ -115,9 +135,13 @@ class Effects:
         page, data = (folder / name for name in FILES)
         folder.mkdir(parents=True, exist_ok=True)
         write_text(page, self.markdown())
-        rows = [{**_plain(moves.__dict__), "worst_leak": moves.worst[1]} for moves in self.moves]
-        write_json(data, {"about": self.about, "moves": rows})
+        write_json(data, {"about": self.about, "moves": list(map(_row, self.moves))})
         return [page, data]
+
+
+def _row(moves: Moves) -> dict[str, Any]:
+    worst = {"worst_leak": moves.worst[1], "most_swayed": moves.most_swayed[1]}
+    return {**_plain(moves.__dict__), **worst}
 
 
 def _plain(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,9 +168,9 @@ def try_vectors(
     Posterior means are moved. What is written of them is picked (`Picker`), along the vector and
     the random one alike; beside it stands what is written greedily from the moved code. As long is
     meant of the Euclidean length; the random direction is uniform, drawn for each attribute by the
-    seed. Trivial edits are made to what is written at strength 0: register by an octave up a
-    strength; note_density by leaving notes out, evenly spread, until one standard deviation is
-    gone.
+    seed. Trivial edits of one standard deviation are made to what is written at strength 0:
+    register by the whole number of semitones nearest to it; note_density by leaving notes out,
+    evenly spread, and beside that stands the vector at strength -1.
 
     Raises `Refused` for another codec, for vectors of labels alone, which nothing measures, and
     where strengths lack 0 and 1.
@@ -169,15 +193,20 @@ def try_vectors(
     for number, vector in enumerate(trial.vectors):
         other = torch.randn(len(vector.shift), generator=random)
         other *= vector.shift.norm() / other.norm()
+        edits = trial.edited(vector)
         ways = {
             "its vector": (vector.shift, trial.picker),
             "its vector, not picked": (vector.shift, trial.plain),
             "a random vector": (other, trial.picker),
         }
+        down: list[Moves] = []
         for done, (by, (shift, picker)) in enumerate(ways.items(), 1):
-            moves.append(trial.moved(vector, by, shift, picker))
+            at = [edit.strength for edit in edits if edit.strength != 1] if done == 1 else []
+            first, *more = trial.moved(vector, by, shift, picker, [1.0, *at])
+            moves.append(first)
+            down += more
             tell("ways of moving", number * len(ways) + done, len(names) * len(ways))
-        moves += trial.edited(vector)
+        moves += [*down, *edits]
     about = {
         "run": explorer.recipe["name"],
         "corpus": corpus.folder.name,
@@ -220,22 +249,27 @@ class _Trial:
         measures = [known[vector.name].measure for vector in self.vectors]
         return np.array([[measure(item) for measure in measures] for item in items], float)
 
-    def moved(self, vector: Vector, by: str, shift: Tensor, picker: Picker) -> Moves:
-        """By a shift, at every strength."""
+    def moved(
+        self, vector: Vector, by: str, shift: Tensor, picker: Picker, told: Sequence[float]
+    ) -> list[Moves]:
+        """By a shift, at every strength; what it did is told of some of these."""
         decode = self.explorer.codec.decode
         written = {
             strength: list(map(decode, picker.write(self.z, vector.name, shift, strength)))
-            for strength in self.strengths
+            for strength in sorted({*self.strengths, *told})
         }
         k = self.vectors.index(vector)
-        ways = np.stack([self.measured(items)[:, k] for items in written.values()], axis=1)
-        return self.told(vector, by, 1.0, written[1.0], _rises(self.strengths, ways))
+        ways = [self.measured(written[strength])[:, k] for strength in self.strengths]
+        rises = _rises(self.strengths, np.stack(ways, axis=1))
+        return [self.told(vector, by, each, written[each], rises) for each in told]
 
     def edited(self, vector: Vector) -> list[Moves]:
         """By the trivial edit, where there is one."""
         if vector.name == "register":
-            up = [clip.moved(OCTAVE) for clip in self.home]
-            return [self.told(vector, "an octave up", 1.0, up, None)]
+            up = max(round(vector.std), 1)
+            higher = [clip.moved(up) for clip in self.home]
+            name = f"{up} semitones up" if up > 1 else "a semitone up"
+            return [self.told(vector, name, 1.0, higher, None)]
         if vector.name == "note_density":
             fewer = [thinned(clip, vector.std) for clip in self.home]
             return [self.told(vector, "notes left out", -1.0, fewer, None)]
@@ -246,20 +280,22 @@ class _Trial:
     ) -> Moves:
         """What these items have become."""
         values = self.measured(items)
-        changes = {
-            other.name: gained(self.values[:, k], values[:, k], other.std)
+        columns = {
+            other.name: (self.values[:, k], values[:, k], other.std)
             for k, other in enumerate(self.vectors)
         }
+        changes = {name: gained(*column) for name, column in columns.items()}
+        others = [name for name in columns if name != vector.name]
         own = self.vectors.index(vector)
         both = np.isfinite(values[:, own] - self.values[:, own])
-        change = changes.pop(vector.name)
         return Moves(
             vector.name,
             by,
             strength,
             rises,
-            change,
-            changes,
+            changes[vector.name],
+            {name: changes[name] for name in others},
+            {name: swayed(*columns[name]) for name in others},
             self._like(rhythm_likeness, items, Clip),
             self._like(contour_likeness, items, Clip),
             self._like(word_likeness, items, str),
@@ -275,6 +311,16 @@ class _Trial:
         each = [likeness(*pair) for pair in zip(self.home, items, strict=True)]
         there = [value for value in each if not math.isnan(value)]
         return float(np.mean(there)) if there else None
+
+
+def swayed(before: Values, after: Values, std: float) -> float:
+    """The root mean square change in standard deviations, of items as `gained` takes them.
+
+    >>> swayed(np.array([1.0, 1.0, np.nan]), np.array([3.0, -1.0, 0.0]), 2.0)
+    1.0
+    """
+    change = (after - before)[np.isfinite(after - before)]
+    return float(np.sqrt(np.square(change).mean())) / std if len(change) else 0.0
 
 
 def _rises(strengths: Sequence[float], values: Values) -> float:

@@ -1,6 +1,6 @@
 """Where attributes lie in the space of codes: vectors learnt from a corpus, kept in the run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,11 +20,11 @@ from ..measures.codes import Tell
 from ..recipe import unknown
 from ..reports.report import check_codec
 from ..shelf import is_shipped
-from ..vectors import COMMAND, FILE, Fit, Vector, Vectors, fit, save
+from ..vae import VAE
+from ..vectors import COMMAND, FILE, LABEL, NONE, Fit, Vector, Vectors, fit, forms, load, save
 
 Values = NDArray[np.float64]  # of attributes (N, K), NaN where they are undefined
 
-LABEL = "label="  # before the name of a label: an attribute that is 1 or 0
 HELD_OUT = 2000  # items that R² is told of
 FEWEST = 20  # items, under which no line is fitted
 MOSTLY = 0.5  # of the items: an attribute that more do not have is left out
@@ -38,7 +38,7 @@ HALVINGS = 4  # of the interval in which the right length lies
 
 @dataclass(frozen=True)
 class Learnt:
-    """Vectors in their run's folder, and what is to be said of how they were learnt."""
+    """All vectors in their run's folder, and what is to be said of how they were learnt."""
 
     vectors: Vectors
     path: Path
@@ -46,14 +46,19 @@ class Learnt:
 
     def rows(self) -> list[tuple[str, ...]]:
         """A table for people."""
-        header = ("attribute", "mean", "std", "R², held out", "length", "stretch", "unit")
-        return [header, *(_told(vector) for vector in self.vectors.vectors.values())]
+        header = ("attribute", "mean", "std", "R², held out", "length", "stretch", "unit", "from")
+        return [header, *(self._told(vector) for vector in self.vectors.vectors.values())]
 
+    def _told(self, vector: Vector) -> tuple[str, ...]:
+        numbers = (vector.mean, vector.std, vector.r2, vector.length)
+        stretch = f"{vector.stretch:.2f}" if vector.stretch else "—"
+        last = (stretch, vector.unit, self.vectors.origin(vector.name)["corpus"])
+        return (vector.name, *(f"{number:.2f}" for number in numbers), *last)
 
-def _told(vector: Vector) -> tuple[str, ...]:
-    numbers = (vector.mean, vector.std, vector.r2, vector.length)
-    stretch = f"{vector.stretch:.2f}" if vector.stretch else "—"
-    return (vector.name, *(f"{number:.2f}" for number in numbers), stretch, vector.unit)
+    def plain(self) -> list[dict[str, Any]]:
+        """As plain data: each vector's row, and which corpus it was learnt from."""
+        corpora = {name: self.vectors.origin(name)["corpus"] for name in self.vectors.vectors}
+        return [{**v.row(), "corpus": corpora[name]} for name, v in self.vectors.vectors.items()]
 
 
 class Labelled(NamedTuple):
@@ -77,7 +82,8 @@ def learn(
     Posterior means of items of the training split are read by a line, with all attributes at
     once (`vectors.fit`), so that each vector holds the others. Of a label it holds the attributes
     that are measured, but no other label. R² is told of validation items, or of the last fifth
-    where there are none.
+    where there are none. Vectors learnt before, of attributes that these items leave out, are
+    kept, and named; those learnt again are replaced, and named.
 
     Arguments:
         asked: attributes that must be learnt; the others come along where they can be.
@@ -90,37 +96,78 @@ def learn(
     data, or that is nothing but what the others say.
     """
     check_sizes(items=items)
-    folder = _own_folder(explorer)
+    folder = own_folder(explorer)
     check_codec(explorer.codec, corpus.codec, corpus.folder)
+    check_asked(explorer, asked, corpus.labels or ())
     known, new = _two_parts(corpus, items)
     names = [*attributes_of(explorer.codec), *_labels(known)]
     wanted = [_named(name, names, explorer) for name in asked]
     values, new_values = (measured(explorer, part, names) for part in (known, new))
-    kept, said = _usable(names, values, wanted, explorer.codec.noun)
+    kept, omitted, said = _usable(names, values, wanted, explorer.codec.noun)
     z, new_z = (encoded(explorer, part.items, progress) for part in (known, new))
     learnt: list[Vector] = []
     for group in _groups(kept):
-        said += _fit_group(
-            learnt, group, names, (z, values), (new_z, new_values), wanted, explorer
-        )
+        far = _fit_group(learnt, group, names, (z, values), (new_z, new_values), wanted, explorer)
+        omitted |= {name: why for name, why in far.items() if name in group[1]}
+        said += _not_held(far, group)
+    said += [f"{name}: left out, for {why}" for name, why in omitted.items()]
     if not learnt:
         raise Refused(f"no attribute of {corpus.folder} could be learnt: {'; '.join(said)}.")
-    about = {
-        "corpus": corpus.folder.name,
-        "checksum": corpus.checksum,
-        "split": "train" if corpus.has("train") else "valid",
-        "items": len(known.items),
-        "held_out": len(new.items),
-    }
     some = spread(len(z), tried).tolist()
     if some:
         learnt = [stretched(explorer, z[some], vector) for vector in learnt]
         said += [_deaf(vector) for vector in learnt if vector.stretch == 0]
-    vectors = save(folder, learnt, explorer.vae, about)
-    return Learnt(vectors, folder / FILE, said)
+    before, lost = _before(folder, explorer.vae)
+    about = _about(corpus, known, new, omitted)
+    vectors = save(folder, learnt, explorer.vae, about, before)
+    return Learnt(vectors, folder / FILE, [*said, *lost, *_beside(learnt, before)])
 
 
-def _own_folder(explorer: Explorer) -> Path:
+def _about(
+    corpus: Corpus, known: Labelled, new: Labelled, omitted: Mapping[str, str]
+) -> dict[str, Any]:
+    """What vectors were learnt from, and what could not be learnt of it."""
+    name = corpus.folder.name
+    return {
+        "corpus": name,
+        "checksum": corpus.checksum,
+        "split": "train" if corpus.has("train") else "valid",
+        "items": len(known.items),
+        "held_out": len(new.items),
+        "omitted": {each: {"corpus": name, "why": why} for each, why in omitted.items()},
+    }
+
+
+def _before(folder: Path, vae: VAE) -> tuple[Vectors, list[str]]:
+    """The vectors learnt before, and what to say where there are some that cannot be kept."""
+    if not (folder / FILE).is_file():
+        return NONE, []
+    try:
+        return load(folder, vae), []
+    except Refused as reason:
+        return NONE, [f"vectors learnt before are not kept: {reason}"]
+
+
+def _beside(learnt: Sequence[Vector], before: Vectors) -> list[str]:
+    """What has become of the vectors learnt before."""
+    kept = [vector.name for vector in before.but(learnt)]
+    replaced = [name for name in before.vectors if name not in kept]
+    return [
+        f"{what}: {', '.join(names)} (learnt from {', '.join(_corpora(names, before))})"
+        for what, names in (("replaced", replaced), ("kept from before", kept))
+        if names
+    ]
+
+
+def _corpora(names: Iterable[str], vectors: Vectors) -> list[str]:
+    return list(dict.fromkeys(vectors.origin(name)["corpus"] for name in names))
+
+
+def own_folder(explorer: Explorer) -> Path:
+    """The folder of a run in which vectors may be kept.
+
+    Raises `Refused` for a language model, and for a run that comes with the package.
+    """
     if explorer.latent == 0:
         raise Refused(
             f"the run {explorer.recipe['name']!r} is a language model (latent = 0): its items "
@@ -168,12 +215,23 @@ def _labels(known: Labelled) -> list[str]:
     return [LABEL + name for name in sorted(set(known.labels or ()))]
 
 
+def check_asked(explorer: Explorer, asked: Iterable[str], labels: Iterable[str] = ()) -> None:
+    """Raise `Refused` for an attribute that items of the run do not have, nor is it a label.
+
+    Before data are prepared or read, which may take long.
+    """
+    names = [*attributes_of(explorer.codec), *(LABEL + label for label in labels)]
+    for name in asked:
+        _named(name, names, explorer)
+
+
 def _named(name: str, names: Sequence[str], explorer: Explorer) -> str:
     """An attribute as we name it: "note-density" is note_density, a label may stand alone."""
-    for form in (name, name.replace("-", "_"), LABEL + name):
-        if form in names:
-            return form
-    raise Refused(unknown(name, names, f"{explorer.codec.noun}s of this corpus", "attribute"))
+    found = next((form for form in forms(name) if form in names), None)
+    if found is None:
+        where = f"this corpus of {explorer.codec.noun}s"
+        raise Refused(unknown(name, names, where, "attribute"))
+    return found
 
 
 def measured(explorer: Explorer, part: Labelled, names: Sequence[str]) -> Values:
@@ -200,12 +258,12 @@ def encoded(explorer: Explorer, items: Sequence[Any], progress: Tell | None = No
 
 def _usable(
     names: Sequence[str], values: Values, wanted: Sequence[str], noun: str
-) -> tuple[list[str], list[str]]:
-    """The attributes that can be learnt, and what to say of the others and of undefined ones.
+) -> tuple[list[str], dict[str, str], list[str]]:
+    """The attributes that can be learnt, why the others cannot, and what to say of undefined ones.
 
     Raises `Refused` for one that is wanted and cannot be.
     """
-    kept, said = [], []
+    kept, omitted, said = [], {}, []
     for name, column in zip(names, values.T, strict=True):
         there = column[np.isfinite(column)]
         missing = len(column) - len(there)
@@ -215,10 +273,10 @@ def _usable(
         if why and name in wanted:
             raise Refused(f"{name} {why}. Learn on data that differ in it, or leave it out.")
         if why:
-            said.append(f"{name}: left out, for it {why}")
+            omitted[name] = f"it {why}"
         else:
             kept.append(name)
-    return kept, said
+    return kept, omitted, said
 
 
 def _useless(there: Values, missing: int, noun: str) -> str:
@@ -247,10 +305,10 @@ def _fit_group(
     new: tuple[Tensor, Values],
     wanted: Sequence[str],
     explorer: Explorer,
-) -> list[str]:
-    """Add the group's vectors to those learnt; what to say of those that could not be."""
+) -> dict[str, str]:
+    """Add the group's vectors to those learnt; which were not fitted with them, and why."""
     together, own = list(group[0]), group[1]
-    said: list[str] = []
+    far: dict[str, str] = {}
     while set(own) & set(together):
         places = [names.index(name) for name in together]
         z, values = _whole(known, places)
@@ -263,9 +321,11 @@ def _fit_group(
         worst = min(range(len(together)), key=lambda k: _worth(found, together[k], k, wanted))
         if found.length[worst] <= FARTHEST:
             break
-        said.append(_too_far(together.pop(worst), float(found.length[worst]), wanted))
+        name = together.pop(worst)
+        must = [each for each in wanted if each in own]  # others are only held
+        far[name] = _too_far(name, float(found.length[worst]), must)
     if not set(own) & set(together):
-        return said
+        return far
     tested = _whole(new, places)
     r2 = found.r2(*tested) if len(tested[0]) else torch.full((len(together),), np.nan)
     low, high = np.quantile(values.numpy(), [TAIL, 1 - TAIL], axis=0)
@@ -285,7 +345,16 @@ def _fit_group(
                     float(found.length[k]),
                 )
             )
-    return said
+    return far
+
+
+def _not_held(far: Mapping[str, str], group: tuple[list[str], list[str]]) -> list[str]:
+    """What to say of attributes that a label's vector does not hold."""
+    return [
+        f"{name}: not held by the vector of {', '.join(group[1])}, for {why}"
+        for name, why in far.items()
+        if name not in group[1]
+    ]
 
 
 def _worth(found: Fit, name: str, k: int, wanted: Sequence[str]) -> tuple[bool, bool, float]:
@@ -308,7 +377,7 @@ def _too_far(name: str, length: float, wanted: Sequence[str]) -> str:
     )
     if name in wanted:
         raise Refused(f"{name}: {why}. Name another attribute, or a run with a larger code.")
-    return f"{name}: left out, for {why}"
+    return why
 
 
 def steered(explorer: Explorer, z: Tensor, shift: Tensor, strength: float) -> Tensor:
