@@ -43,6 +43,7 @@ from .windows import Wish
 from .workers import Bounds
 
 KINDS: dict[str, Any] = kinds_of(MusicCodec)
+RECIPES = {"feel": "groove", "chorales": "chorale", "melody-16": "melody"}  # and their codecs
 DEFAULTS: dict[str, Any] = {"bars": 2, "steps": 4, "metre": "4/4"}
 MB = 1_000_000
 
@@ -295,6 +296,8 @@ def _codec(named: str | Path, settings: Mapping[str, Any]) -> MusicCodec:
     if not folder.is_dir():
         close = get_close_matches(str(named), KINDS, 1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
+        if str(named) in RECIPES:
+            hint = f" {named} is a recipe; its codec is {RECIPES[str(named)]}."
         raise Refused(
             f"codec = {str(named)!r} is neither one of {', '.join(KINDS)} nor the folder of a "
             f"codec or corpus.{hint}"

@@ -380,6 +380,15 @@ def test_a_folder_is_named_after_both_files(a: str, b: str, name: str) -> None:
     assert folder_name(a, b) == name
 
 
+def test_a_key_in_doubt_is_in_no_file_name() -> None:
+    still = Song([Track(notes_of([(i * 480, (i + 1) * 480, 60, 80) for i in range(32)]))])
+    found = walk(echo(CODECS["melody"]), still, songs()[1])
+    assert 0 < found.a.key.confidence < 0.5 and "too weak evidence" in "\n".join(found.said)
+    last = len(found.steps) - 1
+    assert file_name(found, 0).endswith("bpm")
+    assert file_name(found, last).endswith(f"bpm_{found.b.key.short}")
+
+
 def test_a_folder_in_use_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert free_folder(None, "morph") == Path("morph")

@@ -1,5 +1,6 @@
 """Feel: swing, onsets and velocities measured, taken out, mixed and put back; known answers."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ CODECS: dict[str, MusicCodec] = {
 }
 TWO = compose(3, metre=(4, 4), feel="human").song, compose(6, metre=(4, 4), feel="human").song
 START, END = np.s_[:, 0], np.s_[:, 1]
+SHORT = 0, 120, 360  # of a beat: its sixteenths, but for the third
 
 
 @st.composite
@@ -109,6 +111,15 @@ def test_swing_keeps_order_beats_and_the_bounds_of_the_clip(
         # A tick of rounding, stretched by as much as half a beat of 20 % is to 50 %.
         assert np.abs(back.part(name).start - notes.start).max(initial=0) <= 4
     assert swung(clip, at, at) is clip
+
+
+def test_a_dotted_eighth_swings_only_where_no_other_sixteenths_are() -> None:
+    assert swing(eighths(0.75)) == 75 and swing(eighths(0.78)) == pytest.approx(78, abs=0.2)
+    beats = [(b * 480 + t, b * 480 + t + 99, 60, 80) for b in range(8) for t in (0, 120, 240, 360)]
+    assert swing(clip(*beats, length=3840)) == 50
+    assert swing(clip(*(row for row in beats if row[0] % 480 != 240), length=3840)) is None
+    one = [*((b * 480 + t, b * 480 + t + 99, 60, 80) for b in range(16) for t in (0, 360))]
+    assert swing(clip(*one, (240, 339, 60, 80), length=7680)) == 75, "nearly none"
 
 
 def test_what_does_not_swing_says_so() -> None:
@@ -290,7 +301,36 @@ def test_swing_is_taken_out_mixed_and_put_back() -> None:
     fixed = Playing(Touch(swing="60"), shuffle, straight)
     for found in (fixed.end(0), fixed.end(1), fixed.written(fixed.read[0], 0.3)):
         assert swing(found) == pytest.approx(60, abs=0.3)
-    assert fixed.told == ["swing: A's is 67 %, B's 50 %; written with 60"]
+    assert fixed.told == ["swing: A's is 67 %, B's is 50 %; written with 60"]
+
+
+@pytest.mark.parametrize("to", [50, 66, 75])
+def test_a_dotted_swing_is_taken_out_and_another_put_in(to: int) -> None:
+    playing = Playing(Touch(swing=str(to)), eighths(0.75), eighths(0.75))
+    assert playing.swings == (75, 75) and swing(playing.read[0]) == 50
+    assert playing.end(0).part("melody").start[1] == round(480 * to / 100)
+    assert playing.told_of_one == [f"its swing is 75 %; written with {to}"]
+
+
+def test_a_swing_that_cannot_be_told_is_left_and_said() -> None:
+    few = clip((0, 240, 60, 80), (240, 480, 62, 80), (800, 960, 64, 80))
+    playing = Playing(Touch(swing="66"), few, eighths(2 / 3))
+    assert playing.swings[0] is None and table(playing.end(0)).tolist() == table(few).tolist()
+    why = "cannot be told (2 off-beat eighths) and is left as it is"
+    assert playing.told == [f"swing: A's {why}, B's is 67 %; written with 66"]
+    assert Playing(Touch(humanise=9), few, few).told_of_one[0] == f"its swing {why}"
+    for mix, percent in ((0.0, 50), (0.5, 58), (1.0, 66)):
+        assert swing(playing.written(eighths(0.5), mix)) == pytest.approx(percent, abs=0.3)
+    sixteenths = clip(*((b * 480 + t, b * 480 + t + 99, 60, 80) for b in range(4) for t in SHORT))
+    alone = Playing(Touch(swing="66"), sixteenths, sixteenths)
+    assert alone.end(1).part("melody").start.tolist() == table(sixteenths)[START].tolist()
+    assert "written" not in alone.told[0] and alone.told[0].count("0 off-beat eighths") == 2
+    alike = clip((0, 240, 60, 80), (240, 480, 62, 80), (720, 960, 64, 80))
+    at_one_place = Playing(Touch(swing="66"), alike, alike)
+    assert at_one_place.told_of_one == ["its swing is 50 %; written with 66"]
+    assert at_one_place.end(0).part("melody").start.tolist() == [0, 317, 797]
+    jig = eighths(0.5, metre=Metre(6, 8))
+    assert "in 6/8 no eighth is off" in Playing(Touch(humanise=9), jig, jig).told_of_one[0]
 
 
 # --- along the line ------------------------------------------------------------------------------
@@ -324,10 +364,13 @@ def test_a_touch_changes_feel_and_no_note(codec: MusicCodec) -> None:
     assert any("humanised by 80 %" in line for line in touched.said)
 
 
-def test_a_song_is_reconstructed_with_a_touch() -> None:
+def test_a_song_is_reconstructed_with_a_touch_and_that_is_said() -> None:
     source, codec = to_bytes(TWO[0]), CODECS["melody"]
     again = reconstruct(echo(codec), source, Decoding(), touch=Touch("62", 0, 100, "flat"))
     assert again.f1 == 1.0
+    swung, *done = again.piece.said[-3:]
+    assert re.fullmatch(r"its swing is \d\d %; written with 62", swung)
+    assert done == ["quantised by 100 %", "every part is as loud throughout as in the mean"]
     for track, was in zip(again.song.tracks, TWO[0].tracks, strict=True):
         if was.name == "melody":
             assert len(set(track.notes.velocity.tolist())) == 1
@@ -393,6 +436,11 @@ def test_the_commands_take_feel(seqvae: Command, place: Path) -> None:
 
 def test_a_file_is_humanised_once_and_by_its_name(seqvae: Command, place: Path) -> None:
     done = seqvae("humanise", "x", "a.mid", "--like", "b.mid")
+    feels = r"velocity \d+ \(spread \d+\), timing [+-]\d+ ms from the grid \(spread \d+\)"
+    for whose, line in zip(
+        ("a.mid, before", "a.mid, after", "b.mid"), done.lines[-4:-1], strict=True
+    ):
+        assert re.fullmatch(f"{whose}: {feels}", line)
     assert done.lines[-1] == "a.mid: 100.0% of its hits are there (F1), written: a_human.mid"
     again = seqvae("humanise", "x", "a.mid")
     assert again.status == 2 and "a_human.mid exists already" in again.line

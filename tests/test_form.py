@@ -157,6 +157,16 @@ def test_windows_beside_the_bars_are_not_compared_and_that_is_said() -> None:
     assert found.agreement is None and any("not compared" in line for line in found.said)
     assert any("metre: 5/4; the model knows 4/4" in line for line in found.said)
     assert len(found.stretches) == math.ceil(len(read(source).bars) * 5 / 4)
+    assert found.each == report(found)["window"] == "4 beats"
+    assert form(reader(0.5), song("xy")).each == "1 bar"
+
+
+def test_a_window_is_of_the_bar_in_which_it_begins() -> None:
+    """A bar of a beat and bars of 7/8: they begin at beats 12, 13, 16.5, 20; windows by four."""
+    odd = song("xyxyxy", metres=[MetreChange(13 * TICKS, Metre(7, 8))])
+    assert read(odd).bars.start.tolist()[3:7] == [5760, 6240, 7920, 9600]
+    found = form(reader(0.5), odd)
+    assert [each.bar for each in found.stretches][:6] == [1, 2, 3, 4, 5, 7]
 
 
 def test_what_lies_behind_the_last_bar_looked_at_is_told_and_has_its_letter() -> None:
@@ -209,5 +219,7 @@ def test_phrases_are_listed_at_the_command(
     assert (
         "empty.mid holds no notes. Give a file with some." in seqvae("phrases", "empty.mid").line
     )
+    two = seqvae("phrases", "x.mid", "d.mid")
+    assert two.status == 2 and "2 songs: one at a time, as in seqvae phrases x.mid" in two.line
     for wrong in (("x.mid", "--out", "new"), ("a", "b", "x.mid"), ("no.mid",)):
         assert seqvae("phrases", *wrong).status == 2

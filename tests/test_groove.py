@@ -1,5 +1,6 @@
 """The groove codec: hits come back exactly, their feel up to its classes; and hits can stay."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from seqvae.explore import Decoding, Explorer
 from seqvae.measures.music import drums as drum_figures
 from seqvae.measures.music import feel as feel_figures
 from seqvae.measures.music import lanes
-from seqvae.midi import Song, Track, notes_of, to_bytes, write
+from seqvae.midi import Song, Tempo, Track, notes_of, to_bytes, write
 from seqvae.midi.clips import STEPS, Clip, Feel, split
 from seqvae.midi.parts import NoPart
 from seqvae.music.drummer import perform
@@ -326,6 +327,22 @@ def test_a_song_is_humanised_with_all_its_hits_and_its_other_tracks() -> None:
         assert found.f1 == 1.0 and len(found.song.tracks) == 2
         assert found.song.tracks[0].notes == tune.notes
         assert len(found.song.tracks[1].notes) == 10
+
+
+def test_a_humanised_loop_is_whole_bars_and_its_feel_is_told() -> None:
+    """Stiff hits of 80, and a donor at 125 bpm whose hits are 99 and 14 ms late."""
+    stiff = song((0, 36, 80), (480, 38, 80), (1920, 36, 80), (2400, 38, 80))
+    late = song((14, 36, 99), (494, 38, 99), bars=1)
+    donor = replace(late, tempos=[Tempo(0, 125.0)])
+    found = humanise(echo(ONE), to_bytes(stiff), to_bytes(donor), Decoding())
+    assert stiff.end == 2460 and found.song.end == 3840
+    assert list(found.feels) == ["before", "after", "like"]
+    before, after, like = found.feels.values()
+    assert before is not None and after is not None and like is not None
+    assert tuple(before) == (80, 0, 0, 0) and tuple(like) == pytest.approx((99, 0, 14, 0))
+    assert after.velocity > 85 and after.late > 5
+    ringing = song((0, 36, 80), (1890, 38, 80))
+    assert ringing.end == 1950 and humanise(echo(ONE), to_bytes(ringing)).song.end < 2 * 1920
 
 
 def test_drums_in_free_time_are_refused_and_their_file_is_named() -> None:

@@ -348,6 +348,7 @@ def test_a_phrase_of_rests_is_a_way_too() -> None:
     found = walk(late, SONGS[1], from_a=1)
     assert found.steps[0].clip.notes == 0 and found.ends == (1.0, 1.0)
     assert "there melody rests" in said(found)
+    assert found.distances[0] == (None, 0.0) and [end.f1 for end in found.both] == [None, 1.0]
 
 
 def test_bars_in_two_metres_are_counted_in_the_first() -> None:

@@ -16,7 +16,7 @@ from tiny import prepared, recipe, train, windows
 from data_prep.composer import compose, write_songs
 from seqvae.codecs import DrumsCodec, MelodyCodec, VoicedCodec
 from seqvae.corpus import Corpus
-from seqvae.midi import Song, read, to_bytes, write
+from seqvae.midi import Metre, MetreChange, Song, Track, notes_of, read, to_bytes, write
 from seqvae.recipe import read as shipped_recipe
 from seqvae.runs import is_run, read_recipe
 
@@ -284,6 +284,15 @@ def test_tracks_says_what_would_be_chosen(seqvae: Command, home: Path, place: Pa
     assert re.search(
         r"4 tracks, \d+ bars from 4/4 at 110 bpm", seqvae("tracks", home / "a.mid").out
     )
+
+
+def test_tracks_says_metres_and_a_single_pitch(seqvae: Command, place: Path) -> None:
+    notes = notes_of([(i * 480, i * 480 + 400, 60, 80) for i in range(11)])
+    metres = [MetreChange(0, Metre(4, 4)), MetreChange(3840, Metre(3, 4))]
+    write(Song([Track(notes)], metres=metres), place / "x.mid")
+    said = seqvae("tracks", "x.mid").out
+    assert "\nmetres: 4/4 in 2 bars and 3/4 in 1 bar; a morph takes a phrase in one" in said
+    assert "a single pitch, 60" in said and "1 pitches" not in said
 
 
 # --- what cannot be done -------------------------------------------------------------------------

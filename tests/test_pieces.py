@@ -1,6 +1,7 @@
 """Pieces: a phrase is cut as it is heard, in any song, and what was done to it is said."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -227,6 +228,22 @@ def test_a_missing_part_names_the_file_and_the_run_that_reads_it() -> None:
     with pytest.raises(NoPart, match=r"^a\.mid: no track 'viola'.*seqvae tracks a\.mid$"):
         find_parts(tune, MELODY, "viola")
     assert (parts_in(drums), parts_in(tune)) == (["drums"], ["melody"])
+    own = replace(drums, tracks=[replace(beat, notes=beat.notes.moved(semitones=-30))])
+    with pytest.raises(NoPart, match=r"It has drums, none of them of General MIDI\. See its"):
+        find_parts(own, MELODY)
+
+
+def test_of_a_song_in_several_metres_it_is_said_where_a_phrase_is_taken_from() -> None:
+    changes = [MetreChange(16 * BEAT, Metre(3, 4)), MetreChange(28 * BEAT, Metre(7, 8))]
+    rows = eighths(*([60, 62, 64, 65] * 21))
+    odd = song(rows, metres=changes)
+    assert "it is in 4/4, 3/4 and 7/8: the phrase is taken from its 3/4" in said(
+        phrase(odd, MELODY, 4, at=5)
+    )
+    mixed = said(phrase(odd, MELODY, 4, at=3))
+    assert "it is in 4/4, 3/4 and 7/8, and the phrase runs through 4/4 and 3/4" in mixed
+    assert "all of it is counted in 4/4" in mixed
+    assert "it is in" not in said(phrase(FOUR, MELODY, 2))
 
 
 @pytest.mark.parametrize("asked", ["melody=a,viola=b", "melody=", "x"])

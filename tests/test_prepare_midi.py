@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from data_prep import songblocks, windows
 from data_prep.composer import write_songs
-from data_prep.midi import Prepared, prepare_midi
+from data_prep.midi import KINDS, RECIPES, Prepared, prepare_midi
 from data_prep.songs import File, find_files
 from data_prep.windows import bar_steps, hashed, normal
 from data_prep.workers import Bounds, Lost, results
@@ -30,6 +30,7 @@ from seqvae.errors import Refused
 from seqvae.midi import Limits, Metre, MetreChange, Song, Tempo, Track, notes_of, read, write
 from seqvae.midi.clips import Clip, Grid
 from seqvae.midi.parts import find_part
+from seqvae.recipe import read as read_recipe
 
 POP909 = Path(__file__).parents[2] / "shared" / "data" / "music" / "pop909_dev.zip"
 WHOLE: dict[str, Any] = {"valid_fraction": 0, "test_fraction": 0, "workers": 0}  # all is train
@@ -236,6 +237,8 @@ def test_the_track_of_a_part_is_chosen_or_asked_for_and_said(tmp_path: Path) -> 
         ({"track": "x", "codec": "trio"}, "of which part.*melody, bass, drums"),
         ({"track": "program:x"}, "program:33"),
         ({"codec": "melodie"}, r"Did you mean 'melody'\?"),
+        ({"codec": "feel"}, r"feel is a recipe; its codec is groove\.$"),
+        ({"codec": "chorales"}, r"chorales is a recipe; its codec is chorale\.$"),
         ({"codec": "drums", "low": 3}, "no range"),
         ({"other_metres": "cut"}, "one of skip, beats, stretch"),
         ({"metre": "4/5"}, "4/5"),
@@ -256,6 +259,11 @@ def test_options_that_cannot_be_are_refused_with_the_cure(
     with pytest.raises(Refused, match=why):
         prepare_midi([source], tmp_path / "out", **{"workers": 0, **options})
     assert not (tmp_path / "out").exists()
+
+
+def test_a_recipe_that_is_taken_for_a_codec_has_the_codec_that_is_said() -> None:
+    found = {name: read_recipe(name)["data"]["codec"] for name in RECIPES}
+    assert found == RECIPES and not RECIPES.keys() & KINDS.keys()
 
 
 def test_a_codec_may_be_reused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from seqvae.midi import to_bytes as midi
 from seqvae.midi.keys import Move
 from seqvae.midi.parts import NoPart
 from seqvae.music.album import Phrase
-from seqvae.music.feel import Touch
+from seqvae.music.feel import Touch, swing
 from seqvae.music.morph import morph
 from seqvae.music.scrapbook import file_names, folder_for, long_score, save
 from seqvae.music.taste import Taste
@@ -210,7 +210,9 @@ def test_touch_is_done_to_every_stop() -> None:
         for stop in found.stops:
             notes = stop.clip.part("melody")
             assert len({*notes.velocity.tolist()}) <= 1
-            assert {*(notes.start % BEAT).tolist()} <= {0, 144, 288, 384}
+            own = stop.place.end  # a swing that cannot be told is left as it is
+            if own is not None and swing(found.ends[own].piece.clip) is not None:
+                assert {*(notes.start % BEAT).tolist()} <= {0, 144, 288, 384}
         assert "swing: A's" in "\n".join(found.said)
     human = walked(SONGS[:3], touch=Touch(humanise=50.0))
     assert "humanised by 50 %" in human.said

@@ -57,6 +57,11 @@ def phrases(
 
 
 def _run_and_file(arguments: list[str]) -> tuple[str | None, str]:
+    if len(arguments) > 1 and arguments[0].lower().endswith((".mid", ".midi")):
+        raise Refused(
+            f"{len(arguments)} songs: one at a time, as in seqvae phrases {arguments[0]}; a run "
+            "may stand before it."
+        )
     if len(arguments) not in (1, 2):
         raise Refused(
             f"{len(arguments)} arguments: give a MIDI file, as in seqvae phrases song.mid, or a "
@@ -79,7 +84,7 @@ def _print(found: "Form") -> None:
         for each in found.stretches
     ]
     print(table([("bar", "phrase", "seconds", "likeness to its first"), *rows]))
-    print(f"form, {found.bars} bars a letter: {found.letters}")
+    print(f"form, {found.each} a letter: {found.letters}")
     if (told := found.agreement) is not None:
         kappa = "undefined" if told.kappa is None else f"{told.kappa:.2f}"
         print(

@@ -1,6 +1,7 @@
 """`seqvae interpolate`, from one sentence, MIDI file or picture to another; and its music."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -387,7 +388,11 @@ def humanise(
     played = humanise_song(model, file, like, decoding, asked=track, rounds=rounds)
     for line in () if as_json else played.piece.said:
         print(f"{file}: {line}")
-    row = {"file": file, "f1": played.f1, "said": played.piece.said, "like": like}
+    feels = {when: None if feel is None else feel._asdict() for when, feel in played.feels.items()}
+    named = {"before": f"{file}, before", "after": f"{file}, after", "like": like}
+    for when, feel in () if as_json else played.feels.items():
+        print(f"{named[when]}: {feel or 'no hit'}")
+    row = {"file": file, "f1": played.f1, "said": played.piece.said, "like": like, "feel": feels}
     form = "{file}: {f1:.1%} of its hits are there (F1), written: {written}"
     write_rows([{**row, "written": str(write(played.song, path))}], as_json, form)
 
@@ -399,6 +404,7 @@ def tracks(
     """Say what tracks a MIDI file has, and how well each would do as melody, bass and drums."""
     from ..midi import read
     from ..midi.parts import PARTS, scores
+    from ..music.pieces import in_a_row
     from ..progress import table
 
     song = read(file)
@@ -423,6 +429,9 @@ def tracks(
     size = f"{_counted(len(song.tracks), 'track')}, {_counted(len(song.bars), 'bar')}"
     tempo = f"{song.bars.metre[0]} at {song.qpm_at(0):.0f} bpm"
     print(f"{file}: {size} from {tempo}, {song.seconds:.0f} seconds")
+    if (metres := Counter(map(str, song.bars.metre))) and len(metres) > 1:
+        bars = [f"{metre} in {_counted(count, 'bar')}" for metre, count in metres.items()]
+        print(f"metres: {in_a_row(bars)}; a morph takes a phrase in one of them")
     print(*song.repairs, sep="\n", end="\n" if song.repairs else "")
     header = ("part", "track", "name", "program", "notes", "score", "why")
     print(table([header, *(tuple(str(value) for value in row.values()) for row in rows)]))

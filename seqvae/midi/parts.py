@@ -385,9 +385,15 @@ def _melody(song: Song, place: int) -> Score:
     score *= 0.6 + 0.4 * _hill(seen.pitch, 36, 52, 128, 129)  # what is so low is the bass
     why = (
         f"one voice at {seen.alone:.0%} of its onsets, in {seen.present:.0%} of the bars, "
-        f"{seen.pitches} pitches around {seen.pitch:.0f}, {seen.rate:.1f} onsets a beat"
+        f"{_pitches(seen)}, {seen.rate:.1f} onsets a beat"
     )
     return _final(track, place, "melody", score, why)
+
+
+def _pitches(seen: Look) -> str:
+    if seen.pitches == 1:
+        return f"a single pitch, {seen.pitch:.0f}"
+    return f"{seen.pitches} pitches around {seen.pitch:.0f}"
 
 
 def _programs(track: Track) -> float:

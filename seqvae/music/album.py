@@ -40,7 +40,7 @@ from .morph import Morph, Step
 from .pieces import Piece
 from .rolls import contact_sheet
 from .taste import Taste
-from .told import End
+from .told import DOUBT, End
 
 FAINTEST = 8  # velocity below which a fading track is silent
 REPORT = 1  # format
@@ -324,15 +324,15 @@ def described(clip: Clip, key: KeyFound | None) -> str:
 
 
 def key_at(morph: Morph, mix: float) -> KeyFound | None:
-    """The key of a step: that of the nearer end, as it was moved by then; drums have none."""
+    """The key of a step: that of the nearer end, as it was moved by then, if it is told."""
     key = end_key(morph.both[mix >= 0.5])
     return None if key is None else key.moved(morph.glide(mix))
 
 
 def end_key(end: End) -> KeyFound | None:
-    """The key of a phrase as it was moved; drums alone have none."""
+    """The key of a phrase as it was moved; drums alone have none, nor what is in doubt."""
     key = end.piece.key
-    if not key.confidence or set(end.piece.parts) == {DRUMS}:
+    if key.confidence < DOUBT or set(end.piece.parts) == {DRUMS}:
         return None
     return key.moved(end.move.key)
 

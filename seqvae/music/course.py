@@ -11,6 +11,7 @@ from ..errors import Refused
 from ..recipe import unknown
 
 MOST = 256  # bars
+ALONE = 4  # bars of a song alone at an end, at most, where a window of the model is longer
 FITS = ("loop", "stretch", "trim")
 CURVES = ("linear", "smooth", "step")
 
@@ -42,6 +43,22 @@ class Course:
         for name, known in (("fit", FITS), ("curve", CURVES)):
             if getattr(self, name) not in known:
                 raise Refused(unknown(getattr(self, name), known, name, "choice"))
+
+
+def alone(window: int, count: int | None = None) -> int:
+    """How many bars at either end of a journey are one song's own: a window's, of so many bars.
+
+    Of a window longer than 4 bars it is a quarter of the journey's, and 4 at least. Where that
+    leaves no bar between, it is a quarter. Without a count it is the least, which a journey needs.
+
+    >>> alone(2), alone(2, 5), alone(2, 64), alone(16, 32), alone(2, 4)
+    (2, 2, 2, 8, 1)
+    """
+    least = min(window, ALONE)
+    if count is None:
+        return least
+    quarter = max(count // 4, 1)
+    return max(least, min(window, quarter)) if count > 2 * least else quarter
 
 
 def matched(a: int, b: int, count: int, fit: str) -> list[tuple[int, int]]:

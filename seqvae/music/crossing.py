@@ -18,9 +18,9 @@ from ..midi import Notes, fold, joined
 from ..midi.clips import DRUMS, Clip, Feel, join
 from ..midi.keys import Move
 from .beside import glided
-from .course import Course, Floats, mixes
+from .course import Course, Floats, alone, mixes
 from .feel import Playing
-from .likeness import agreement, ranges_of
+from .likeness import compared, ranges_of
 from .pieces import Piece, held
 from .told import End
 from .walk import Walk
@@ -42,7 +42,7 @@ class Crossing:
                 "--bars 16, or for another --curve."
             )
         window = grid.length * self.step / walk.scale  # ticks
-        held = min(math.ceil(window / self.bar - 1e-6), max(self.count // 4, 1))
+        held = alone(math.ceil(window / self.bar - 1e-6), self.count)
         self.mixes = mixes(self.count, held, course.curve, phrase)
         begins = np.arange(self.count) * self.bar
         first = ((begins // window) * window // self.bar).astype(int)  # of each bar's window
@@ -178,14 +178,29 @@ class Crossing:
     def _place(self, notes: Notes) -> Ints:
         return places_in(notes, self.bar, self.count)
 
-    def alike(self) -> list[tuple[float, float]]:
-        """F1 of every bar as it is written with A's and with B's bar at its place."""
-        ticks = [round(place * self.bar) for place in range(self.count + 1)]
-        return [(self._agreement(0, edge), self._agreement(1, edge)) for edge in pairwise(ticks)]
+    def alike(self) -> list[tuple[float | None, float | None]]:
+        """F1 of every bar as it is written with A's and with B's bar at its place.
 
-    def _agreement(self, end: int, edge: tuple[int, int]) -> float:
+        None where neither has a note.
+        """
+        grid, ranges, written = self.codec.grid, ranges_of(self.codec), self.bars_of(self.written)
+        a, b = (
+            [
+                compared(one, other, grid, ranges)
+                for one, other in zip(self.bars_of(end), written, strict=True)
+            ]
+            for end in self.walk.ends
+        )
+        return list(zip(a, b, strict=True))
+
+    def bars_of(self, clip: Clip) -> list[Clip]:
+        """What sounds in each bar."""
+        ticks = [round(place * self.bar) for place in range(self.count + 1)]
+        return [clip.heard(*edge, self.step) for edge in pairwise(ticks)]
+
+    def _compared(self, end: int, edge: tuple[int, int]) -> float | None:
         one, other = (c.heard(*edge, self.step) for c in (self.walk.ends[end], self.written))
-        return agreement(one, other, self.codec.grid, ranges_of(self.codec))
+        return compared(one, other, self.codec.grid, ranges_of(self.codec))
 
     def ends(
         self, pieces: tuple[Piece, Piece], moved: tuple[Move, Move], pace: float
@@ -201,7 +216,7 @@ class Crossing:
                 (1.0, pace)[i],
                 costs[i],
                 lost[i],
-                self._agreement(i, edges[2 * i]),
+                self._compared(i, edges[2 * i]),
             )
             for i in (0, 1)
         ]

@@ -22,7 +22,11 @@ Floats = NDArray[np.float64]
 
 STRAIGHT = 50.0  # per cent of a beat at which its off-beat eighth lies; of triplets 66.7
 OFF_BEAT = 0.40, 0.72  # of a beat: what lies between is an off-beat eighth, straight or swung
-FEWEST = 4  # off-beat eighths that say how much they swing
+DOTTED = 0.80  # of a beat: up to here where nothing else is between beats, as in a hard shuffle
+SIXTEENTHS = 0.15, 0.60  # of a beat: where sixteenths have notes, and a hard shuffle has none
+NEARLY = 0.1  # for each off-beat eighth: so few notes there are nearly none
+FEWEST = 4  # off-beat eighths that say how much they swing; fewer do where they lie as one
+AS_ONE = 0.03  # of a beat
 CHANCE = 4.6  # what N R^2 of N even phases exceeds once in a hundred
 NOTES = 64  # fewer than so many say nothing
 GRIDS = 4, 6  # steps a beat on which notes may lie, as sixteenths or as triplets
@@ -35,19 +39,26 @@ def swing(clip: Clip) -> float | None:
     """Where the off-beat eighths of a clip lie, in per cent of the beat: their median.
 
     50 is straight, 66.7 a triplet's last, and more than that nears the dotted eighth, which
-    sixteenths have too; so what lies beyond 72 % is not looked at. None where there are too few,
-    or where a beat has three eighths.
+    sixteenths have too: what lies beyond 72 % is an off-beat eighth only where (nearly) nothing
+    lies where other sixteenths do. None where there are too few that are not at one place, or
+    where a beat has three eighths.
 
     >>> from seqvae.midi import notes_of
     >>> eighths = [(i * 240 + 80 * (i % 2), i * 240 + 200, 60, 80) for i in range(16)]
     >>> round(swing(Clip({"melody": notes_of(eighths)}, 3840)))
     67
     """
-    if _compound(clip):
-        return None
-    phase = _onsets(clip) / clip.ticks_per_beat % 1
-    off = phase[(phase > OFF_BEAT[0]) & (phase < OFF_BEAT[1])]
-    return 100 * float(np.median(off)) if len(off) >= FEWEST else None
+    off = _off_beats(clip)
+    told = len(off) >= FEWEST or (len(off) > 0 and np.ptp(off) < AS_ONE)
+    return 100 * float(np.median(off)) if told else None
+
+
+def _off_beats(clip: Clip) -> Floats:
+    """Where the off-beat eighths lie in their beats, 0 to 1; none where a beat has three."""
+    phase = np.zeros(0) if _compound(clip) else _onsets(clip) / clip.ticks_per_beat % 1
+    late = phase[(phase > OFF_BEAT[0]) & (phase < DOTTED)]
+    others = (phase > SIXTEENTHS[0]) & (phase < SIXTEENTHS[1])
+    return late if others.sum() <= NEARLY * len(late) else late[late < OFF_BEAT[1]]
 
 
 def _compound(clip: Clip) -> bool:
@@ -195,6 +206,41 @@ def _earliest(before: Ints, after: Ints) -> dict[int, int]:
 
 def _moved(notes: Notes, start: Ints, end: Ints) -> Notes:
     return joined([replace(notes, start=start, end=np.maximum(end, start + 1))])  # in order
+
+
+# --- in the mean ---------------------------------------------------------------------------------
+
+
+class Average(NamedTuple):
+    """How all notes of a clip are played: means, and standard deviations around them."""
+
+    velocity: float
+    velocity_spread: float
+    late: float  # milliseconds behind the nearest step
+    late_spread: float
+
+    def __str__(self) -> str:
+        return (
+            f"velocity {self.velocity:.0f} (spread {self.velocity_spread:.0f}), timing "
+            f"{round(self.late):+d} ms from the grid (spread {self.late_spread:.0f})"
+        )
+
+
+def average_of(clip: Clip, steps: int = 4) -> Average | None:
+    """How a clip is played, with so many steps a beat; None where it has no note.
+
+    >>> from seqvae.midi import notes_of
+    >>> hits = notes_of([(5, 60, 36, 90), (485, 540, 38, 110)])
+    >>> str(average_of(Clip({"drums": hits}, 1920, qpm=125.0)))
+    'velocity 100 (spread 10), timing +5 ms from the grid (spread 0)'
+    """
+    notes = joined(clip.parts.values())
+    if not len(notes):
+        return None
+    ticks = clip.ticks_per_beat / steps
+    late = (notes.start - _nearest(clip, notes, steps) * ticks) * _ms(clip)
+    loud = notes.velocity
+    return Average(*(float(x) for x in (loud.mean(), loud.std(), late.mean(), late.std())))
 
 
 # --- templates -----------------------------------------------------------------------------------
@@ -401,11 +447,14 @@ class Playing:
             _check_beats(a)
         self.touch, self.steps, self.seed = touch, steps, seed
         self.ends = a, b
-        self.swings = swing(a) or STRAIGHT, swing(b) or STRAIGHT
+        self.swings = swing(a), swing(b)
         self.read = self._straight(a, self.swings[0]), self._straight(b, self.swings[1])
 
-    def _straight(self, clip: Clip, its: float) -> Clip:
-        return swung(clip, STRAIGHT, its) if self.touch.straightens else clip
+    def _straight(self, clip: Clip, its: float | None) -> Clip:
+        """With its swing taken out; one that cannot be told is left in."""
+        if its is None or not self.touch.straightens:
+            return clip
+        return swung(clip, STRAIGHT, its)
 
     @cached_property
     def templates(self) -> tuple[dict[str, Template], dict[str, Template]]:
@@ -431,21 +480,71 @@ class Playing:
     @property
     def told(self) -> list[str]:
         """What was done, for people."""
-        if self.touch.idle:
-            return []
-        first, last = (f"{swing:.0f}" for swing in self.swings)
-        to = f"{first} to {last}" if self.touch.to is None else f"{self.touch.to:g}"
-        said = [f"swing: A's is {first} %, B's {last} %; written with {to}"]
-        said = said if self.touch.straightens else []
-        for done, share in (("quantised", "quantise"), ("humanised", "humanise")):
-            if amount := getattr(self.touch, share):
-                said.append(f"{done} by {amount:g} %")
+        return swings_told(dict(zip("AB", self.ends, strict=True)), self.touch) + self.done
+
+    @property
+    def told_of_one(self) -> list[str]:
+        """What was done where both ends are one song, for people."""
+        if not self.touch.straightens:
+            return self.done
+        if self.swings[0] is None:
+            said = f"its swing {_untold(self.ends[0])} and is left as it is"
+        else:
+            to = self.swings[0] if self.touch.to is None else self.touch.to
+            said = f"its swing is {self.swings[0]:.0f} %; written with {to:.3g}"
+        return [said, *self.done]
+
+    @property
+    def done(self) -> list[str]:
+        """What was done beside swing, for people."""
+        said = [
+            f"{done} by {amount:g} %"
+            for done, amount in (
+                ("quantised", self.touch.quantise),
+                ("humanised", self.touch.humanise),
+            )
+            if amount
+        ]
         flat = self.touch.velocity == "flat"
         return [*said, *["every part is as loud throughout as in the mean"] * flat]
 
     def _finished(self, clip: Clip, mix: float) -> Clip:
         """With its swing put back, and its velocities."""
         if self.touch.straightens:
-            own = (1 - mix) * self.swings[0] + mix * self.swings[1]
-            clip = swung(clip, own if self.touch.to is None else self.touch.to)
+            first, last = map(self._wanted, self.swings)
+            clip = swung(clip, first + mix * (last - first))  # exact, where both are alike
         return flat(clip) if self.touch.velocity == "flat" else clip
+
+    def _wanted(self, its: float | None) -> float:
+        """The swing to put back into an end; one that cannot be told was not taken out."""
+        if its is None:
+            return STRAIGHT
+        return its if self.touch.to is None else self.touch.to
+
+
+def swings_told(ends: Mapping[str, Clip], touch: Touch) -> list[str]:
+    """How much each end swings, by its letter, and what was made of it, for people.
+
+    >>> swings_told({"A": Clip({}, 1920)}, Touch(swing="66"))
+    ["swing: A's cannot be told (0 off-beat eighths) and is left as it is"]
+    """
+    if not touch.straightens:
+        return []
+    found = {letter: swing(clip) for letter, clip in ends.items()}
+    own = [
+        f"{letter}'s {_untold(ends[letter])} and is left as it is"
+        if its is None
+        else f"{letter}'s is {its:.0f} %"
+        for letter, its in found.items()
+    ]
+    to = "as it lies between" if touch.to is None else f"{touch.to:g}"
+    written = f"; written with {to}" * any(its is not None for its in found.values())
+    return [f"swing: {', '.join(own)}{written}"]
+
+
+def _untold(clip: Clip) -> str:
+    """Why nobody can say how much a clip swings."""
+    if _compound(clip):
+        return f"cannot be told (in {clip.metre} no eighth is off the beat)"
+    count = len(_off_beats(clip))
+    return f"cannot be told ({count} off-beat eighth{'s' * (count != 1)})"

@@ -23,7 +23,7 @@ from ..midi.phrases import ALIKE, LONGEST, SAME, first_full, likeness
 from ..plots import BLUE, INK, charts
 from ..plots import save as save_figure
 from .beside import music_codec
-from .pieces import Piece, find_parts, metre_told, phrase
+from .pieces import Piece, find_parts, from_bar, metre_told
 
 Bools = NDArray[np.bool_]
 
@@ -73,6 +73,7 @@ class Form:
 
     name: str
     bars: int  # of a window
+    each: str  # how long a window is, for people: "2 bars", or beats where metres differ
     stretches: list[Stretch]
     codes: Tensor  # (K, D), posterior means
     widths: Tensor  # (K, D), standard deviations
@@ -169,7 +170,7 @@ def form(
     codec, song = music_codec(explorer), read(source)
     notes = {name: part.notes for name, part in find_parts(song, codec, asked).items()}
     first = first_full(song, notes)
-    found = phrase(song, codec, len(song.bars) - first + 1, at=first, asked=asked)
+    found = from_bar(song, codec, first, asked)
     clips = split(found.clip, codec.grid)
     said = [line.replace(": asked for", "") for line in found.said] + metre_told(song, codec)
     said += [f"its first {MOST} windows are looked at, of {len(clips)}"] * (len(clips) > MOST)
@@ -178,12 +179,24 @@ def form(
     apart = distances(z, widths)
     kinds = letters(apart, [clip.notes > 0 for clip in clips], near)
     ticks = _ticks(found, codec, len(clips))
-    told, late = _agreement(song, codec, notes, ticks, kinds)
+    late_by = found.start - int(song.bars.start[found.bar - 1])  # notes may lie beside their bars
+    bars = [tick - late_by for tick in ticks]
+    told, late = _agreement(song, codec, notes, bars, kinds)
     said += late
     if told is None:
         said.append("not compared with its notes: no two whole windows that sound begin at bars")
-    stretches = _stretches(song, ticks, kinds, apart)
-    return Form(found.name, codec.grid.bars, stretches, z, widths, apart, told, said)
+    firsts = [_bar(song, tick) + 1 for tick in bars]
+    stretches = _stretches(song, ticks, firsts, kinds, apart)
+    each = _each(song, codec)
+    return Form(found.name, codec.grid.bars, each, stretches, z, widths, apart, told, said)
+
+
+def _each(song: Song, codec: MusicCodec) -> str:
+    """How long a window is: in bars where all are the codec's, else in beats."""
+    bars, own = codec.grid.bars, codec.grid.metre
+    if set(song.bars.metre) == {own}:
+        return f"{bars} bar{'s' * (bars != 1)}"
+    return f"{bars * own.beats:g} beats"
 
 
 def _codes(explorer: Explorer, clips: Sequence[Clip]) -> tuple[Tensor, Tensor]:
@@ -204,13 +217,16 @@ def _ticks(found: Piece, codec: MusicCodec, windows: int) -> list[int]:
 
 
 def _bar(song: Song, tick: int) -> int:
-    """The bar, from 0, that begins nearest before a tick, or up to half a beat after it."""
-    late = tick + song.ticks_per_beat // 2
-    return int(np.searchsorted(song.bars.start[:-1], late, side="right")) - 1
+    """The bar, from 0, in which a tick lies; one that begins a tick later has been rounded."""
+    return int(np.searchsorted(song.bars.start[:-1], tick + 1, side="right")) - 1
 
 
 def _stretches(
-    song: Song, ticks: Sequence[int], kinds: Sequence[int | None], apart: Tensor
+    song: Song,
+    ticks: Sequence[int],
+    bars: Sequence[int],
+    kinds: Sequence[int | None],
+    apart: Tensor,
 ) -> list[Stretch]:
     names = dict(zip(sorted({k for k in kinds if k is not None}), _names(), strict=False))
     found = []
@@ -218,7 +234,7 @@ def _stretches(
         start, end = (song.seconds_at(max(tick, 0)) for tick in ticks[place : place + 2])
         letter = SILENT if kind is None else names[kind]
         like = None if kind is None else 1 / (1 + float(apart[place, kind]) ** 2)
-        found.append(Stretch(_bar(song, ticks[place]) + 1, start, end, letter, like))
+        found.append(Stretch(bars[place], start, end, letter, like))
     return found
 
 
@@ -265,7 +281,7 @@ def _first(song: Song, codec: MusicCodec, tick: int) -> int | None:
     window = codec.grid.length / codec.grid.steps * song.ticks_per_beat
     if behind >= len(starts) or abs(starts[behind] - starts[bar] - window) > 1:
         return None
-    return bar if abs(starts[bar] - tick) * 2 <= song.ticks_per_beat else None
+    return bar if abs(starts[bar] - tick) <= 1 else None
 
 
 # --- written -------------------------------------------------------------------------------------
@@ -278,6 +294,7 @@ def report(found: Form) -> dict[str, Any]:
         "file": found.name,
         "form": found.letters,
         "bars_a_window": found.bars,
+        "window": found.each,
         "windows": [each._asdict() for each in found.stretches],
         "agreement_with_notes": None if told is None else {**told._asdict(), "kappa": told.kappa},
         "codes": found.codes.tolist(),
@@ -309,6 +326,6 @@ def picture(found: Form) -> Figure:
         fontsize=7,
         color=INK,
     )
-    axis.set_title(f"{Path(found.name).name}: {found.bars} bars a window", loc="left", color=BLUE)
+    axis.set_title(f"{Path(found.name).name}: {found.each} a window", loc="left", color=BLUE)
     figure.colorbar(image, ax=axis, shrink=0.7, label="likeness: 1/2 is a draw's own distance")
     return figure

@@ -26,6 +26,13 @@ from .taste import Taste
 from .told import End, told
 from .walk import Walk
 
+WHO_RESTS = {  # whether A sounds and B does
+    (False, False): "for both songs do there",
+    (False, True): "for A does there",
+    (True, False): "for B does there",
+    (True, True): "though neither song does there",
+}
+
 
 class Bar(NamedTuple):
     """A bar of a journey: how much of B is in it, and how it comes out."""
@@ -33,8 +40,8 @@ class Bar(NamedTuple):
     mix: float
     qpm: float
     semitones: int  # by which it is moved, on its way to B's key
-    f1_with_a: float  # onset and pitch F1 with the bar of A that is heard there, as B's with B
-    f1_with_b: float
+    f1_with_a: float | None  # onset and pitch F1 with the bar of A there; None: both are silent
+    f1_with_b: float | None  # likewise with that of B
 
 
 @dataclass(frozen=True)
@@ -108,11 +115,9 @@ def journey(
     playing = Playing(taste.touch, clip_a, clip_b, codec.grid.steps, taste.decoding.seed)
     crossing = Crossing(Walk(explorer, codec, taste, playing.read), course, sides.bars, moved[1])
     ends = crossing.ends((piece_a, piece_b), moved, sides.pace)
-    bars = _bars(crossing, pairs, sides.pace)
-    found = Journey(
-        pairs, bars, crossing.played(playing), ends, key, taste, course, usual_cost(explorer)
-    )
-    laid = [*said, *_left_told(found)]
+    bars, clip = _bars(crossing, pairs, sides.pace), crossing.played(playing)
+    found = Journey(pairs, bars, clip, ends, key, taste, course, usual_cost(explorer))
+    laid = [*said, *_left_told(found), *_rests_told(crossing, clip)]
     found.said.extend(told(ends, key, taste, codec, found.usual, laid) + playing.told)
     return found
 
@@ -176,6 +181,20 @@ def rest_added(found: Journey, end: int) -> float:
     last = found.pairs[0][end].song
     behind = (max(piece.end - int(last.bars.start[-1]), 0) for piece in starts.values())
     return sum(behind) / last.ticks_per_beat
+
+
+def _rests_told(crossing: Crossing, clip: Clip) -> list[str]:
+    """Which bars are silent, and which of the songs rests there."""
+    every = (*crossing.walk.ends, clip)
+    a, b, heard = ([bar.notes > 0 for bar in crossing.bars_of(each)] for each in every)
+    found: dict[str, list[int]] = {}
+    for place, sounds in enumerate(zip(a, b, heard, strict=True), 1):
+        if not sounds[2]:
+            found.setdefault(WHO_RESTS[sounds[:2]], []).append(place)
+    return [
+        f"bar{'s' * (len(bars) > 1)} {spans(bars)} rest{'s' * (len(bars) == 1)}, {why}"
+        for why, bars in found.items()
+    ]
 
 
 def _left_told(found: Journey) -> list[str]:

@@ -23,6 +23,13 @@ def ranges_of(codec: MusicCodec) -> dict[str, Range]:
     return {v.part: Range(v.low, v.high) for v in codec.voices if isinstance(v, Line)}
 
 
+def compared(
+    one: Clip, other: Clip, grid: Grid, ranges: Mapping[str, Range] | None = None
+) -> float | None:
+    """Their `agreement`; None where neither has a note, for there is nothing to compare."""
+    return agreement(one, other, grid, ranges) if one.notes or other.notes else None
+
+
 def agreement(
     one: Clip, other: Clip, grid: Grid, ranges: Mapping[str, Range] | None = None
 ) -> float:

@@ -15,7 +15,7 @@ from ..midi.keys import KeyFound, Move
 from .beside import beside, first, glided, keys_of, music_codec, paced, song_of, usual_cost
 from .even import between
 from .feel import Playing, check_time
-from .likeness import Range, agreement, ranges_of
+from .likeness import Range, compared, ranges_of
 from .pieces import Piece
 from .taste import Taste
 from .told import End, told
@@ -51,15 +51,19 @@ class Morph:
 
     @cached_property
     def ends(self) -> tuple[float, float]:
-        """Onset and pitch F1 of what comes back of A and of B, on the grid."""
-        first, last = self.written[0], self.written[-1]
-        return self._alike(first.clip, first.again), self._alike(last.clip, last.again)
+        """Onset and pitch F1 of what comes back of A and of B, on the grid; 1 of silence."""
+        first, last = (self._alike(step.clip, step.again) for step in self._edges)
+        return 1.0 if first is None else first, 1.0 if last is None else last
+
+    @property
+    def _edges(self) -> tuple[Step, Step]:
+        return self.written[0], self.written[-1]
 
     @property
     def both(self) -> list[End]:
         """A and B."""
-        pairs = zip(self.costs or (None, None), self.lost, self.ends, strict=True)
-        of_a, of_b = pairs
+        back = [self._alike(step.clip, step.again) for step in self._edges]
+        of_a, of_b = zip(self.costs or (None, None), self.lost, back, strict=True)
         return [
             End("A", self.a, self.moved[0], 1.0, *of_a),
             End("B", self.b, self.moved[1], self.pace, *of_b),
@@ -70,15 +74,15 @@ class Morph:
         return glided(self.taste, self.moved[1], mix)
 
     @cached_property
-    def distances(self) -> list[tuple[float, float]]:
-        """Onset and pitch F1 of every step with A and with B."""
+    def distances(self) -> list[tuple[float | None, float | None]]:
+        """Onset and pitch F1 of every step with A and with B; None where both are silent."""
         first, last = self.written[0].clip, self.written[-1].clip
         return [
             (self._alike(first, step.clip), self._alike(last, step.clip)) for step in self.written
         ]
 
-    def _alike(self, one: Clip, other: Clip) -> float:
-        return agreement(one, other, self.grid, self.ranges)
+    def _alike(self, one: Clip, other: Clip) -> float | None:
+        return compared(one, other, self.grid, self.ranges)
 
 
 def morph(explorer: Explorer, a: Source, b: Source, taste: Taste | None = None) -> Morph:

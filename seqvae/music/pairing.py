@@ -12,12 +12,13 @@ from ..errors import Refused
 from ..midi import Metre, Song
 from ..midi.clips import Clip, join
 from .beside import CROWDED, crowding, folded
-from .course import MOST, Course, matched
+from .course import MOST, Course, alone, matched
 from .pieces import SIXTEENTH, Piece, held, in_order
 from .taste import Taste
 
 SHORTEST, LONGEST = 16, 64  # bars, where nobody says how many
 WHOLE = 16  # bars of a phrase, at most, that is made longer so that all begin together
+HALF = 0.5  # of its bars: a phrase that rests for more is left out, if others do not
 
 
 class Pair(NamedTuple):
@@ -33,12 +34,16 @@ class Sides(NamedTuple):
     a: list[Piece]
     b: list[Piece]
     bars: int  # of a phrase, in A's metre
+    window: int  # of the model, in bars of A's metre
     pace: float
     said: list[str]
 
 
 def sides_of(a: Song, b: Song, codec: MusicCodec, taste: Taste, course: Course) -> Sides:
-    """Both songs, cut into phrases that are whole windows, as long as the shorter song allows."""
+    """Both songs, cut into phrases that are whole windows, as long as the shorter song allows.
+
+    Phrases that rest for more than half of their bars are left out while there are others.
+    """
     first = in_order(a, codec, taste.bars, at=taste.from_a, asked=taste.track_a)
     other = in_order(b, codec, taste.bars, at=taste.from_b, asked=taste.track_b)
     own, its = first[0].clip.metre, other[0].clip.metre
@@ -58,15 +63,26 @@ def sides_of(a: Song, b: Song, codec: MusicCodec, taste: Taste, course: Course) 
         said[-1] += " lays bar beside bar, and they are shorter"
     beats = bars * own.beats
     count = max(round(beats / pace / its.beats), 1)
-    first = in_order(a, codec, bars, at=taste.from_a, asked=taste.track_a)
-    other = in_order(b, codec, count, at=taste.from_b, asked=taste.track_b)
+    first = _fuller(in_order(a, codec, bars, at=taste.from_a, asked=taste.track_a), taste.from_a)
+    other = _fuller(in_order(b, codec, count, at=taste.from_b, asked=taste.track_b), taste.from_b)
     return Sides(
         [piece.of_length(beats) for piece in first],
         [piece.of_length(beats / pace) for piece in other],
         bars,
+        math.ceil(_window(codec, own, taste) / own.beats - 1e-6),
         pace,
         said,
     )
+
+
+def _fuller(pieces: Sequence[Piece], at: int | None) -> list[Piece]:
+    """The phrases that rest for half of their bars at most, and one that is asked for.
+
+    All of them, where none is so full.
+    """
+    if all(piece.resting > HALF for piece in pieces):
+        return [*pieces]
+    return [piece for piece in pieces if piece.resting <= HALF or piece.bar == at]
 
 
 def _pace(
@@ -92,7 +108,7 @@ def _phrase_bars(codec: MusicCodec, a: Metre, b: float, taste: Taste, room: int)
 
     Where A's own phrases are too long for a song, the nearest.
     """
-    window = codec.grid.bars * (a if taste.metre == "stretch" else codec.grid.metre).beats
+    window = _window(codec, a, taste)
 
     def wrong(bars: int) -> tuple[bool, bool, bool, int]:
         beats = bars * a.beats
@@ -100,6 +116,11 @@ def _phrase_bars(codec: MusicCodec, a: Metre, b: float, taste: Taste, room: int)
         return bars % taste.bars > 0, *apart, abs(bars - taste.bars)
 
     return min(range(1, max(min(room, max(WHOLE, taste.bars)), 1) + 1), key=wrong)
+
+
+def _window(codec: MusicCodec, a: Metre, taste: Taste) -> float:
+    """The beats of A that a window of the model lasts."""
+    return codec.grid.bars * (a if taste.metre == "stretch" else codec.grid.metre).beats
 
 
 def _crowded(pieces: Sequence[Piece], factor: float, codec: MusicCodec) -> bool:
@@ -121,29 +142,44 @@ def paired(sides: Sides, course: Course) -> tuple[list[Pair], list[str]]:
     """The phrases that are heard together, and what is to be said of how they were matched."""
     a, b, each = len(sides.a), len(sides.b), sides.bars
     wanted = min(a, b) if course.fit == "trim" else max(a, b)
-    why = ""
+    why, which = "", "A" if a == wanted else "B"
     if course.bars is not None:
         asked = max(course.bars // each, 1)
+        _check_room(course, asked * each, sides.window)
         count = min(asked, wanted) if course.fit == "trim" else asked
         if count * each != course.bars:
             why = f", {course.bars} were asked for"
     else:
         count = min(wanted, max(LONGEST // each, 1))
         if count < wanted:
-            why = f", though the songs last {wanted * each}: --bars {wanted * each} takes them all"
+            most = min(wanted, MOST // each)
+            takes = "takes them all" if most == wanted else "is the longest"
+            why = f", of which {which} has {wanted}: --bars {most * each} {takes}"
         elif course.fit != "trim":
             count = max(count, math.ceil(SHORTEST / each))
-            why = f", for the songs last {wanted * each}" * (count > wanted)
+            why = f", of which {which} has only {wanted}" * (count > wanted)
     if count * each < 2:
         raise Refused(
             f"{count * each} bar: a journey has 2 bars or more. Ask for more: --bars 16."
         )
     places = matched(a, b, count, course.fit)
     said = [
-        f"length: {count * each} bars, {count} phrases of {each}{why}; A has {a} as long, B "
-        f"{b} ({course.fit})"
+        f"length: {count * each} bars, {count} phrase{'s' * (count != 1)} of {each}{why}; A has "
+        f"{a} as long, B {b} ({course.fit})"
     ]
     return [Pair(sides.a[i], sides.b[j]) for i, j in places], [*sides.said, *said]
+
+
+def _check_room(course: Course, bars: int, window: int) -> None:
+    """Refuse so few bars that nothing lies between the songs' own; steps are by phrases."""
+    own = alone(window)
+    if course.curve != "step" and bars < 2 * own + 1:
+        whole = f", {bars} in whole phrases" * (bars != course.bars)
+        raise Refused(
+            f"bars = {course.bars}{whole}: a journey needs {2 * own + 1} or more. It begins with "
+            f"{own} of A alone, ends with as many of B, and goes over between. Ask for more: "
+            "--bars 16."
+        )
 
 
 def all_of(pieces: Sequence[Piece]) -> Piece:

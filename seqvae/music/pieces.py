@@ -1,7 +1,7 @@
 """Pieces: what of a song a codec sees, chosen as a musician would, and said."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations, pairwise
@@ -9,6 +9,7 @@ from itertools import combinations, pairwise
 import numpy as np
 
 from ..codecs.music import MusicCodec
+from ..codecs.voices import KNOWN
 from ..errors import Refused
 from ..midi import TICKS, Ints, Metre, Notes, Song, Track, joined
 from ..midi.clips import DRUMS, STEPS, Clip
@@ -87,6 +88,14 @@ class Piece:
         )
         return any(track.bends[track.bends[:, 0] < self.end, 1].any() for track in heard)
 
+    @property
+    def resting(self) -> float:
+        """The share of its bars in which no note of its parts sounds."""
+        bars = max(round(self.clip.length / self.clip.bar), 1)
+        edges = [round(self.clip.length * place / bars) for place in range(bars + 1)]
+        step = self.clip.ticks_per_beat * SIXTEENTH
+        return sum(not self.clip.heard(*edge, step).notes for edge in pairwise(edges)) / bars
+
     def of_length(self, beats: float) -> "Piece":
         """So many beats of it, with what follows in its song, or rests behind the song's end."""
         per_beat = self.song.ticks_per_beat
@@ -163,8 +172,11 @@ def parts_in(song: Song) -> list[str]:
 def _instead(song: Song, codec: MusicCodec) -> str:
     """What another run could read of a song."""
     there = [name for name in parts_in(song) if name not in codec.parts]
-    runs = [name for name in there if name in ("melody", "drums")]
-    return f"It has {' and '.join(there)}: a run such as {runs[0]} reads it. " if runs else ""
+    kit = "drums" in there and bool(KNOWN[find_part(song, "drums").notes.pitch].any())
+    runs = [name for name in there if name == "melody" or (name == "drums" and kit)]
+    if runs:
+        return f"It has {' and '.join(there)}: a run such as {runs[0]} reads it. "
+    return "It has drums, none of them of General MIDI. " * ("drums" in there)
 
 
 def _asked(codec: MusicCodec, asked: str | None) -> dict[str, str]:
@@ -190,14 +202,50 @@ def phrase(
 ) -> Piece:
     """The most repeated, fullest phrase of so many bars, or the one that begins `at` a bar.
 
-    Phrases in the metre asked for come first.
+    Phrases in the metre asked for come first. Of a song in several metres it is said from which.
 
     Raises `NoPart` for a song without the codec's parts, `Refused` for a bar it does not have.
     """
     parts = find_parts(song, codec, asked)
     notes = {name: part.notes for name, part in parts.items()}
     found = phrases(song, notes, bars, metre)[0] if at is None else phrase_at(song, at, bars)
-    return _piece_of(song, codec, parts, found)
+    chosen = _piece_of(song, codec, parts, found)
+    return replace(chosen, said=[*chosen.said, *_metres_told(song, found)])
+
+
+def from_bar(song: Song, codec: MusicCodec, at: int, asked: str | None = None) -> Piece:
+    """All of a song from a bar on, whatever its metres.
+
+    Raises `Refused` and `NoPart` as `phrase` does.
+    """
+    parts = find_parts(song, codec, asked)
+    return _piece_of(song, codec, parts, phrase_at(song, at, len(song.bars) - at + 1))
+
+
+def _metres_told(song: Song, found: Phrase) -> list[str]:
+    """What to say of a phrase where its song is in several metres."""
+    every = list(dict.fromkeys(map(str, song.bars.metre)))
+    if len(every) < 2:
+        return []
+    first = found.start_bar - 1
+    own = list(dict.fromkeys(map(str, song.bars.metre[first : first + found.bars])))
+    if len(own) == 1:
+        return [f"it is in {in_a_row(every)}: the phrase is taken from its {own[0]}"]
+    return [
+        f"it is in {in_a_row(every)}, and the phrase runs through {in_a_row(own)}: all of it is "
+        f"counted in {own[0]}, so later bars are cut elsewhere than in the song. Another first "
+        "bar may keep to one metre"
+    ]
+
+
+def in_a_row(words: Sequence[str]) -> str:
+    """Words as people list them.
+
+    >>> in_a_row(["4/4", "3/4", "7/8"]), in_a_row(["4/4"])
+    ('4/4, 3/4 and 7/8', '4/4')
+    """
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def in_order(
@@ -353,7 +401,7 @@ def metre_told(song: Song, codec: MusicCodec) -> list[str]:
         return []
     beats = codec.grid.bars * own.beats
     return [
-        f"metre: {' and '.join(others)}; the model knows {own} and reads it beat by beat: a "
+        f"metre: {in_a_row(others)}; the model knows {own} and reads it beat by beat: a "
         f"window begins every {beats:g} beats, wherever a bar does"
     ]
 

@@ -15,9 +15,9 @@ from ..midi.clips import Clip, join, split, ties
 from .album import clip_song
 from .beside import music_codec
 from .drummer import DRAWN, ROUNDS, groove_codec, perform
-from .feel import AS_IT_IS, Playing, Touch, check_time
+from .feel import AS_IT_IS, Average, Playing, Touch, average_of, check_time
 from .likeness import agreement, ranges_of
-from .pieces import Piece, metre_told, parts_in, phrase, rest_of, whole
+from .pieces import SIXTEENTH, Piece, metre_told, parts_in, phrase, rest_of, whole
 
 
 class Window(NamedTuple):
@@ -34,6 +34,15 @@ class Again(NamedTuple):
     piece: Piece
     song: Song
     f1: float
+
+
+class Played(NamedTuple):
+    """A song whose drums are played anew, how many of its hits are there (F1), and their feel."""
+
+    piece: Piece
+    song: Song
+    f1: float
+    feels: dict[str, Average | None]  # before, after, and like the other song if one was named
 
 
 def fitting(*sources: Source) -> str:
@@ -109,7 +118,8 @@ def reconstruct(
     grid = codec.grid._replace(bars=1)
     f1 = agreement(read_so, again, grid, ranges_of(codec))
     again = playing.written(again, 0.0)
-    found = replace(found, said=[*found.said, *metre_told(found.song, codec)])
+    said = [*found.said, *metre_told(found.song, codec), *playing.told_of_one]
+    found = replace(found, said=said)
     return Again(found, _put_back(found, again.rescaled(found.song.ticks_per_beat)), f1)
 
 
@@ -121,30 +131,44 @@ def humanise(
     *,
     asked: str | None = None,
     rounds: int = ROUNDS,
-) -> Again:
+) -> Played:
     """A song whose drums strike as they did, played anew by a model that knows grooves.
 
     With the feel of the drums of another song, `like`, window by window from its first that
-    strikes, or with one the model draws (`drummer.perform`). Everything else is as it was. Its
-    `f1` says whether all hits are there.
+    strikes, or with one the model draws (`drummer.perform`). Everything else is as it was, but
+    that a file which breaks off in its last bar ends with that bar.
 
     Raises `Refused` for a run without the codec `groove`, and for drums in free time.
     """
     codec = groove_codec(explorer)
     found = whole(read(source, channels=True), codec, asked)
     check_time(found.clip, found.name)
-    donor = None if like is None else _donor(codec, like)
+    other = None if like is None else _other(codec, like)
+    donor = None if other is None else [c for c in split(other, codec.grid) if c.notes]
     played = perform(explorer, split(found.clip, codec.grid), donor, decoding, rounds=rounds)
-    again = join(played).cut(0, found.clip.length)
+    again = replace(join(played).cut(0, found.clip.length), qpm=found.clip.qpm)
     f1 = agreement(found.clip, again, codec.grid._replace(bars=1))
-    return Again(found, _put_back(found, again.rescaled(found.song.ticks_per_beat)), f1)
+    heard = {"before": found.clip, "after": again, **({} if other is None else {"like": other})}
+    feels = {when: average_of(clip, codec.grid.steps) for when, clip in heard.items()}
+    song = _put_back(found, again.rescaled(found.song.ticks_per_beat))
+    return Played(found, _to_the_bar(song, found.song), f1, feels)
 
 
-def _donor(codec: MusicCodec, like: Source) -> list[Clip]:
-    """The windows of a performance, in order, the silent ones left out."""
+def _other(codec: MusicCodec, like: Source) -> Clip:
+    """The performance of another song."""
     found = whole(read(like), codec)
     check_time(found.clip, found.name)
-    return [clip for clip in split(found.clip, codec.grid) if clip.notes]
+    return found.clip
+
+
+def _to_the_bar(song: Song, before: Song) -> Song:
+    """The song up to the end of the last bar that it had before, so that a loop closes.
+
+    What only rings on a little beyond a bar line begins no bar.
+    """
+    begins, ends = before.bars.start[-2:].tolist()
+    more = before.end - begins > before.ticks_per_beat * SIXTEENTH
+    return replace(song, length=ends) if more else song
 
 
 def _put_back(found: Piece, again: Clip) -> Song:

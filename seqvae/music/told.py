@@ -25,7 +25,7 @@ class End(NamedTuple):
     pace: float  # how many times its notes were lengthened
     cost: float | None  # -ELBO, nats a window; None: it has none
     lost: Mapping[str, int]  # what the codec changed in it
-    f1: float  # onset and pitch F1 of what comes back of it, on the grid
+    f1: float | None  # onset and pitch F1 of what comes back of it, on the grid; None: silence
 
     @property
     def file(self) -> str:
@@ -82,7 +82,7 @@ def ends_told(ends: Sequence[End], usual: float | None) -> list[str]:
     return said + [
         f"{end.letter} comes back in part only: {end.f1:.0%} of its notes (F1)"
         for end in ends
-        if end.f1 < 0.9
+        if end.f1 is not None and end.f1 < 0.9
     ]
 
 

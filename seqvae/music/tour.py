@@ -20,8 +20,8 @@ from ..midi.clips import Clip, Grid
 from ..midi.keys import KeyFound, Move
 from .beside import beside, first, keys_of, music_codec, paced, song_of, usual_cost
 from .even import between
-from .feel import Playing, check_time
-from .likeness import agreement, ranges_of
+from .feel import Playing, check_time, swings_told
+from .likeness import compared, ranges_of
 from .pieces import Piece
 from .taste import LONGEST, Taste
 from .told import End, told
@@ -55,7 +55,7 @@ class Stop(NamedTuple):
     place: Place
     clip: Clip
     again: Clip  # at a song's own place the clip is the song's phrase
-    alike: tuple[float, ...]  # onset and pitch F1 with every song's phrase, on the grid
+    alike: tuple[float | None, ...]  # onset and pitch F1 with every song's phrase; None: silence
 
 
 @dataclass(frozen=True)
@@ -256,17 +256,11 @@ class _Party:
         rows = (self.pieces, self.moved, self.paces, costs, self.walk.lost(), alike)
         return [End(LETTERS[n], *row) for n, row in enumerate(zip(*rows, strict=True))]
 
-    def _alike(self, one: Clip, other: Clip) -> float:
+    def _alike(self, one: Clip, other: Clip) -> float | None:
         steps = Grid(self.codec.grid.steps, one.metre, self.taste.bars)
-        return agreement(one, other, steps, self.ranges)
+        return compared(one, other, steps, self.ranges)
 
     def _feel_told(self) -> list[str]:
         """What was done with feel, for people."""
-        touch = self.taste.touch
-        told = self._playing(0, 1).told
-        if not touch.straightens:
-            return told
-        swings = [self._playing(n, n).swings[0] for n in range(len(self.clips))]
-        own = ", ".join(f"{LETTERS[n]}'s {swing:.0f} %" for n, swing in enumerate(swings))
-        to = "as it lies between" if touch.to is None else f"{touch.to:g}"
-        return [f"swing: {own}; written with {to}", *told[1:]]
+        ends = dict(zip(LETTERS, self.clips, strict=False))
+        return swings_told(ends, self.taste.touch) + self._playing(0, 1).done
