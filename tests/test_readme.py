@@ -21,6 +21,7 @@ MUSIC = (ROOT / "docs/music.md").read_text("utf-8")
 # The liberties taken: what is trained is trained for a moment, what is measured is so on little.
 FEW = ["--samples=5", "--items=20", "--fitted=4", "--written=20"]
 BRIEFLY = [f"--set=training.{s}" for s in ("steps=3", "epochs=0.1", "batch=8", "validate_on=20")]
+BRIEF = {"attribute learn": ["--items=200", "--tried=0"], "attribute test": ["--items=2"]}
 
 
 def commands(text: str = README) -> list[list[str]]:
@@ -98,7 +99,7 @@ def test_every_command_of_the_guide_to_music_runs(
     assert verbs <= {c[1] for c in found}
     for command in found:
         assert command[0] == "seqvae"
-        briefly = ["--items=200", "--tried=0"] * (command[1:3] == ["attribute", "learn"])
+        briefly = BRIEF.get(" ".join(command[1:3]), [])
         status = main([*small(command), *briefly])
         said = capfd.readouterr()
         assert status == 0, f"{shlex.join(command)}\n{said.err}"
