@@ -9,10 +9,10 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 from ..corpus import Replacing
 from ..errors import Refused
-from .records import CHOICES, Records, chosen, finals
+from .records import CHOICES, LEDGER, Records, chosen, finals
 
 SWEPT = ("cell.json", "valid.json")
-WON = (*SWEPT, "valid.npz", "test.json", "test.npz", "test_ledger.jsonl")
+WON = (*SWEPT, "valid.npz", "test.json", "test.npz", LEDGER)
 
 
 def pack(records: Records, path: Path) -> Path:

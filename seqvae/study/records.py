@@ -23,6 +23,7 @@ from ..frontier import Point
 from .design import Cell, Sizes, Study, digest
 
 CHOICES = "choices.json"
+LEDGER = "test_ledger.jsonl"
 Figures = Mapping[str, Any]
 Block = dict[str, Any]  # what was chosen in a block, as choices.json has it
 EACH = ("item", "reconstruction", "rate", "iw_item", "iw_nll")  # what is kept of every item
@@ -45,7 +46,7 @@ class Records:
 
     def ledger(self, cell: Cell) -> Path:
         """Where each look at the test split is noted."""
-        return self.place(cell) / "test_ledger.jsonl"
+        return self.place(cell) / LEDGER
 
     def done(self, cell: Cell, split: str) -> bool:
         """Whether a cell was measured on a split, or is known to fail."""

@@ -27,7 +27,7 @@ from ..measures.probe import figures as probed
 from ..progress import duration
 from ..vae import VAE
 from .design import Cell
-from .records import EACH, Records
+from .records import EACH, LEDGER, Records
 
 TRIES = 3  # after so many that did not come to their end a cell is given up
 WAIT = 5.0  # seconds between two looks at what others are doing
@@ -216,7 +216,7 @@ def cost(folder: Path, trainer: Mapping[str, Any]) -> dict[str, Any]:
 def note_test(folder: Path, about: Mapping[str, Any]) -> None:
     """A line in the ledger of a run, on the disk before anything is measured."""
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    with (folder / "test_ledger.jsonl").open("a", encoding="utf-8") as file:
+    with (folder / LEDGER).open("a", encoding="utf-8") as file:
         file.write(json.dumps({"split": "test", "time": when, **about}) + "\n")
         file.flush()
         os.fsync(file.fileno())
