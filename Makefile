@@ -38,7 +38,7 @@ demo: $(READY)
 	@echo "a song becomes another: $(SONGS)/morph/morph.mid   seen: $(SONGS)/morph/morph.png   told: $(SONGS)/morph/report.json"
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 # What CI checks beside the tests.
 check: $(READY)

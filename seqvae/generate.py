@@ -19,7 +19,7 @@ from .randomness import seeded
 from .tokens import BOS, EOS, PAD, UNK
 
 Choose = Callable[[Tensor], Tensor]
-Rule = Callable[[Tensor], Tensor]  # scores (B, V) -> those that may be written
+Rule = Callable[[Tensor, Tensor], Tensor]  # scores (R W, V) of items (R,) -> what may be written
 
 NEVER = (PAD, UNK, BOS)  # ids that stand for nothing one could read
 FEW = 0.75  # of the rows still open: the others are worth leaving behind
@@ -30,7 +30,18 @@ class Form(NamedTuple):
 
     length: int
     end: int | None = EOS
-    allowed: Spans | None = None  # (first, last + 1) at each position, in turn (P, 2)
+    allowed: Spans | None = None  # (first, last + 1) at each position, in turn (P, 2) or (B, P, 2)
+
+    @property
+    def rows(self) -> int | None:
+        """Of how many sequences it is the form, each having its own; None: of all there are."""
+        return None if self.allowed is None or self.allowed.ndim == 2 else len(self.allowed)
+
+    def part(self, start: int, end: int) -> "Form":
+        """That of some of the rows."""
+        if self.allowed is None or self.rows is None:
+            return self
+        return self._replace(allowed=self.allowed[start:end])
 
 
 class Lean(NamedTuple):
@@ -140,8 +151,8 @@ def generate(
     Rows that have ended are left behind as they grow many, so work shrinks with what is open.
 
     `end=None` writes exactly `length` tokens (windows of music have no end). At position t only
-    ids from `allowed[t % P, 0]` up to, without, `allowed[t % P, 1]` are written, if it is given.
-    `lean` has as many places as may be written.
+    ids from `allowed[t % P, 0]` up to, without, `allowed[t % P, 1]` are written, if it is given;
+    as (B, P, 2) each row has its own. `lean` has as many places as may be written.
     """
     decoder.eval()
     state = decoder.start(z)
@@ -151,7 +162,7 @@ def generate(
     written = []
     for place in range(length):
         scores, state = decoder.step(token, state)
-        scores = _rule_out(scores.float().clone(), place, allowed)
+        scores = _rule_out(scores.float().clone(), rows, place=place, allowed=allowed)
         scores = scores if lean is None else lean.add(scores, rows, place)
         token = choose(scores).masked_fill(ended, PAD)
         written.append(torch.full((len(z),), PAD, device=z.device).index_copy(0, rows, token))
@@ -202,7 +213,7 @@ def beam(
         rows = torch.arange(len(items), device=z.device)
         # Each beam has one end token among its children: 2 * width children leave width open.
         may = partial(_rule_out, place=place, allowed=allowed, only=only)
-        log_p, child = _children(scores, log_p, 2 * width, may)
+        log_p, child = _children(scores, log_p, items, 2 * width, may)
         parent, token = child // vocab, child % vocab
         tokens = torch.cat([tokens[rows[:, None], parent], token.unsqueeze(-1)], dim=-1)
         ends = torch.full_like(token, last, dtype=torch.bool) if end is None else token == end
@@ -235,35 +246,45 @@ def at_once(decoder: PictureDecoder, z: Tensor, *, seed: int | None = None) -> T
         return px.sample()
 
 
-def _children(scores: Tensor, log_p: Tensor, count: int, may: Rule) -> tuple[Tensor, Tensor]:
-    """Of open beams (B, W) and their next scores (B W, V) the likeliest `count` children an item.
+def _children(
+    scores: Tensor, log_p: Tensor, items: Tensor, count: int, may: Rule
+) -> tuple[Tensor, Tensor]:
+    """Of items' open beams (B, W) and next scores (B W, V) the likeliest `count` children an item.
 
     Their log p and where they stand among its W V (B, count), in slices that a cache holds.
     """
     beams = log_p.shape[1]
     each = max(SCORES_IN_CACHE // (beams * scores.shape[1]), 1)
-    parts = zip(torch.split(scores, each * beams), torch.split(log_p, each), strict=True)
-    found = [_likeliest(part.float(), before, count, may) for part, before in parts]
+    rows = (torch.split(scores, each * beams), torch.split(log_p, each), torch.split(items, each))
+    parts = zip(*rows, strict=True)
+    found = [_likeliest(part.float(), before, own, count, may) for part, before, own in parts]
     best_p, child = (torch.cat(column) for column in zip(*found, strict=True))
     return best_p, child
 
 
-def _likeliest(scores: Tensor, log_p: Tensor, count: int, may: Rule) -> tuple[Tensor, Tensor]:
+def _likeliest(
+    scores: Tensor, log_p: Tensor, items: Tensor, count: int, may: Rule
+) -> tuple[Tensor, Tensor]:
     # Normalised before anything is ruled out: log p(x|z) as it is.
     grown = scores + (log_p.flatten() - scores.logsumexp(-1)).unsqueeze(-1)
-    every = may(grown).view(len(log_p), -1)
+    every = may(grown, items).view(len(log_p), -1)
     best_p, child = every.topk(min(count, every.shape[1]), dim=-1)
     return best_p, child
 
 
 def _rule_out(
-    scores: Tensor, place: int, allowed: Spans | None, only: int | None = None
+    scores: Tensor, items: Tensor, *, place: int, allowed: Spans | None, only: int | None = None
 ) -> Tensor:
-    """Scores (B, V) in place: what is never written, and what may not stand here, is -inf."""
+    """Scores (R W, V) of items (R,) in place: what may not stand here, or anywhere, is -inf."""
     scores[:, list(NEVER)] = -torch.inf
-    if allowed is not None:
+    if allowed is not None and allowed.ndim == 2:
         first, end = allowed[place % len(allowed)].tolist()
         scores[:, :first] = scores[:, end:] = -torch.inf
+    elif allowed is not None:
+        own = torch.as_tensor(allowed[items.cpu().numpy(), place % allowed.shape[1]])
+        spans = own.to(scores.device).repeat_interleave(len(scores) // len(items), dim=0)
+        ids = torch.arange(scores.shape[1], device=scores.device)
+        scores.masked_fill_((ids < spans[:, :1]) | (ids >= spans[:, 1:]), -torch.inf)
     if only is not None:
         scores[:, :only] = scores[:, only + 1 :] = -torch.inf
     return scores

@@ -329,6 +329,27 @@ def test_greedy_takes_the_likeliest_of_those_allowed(kind: type) -> None:
 
 
 @KINDS
+@pytest.mark.parametrize("end", [None, EOS])
+def test_rows_that_may_write_different_things_write_them_as_each_does_alone(
+    kind: type, end: int | None
+) -> None:
+    decoder, z = decoder_of(kind), torch.randn(12, LATENT)
+    own = np.stack([np.roll(SPANS, row, axis=0) for row in range(12)])
+    form: dict[str, Any] = {"length": 8, "end": end}
+    together = generate(decoder, z, **form, allowed=own)
+    searched, scores = beam(decoder, z, width=3, **form, allowed=own)
+    for row in range(12):
+        one, spans = z[row : row + 1], own[row]
+        alone = generate(decoder, one, **form, allowed=spans)[0].tolist()
+        assert together[row].tolist()[: len(alone)] == alone and not any(
+            together[row, len(alone) :]
+        )
+        [best_alone], [score] = beam(decoder, one, width=3, **form, allowed=spans)
+        assert [i for i in searched[row].tolist() if i] == [i for i in best_alone.tolist() if i]
+        same(scores[row], score, 1e-4)
+
+
+@KINDS
 @pytest.mark.parametrize("spans", [None, SPANS, np.array([[3, 7]]), np.array([[5, 6]])])
 def test_a_wide_beam_without_an_end_finds_the_best_of_all_sequences(
     kind: type, spans: Any

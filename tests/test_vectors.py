@@ -368,6 +368,12 @@ def test_the_table_has_a_random_vector_and_the_trivial_edit_beside_each(
     assert rows[-1]["most_swayed"] == max(rows[-1]["swayed"].values())
     with pytest.raises(Refused, match="0 and 1 must be among"):
         try_vectors(music, found.vectors, open_corpus(home / "songs"), strengths=[1, 2])
+    one = try_vectors(
+        music, found.vectors, open_corpus(home / "songs"), items=12, asked=["note-density"]
+    )
+    assert one.moves == [each for each in tested.moves if each.attribute == "note_density"]
+    with pytest.raises(Refused, match="vector of 'colour'"):
+        try_vectors(music, found.vectors, open_corpus(home / "songs"), asked=["colour"])
 
 
 def test_changes_of_opposite_sign_cancel_in_a_leak_and_count_in_what_is_swayed() -> None:
@@ -461,6 +467,9 @@ def test_learn_and_apply_of_labelled_sentences(
     )
     moves = json.loads((table / FILES[1]).read_bytes())["moves"]
     assert [move["attribute"] for move in moves] == ["length"] * 3, "labels are not measured"
+    refused = seqvae("attribute", "test", run, home / "tone", "--attribute", "red", "--out", table)
+    assert refused.status == 2 and "label=red: vectors of labels" in refused.err
+    assert "is measured: length." in refused.err
     assert all(0 <= move["words"] <= 1 and move["contour"] is None for move in moves)
 
 

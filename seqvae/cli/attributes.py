@@ -191,6 +191,10 @@ def _values(moved: Any) -> dict[str, float | None]:
 def test(
     run: Run,
     data: Data,
+    asked: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", help="One to move, such as note-density; else all are."),
+    ] = None,
     split: Annotated[str, typer.Option(help="valid, or at the very end test.")] = "valid",
     items: Annotated[
         int, typer.Option(min=1, help="Items to move, at most; of nine attributes 10 s each.")
@@ -220,6 +224,7 @@ def test(
             model,
             vectors,
             _corpus(data, model, Path(place)),
+            asked=asked or (),
             split=split,
             items=items,
             seed=seed,

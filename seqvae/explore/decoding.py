@@ -65,7 +65,8 @@ class Decoding:
 
         One stream of draws runs through all parts, or with `together` through each. What has no
         end token keeps its own length. Of pixels that are written all at once each is the
-        likeliest, or drawn by its own probabilities at temperature 1. `lean` is that of all parts.
+        likeliest, or drawn by its own probabilities at temperature 1. `form` and `lean` are those
+        of all parts.
 
         Raises `Refused` for another way of writing such pixels, and for a beam that leans.
         """
@@ -81,7 +82,7 @@ class Decoding:
         for z in parts:
             choose = self._choose(z.device) if choose is None or self.together else choose
             own = None if lean is None else lean.part(row, row + len(z))
-            yield self._part(decoder, z, form, choose, own).tolist()
+            yield self._part(decoder, z, form.part(row, row + len(z)), choose, own).tolist()
             row += len(z)
 
     def _pictures(

@@ -196,14 +196,16 @@ class Explorer:
     ) -> list[list[int]]:
         """Codes (N, D) -> the ids the decoder writes, padded behind an end token.
 
-        `form` is another than the model's own, as one that fixes some of what is written; `lean`
-        holds what is leant towards, a row a code.
+        `form` is another than the model's own, as one that fixes some of what is written, of all
+        codes or, a row a code, of each; `lean` holds what is leant towards, a row a code.
 
-        Raises `Refused` for a lean of a beam, of pixels that are written all at once, or of
-        another number of codes.
+        Raises `Refused` for a lean of a beam, of pixels that are written all at once, and for a
+        lean or a form of another number of codes.
         """
         if lean is not None and len(lean.ids) != len(z):
             raise Refused(f"a lean of {len(lean.ids)} rows for {len(z)} codes: give each its own.")
+        if form is not None and form.rows not in (None, len(z)):
+            raise Refused(f"a form of {form.rows} rows for {len(z)} codes: give each its own.")
         return list(self._ids(torch.split(z, AT_ONCE), decoding, form, lean))
 
     def settle(self, items: Sequence[Any], z: Tensor) -> Tensor:

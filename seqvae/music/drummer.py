@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle, islice
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -99,9 +100,7 @@ def _written(
     decoding: Decoding,
 ) -> list[list[int]]:
     """What is written of each code where the hits of each window may be, and nothing else."""
-    found = []
-    for number, ids in enumerate(hits):
-        how = replace(decoding, seed=seed_of(decoding.seed, number))
-        form = explorer.form._replace(allowed=codec.same_hits(ids))
-        found += explorer.write(z[number : number + 1], how, form)
-    return found
+    if not hits:
+        return []
+    allowed = np.stack([codec.same_hits(ids) for ids in hits])
+    return explorer.write(z, decoding, explorer.form._replace(allowed=allowed))

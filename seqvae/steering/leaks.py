@@ -157,6 +157,7 @@ def try_vectors(
     vectors: Vectors,
     corpus: Corpus,
     *,
+    asked: Sequence[str] = (),
     split: str = "valid",
     items: int = 100,
     strengths: Sequence[float] = STRENGTHS,
@@ -172,41 +173,28 @@ def try_vectors(
     register by the whole number of semitones nearest to it; note_density by leaving notes out,
     evenly spread, and beside that stands the vector at strength -1.
 
-    Raises `Refused` for another codec, for vectors of labels alone, which nothing measures, and
-    where strengths lack 0 and 1.
+    Arguments:
+        asked: the attributes to move, of those with a vector; none: all. Leaks are those into all.
+
+    Raises `Refused` for another codec, for vectors of labels, which nothing measures, for an
+    attribute that has no vector, and where strengths lack 0 and 1.
     """
     check_sizes(items=items)
     check_codec(explorer.codec, corpus.codec, corpus.folder)
     if not {0.0, 1.0} <= set(strengths):
         raise Refused(f"strengths {list(strengths)}: 0 and 1 must be among them.")
-    known = attributes_of(explorer.codec)
-    names = [name for name in vectors.vectors if name in known]
-    if not names:
-        raise Refused(
-            "these are vectors of labels, of which no function measures what is written."
-        )
+    measured = attributes_of(explorer.codec)
+    known = [vector for name, vector in vectors.vectors.items() if name in measured]
+    wanted = _wanted(vectors, [vector.name for vector in known], asked)
     given = taken(corpus, split, items)
-    trial = _Trial(explorer, [vectors.vectors[name] for name in names], given, strengths)
+    trial = _Trial(explorer, known, given, strengths)
     random = torch.Generator().manual_seed(seed)
+    others = {vector.name: torch.randn(len(vector.shift), generator=random) for vector in known}
     tell = progress or _silent
     moves: list[Moves] = []
-    for number, vector in enumerate(trial.vectors):
-        other = torch.randn(len(vector.shift), generator=random)
-        other *= vector.shift.norm() / other.norm()
-        edits = trial.edited(vector)
-        ways = {
-            "its vector": (vector.shift, trial.picker),
-            "its vector, not picked": (vector.shift, trial.plain),
-            "a random vector": (other, trial.picker),
-        }
-        down: list[Moves] = []
-        for done, (by, (shift, picker)) in enumerate(ways.items(), 1):
-            at = [edit.strength for edit in edits if edit.strength != 1] if done == 1 else []
-            first, *more = trial.moved(vector, by, shift, picker, [1.0, *at])
-            moves.append(first)
-            down += more
-            tell("ways of moving", number * len(ways) + done, len(names) * len(ways))
-        moves += [*down, *edits]
+    for number, name in enumerate(wanted, 1):
+        moves += trial.tried(vectors.vectors[name], others[name])
+        tell("vectors tried", number, len(wanted))
     about = {
         "run": explorer.recipe["name"],
         "corpus": corpus.folder.name,
@@ -220,6 +208,19 @@ def try_vectors(
         "vectors": [vector.row() for vector in trial.vectors],
     }
     return Effects(moves, about)
+
+
+def _wanted(vectors: Vectors, known: Sequence[str], asked: Sequence[str]) -> list[str]:
+    """The names of the vectors to try: of those asked for, or of all that something measures."""
+    named = [vectors.named(name).name for name in asked]
+    labels = [name for name in named or vectors.vectors if name not in known]
+    if labels and (named or not known):
+        raise Refused(
+            f"{', '.join(labels)}: vectors of labels, of which no function measures what is "
+            "written. Try an attribute that is measured"
+            + (f": {', '.join(known)}." if known else ", if the run learns one.")
+        )
+    return list(dict.fromkeys(named)) or list(known)
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -248,6 +249,21 @@ class _Trial:
         known = attributes_of(self.explorer.codec)
         measures = [known[vector.name].measure for vector in self.vectors]
         return np.array([[measure(item) for measure in measures] for item in items], float)
+
+    def tried(self, vector: Vector, other: Tensor) -> list[Moves]:
+        """What it did, beside another direction at its length and the trivial edits."""
+        edits = self.edited(vector)
+        at = [edit.strength for edit in edits if edit.strength != 1]
+        other = other * (vector.shift.norm() / other.norm())
+        own, *more = self.moved(vector, "its vector", vector.shift, self.picker, [1.0, *at])
+        beside = {
+            "its vector, not picked": (vector.shift, self.plain),
+            "a random vector": (other, self.picker),
+        }
+        moves = [own]
+        for by, (shift, picker) in beside.items():
+            moves += self.moved(vector, by, shift, picker, [1.0])
+        return [*moves, *more, *edits]
 
     def moved(
         self, vector: Vector, by: str, shift: Tensor, picker: Picker, told: Sequence[float]
