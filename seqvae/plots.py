@@ -183,14 +183,14 @@ def _worth(axis: Axes, nll: float, farthest: float) -> None:
 def accuracies(
     points: Sequence[tuple[float, Mapping[str, float | None]]],
     *,
-    floor: float,
+    floor: float | None = None,
     best: Sequence[tuple[float, float]] = (),
     title: str = "Accuracy and rate",
 ) -> Figure:
     """Named shares of 1 over rate, of models (bits a window, share by name), a line a name.
 
     Beside them the floor, and the `best` accuracy that a code of some bits allows, as far as a
-    bound says.
+    bound says, where there are any. What no model has is left out.
     """
     figure, (axis,) = charts(1, 1, (7.2, 4.6))
     ordered = sorted(points, key=lambda point: point[0])
@@ -198,6 +198,8 @@ def accuracies(
     for place, name in enumerate(names):
         found = [(rate, shares.get(name)) for rate, shares in ordered]
         drawn = [(rate, share) for rate, share in found if share is not None]
+        if not drawn:
+            continue
         axis.plot(
             [rate for rate, _ in drawn],
             [share for _, share in drawn],
@@ -207,7 +209,8 @@ def accuracies(
             linewidth=1.4,
             label=name,
         )
-    axis.axhline(floor, color=GREY, linewidth=1, linestyle="--", label="the commonest token")
+    if floor is not None:
+        axis.axhline(floor, color=GREY, linewidth=1, linestyle="--", label="the commonest token")
     if best:
         rates, shares = zip(*best, strict=True)
         axis.plot(rates, shares, color=RED, linewidth=1, linestyle=":", label="Fano's bound")

@@ -11,7 +11,10 @@ from tiny import prepared, recipe, train, windows
 from data_prep.composer import write_songs
 from data_prep.toy import english
 from seqvae import load
+from seqvae.__main__ import main
 from seqvae.codecs import MelodyCodec
+from seqvae.codecs.voices import KIT
+from seqvae.metrics import bits
 from seqvae.midi import Song, Track, notes_of, write
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
@@ -123,9 +126,45 @@ def test_a_curve_of_music_is_measured_drawn_and_left_with_what_made_it(
     assert results["fano"][-1] == [results["about"]["nll_bits"], 1.0]
     assert (out / "figures" / "accuracy_rate.png").stat().st_size > 1000
     assert (tmp_path / "vae" / "test_ledger.jsonl").is_file()
+    assert "by Fano" in said and said.count("| run |") == 1, "one voice, one table"
     words = prepared(tmp_path).folder
     with pytest.raises(SystemExit, match="a corpus of sentences, not of music"):
         run(monkeypatch, "music_curve.py", *runs, *line, "--corpus", words)
+
+
+@pytest.mark.parametrize("kind", ["polyphony", "groove"])
+def test_a_curve_tells_of_each_kind_of_music_what_it_has(
+    kind: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_songs(tmp_path / "songs", 8, seed=0)
+    corpus, events = tmp_path / "music", kind == "polyphony"
+    asked = ["prepare", "midi", tmp_path / "songs", "--out", corpus, "--codec", kind]
+    assert main([*map(str, asked), "--bars=1"]) == 0
+    train(recipe(), corpus, tmp_path / "vae")
+    capsys.readouterr()
+    line = ["--items", 0, "--out", tmp_path / "out"]
+    run(monkeypatch, "music_curve.py", tmp_path / "vae", *line, "--device", "cpu")
+    said = capsys.readouterr().out
+    heads = [row for row in said.splitlines() if row.startswith("| run |")]
+    assert ("onset + pitch F1" in heads[0]) and ("velocity error" in heads[0])
+    assert ("steps sounding F1" in heads[0]) == events
+    assert not any(word in said for word in ("Fano", "repayment", "Language model")), "none named"
+    assert ("non-hold" in said) == ("timing error" in said) == (not events)
+    results = json.loads((tmp_path / "out" / "results.json").read_bytes())
+    assert (tmp_path / "out" / "figures" / "accuracy_rate.png").stat().st_size > 1000
+    assert results["fano"] == [] and results["about"]["language_model"] is None
+    if events:
+        assert len(heads) == 1
+        return
+    rows = [row.split(" | ") for row in said.splitlines() if row.startswith("| vae | ")]
+    assert [row[1] for row in rows[1:]] == list(KIT) and heads[1].count("|") == 9
+    report = results["runs"]["vae"]
+    costs = [voice["bits"] for voice in report["voices"]]
+    assert sum(costs) == pytest.approx(bits(report["figures"]["reconstruction"]), rel=1e-4)
+    assert float(rows[1][2]) == pytest.approx(costs[0], abs=0.05)
 
 
 def test_chord_tones_are_counted_where_a_song_was_moved_from_its_chords(

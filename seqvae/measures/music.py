@@ -41,7 +41,8 @@ def music(
     """Accuracies of the three `WAYS`, their floor, and notes, of items written back greedily.
 
     The tokens, one a step and voice, are told apart only from those of the same voice. Notes are
-    those that come back greedily from the means.
+    those that come back greedily from the means. Of each of the `voices` there is besides what its
+    tokens cost, `bits` a window, of the reconstruction.
 
     Arguments:
         back: the items, and what comes back greedily from their means.
@@ -61,12 +62,23 @@ def music(
         "musicvae": half_drawn(decoder, codec, z.to(device), seed=seed, size=size),
     }
     rate = None if codes.rate is None else bits(float(codes.rate[at].double().mean()))
+    found = figures_of(codec.voices, truth, told)
+    for voice, cost in zip(found["voices"], costs(codes, at, len(codec.voices)), strict=True):
+        voice["bits"] = cost
     return {
         "accuracy_items": len(at),
         "accuracy_bits": rate,
         "accuracy_at": "at an undefined rate" if rate is None else f"at {rate:.1f} bits a window",
-        **figures_of(codec.voices, truth, told),
+        **found,
     }
+
+
+def costs(codes: Codes, at: Sequence[int], voices: int) -> list[float | None]:
+    """-log2 p(x_c | x_<, z) of the tokens of each voice c, bits a window, means over items."""
+    if codes.tokens is None:
+        return [None] * voices
+    nats = codes.tokens.double().view(len(codes.item), -1, voices)[at].sum(1).mean(0)
+    return [bits(each) for each in nats.tolist()]
 
 
 def lanes(codec: VoicedCodec, ids: Sequence[ArrayLike]) -> Ids:
