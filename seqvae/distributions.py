@@ -380,7 +380,7 @@ def on_sphere(distribution: Distribution) -> bool:
 
 
 def _name(distribution: Distribution) -> str:
-    return type(distribution).__name__
+    return type(distribution).__name__.removeprefix("_")
 
 
 class NextTokenScores(Protocol):

@@ -43,10 +43,10 @@ def cost(model: Explorer, home: Sequence[int], ids: Sequence[int], name: str, s:
         elif np.isnan(before):
             change = 0.0
         if known != name:
-            total += 3 * change**2
+            total += 4 * change**2
         else:
             short = (change < s) if s > 0 else (change > s)
-            total += (40 if short else 4) * (change - s) ** 2
+            total += (80 if short else 4) * (change - s) ** 2
     contour = contour_likeness(one, other)
     total += 1 - rhythm_likeness(one, other) + (0 if np.isnan(contour) else 1 - contour)
     return float(total)
@@ -129,6 +129,20 @@ def test_every_code_leans_to_what_is_written_of_its_own_item(
     monkeypatch.setattr(picking, "ROUNDS", 1)
     once = Picker(model, given).write(z, given[0].name, given[0].shift, 1.0)
     assert seen[picking.DRAWS + 1][1].ids[:7, 0].tolist() == once, "then towards what was picked"
+
+
+def test_for_another_register_it_leans_to_the_item_transposed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    codec, z = CODECS["melody"], torch.randn(5, 6)
+    model = untrained(codec)
+    [register] = [vector for vector in vectors(codec) if vector.name == "register"]
+    home, seen = model.write(z), leans(model, monkeypatch)
+    Picker(model, [register]).write(z, "register", register.shift, -6.0)  # of half a semitone
+    down = [codec.encode(codec.decode(ids).moved(-3)).ids for ids in home]
+    assert seen[0][1].ids[:5, 0].tolist() == down and down != home
+    with_rests = [np.less(ids, 6).tolist() for ids in home]
+    assert [np.less(ids, 6).tolist() for ids in down] == with_rests, "what stands where stays"
 
 
 def test_of_two_as_long_that_with_more_of_its_words_is_taken(

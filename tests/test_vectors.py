@@ -479,6 +479,8 @@ def test_a_file_of_sentences_is_prepared_for_once(
     run = copied(home, "words", tmp_path)
     done = seqvae("attribute", "learn", run, home / "text.txt", "--tried", 0, *SURE)
     assert done.status == 0 and "length" in done.out
+    refused = seqvae("attribute", "learn", run, home / "text.txt", "--attribute", "label=red")
+    assert refused.status == 2 and "label=red: these sentences have no labels" in refused.err
     assert sorted(p.name for p in run.iterdir()) == sorted(
         [*(p.name for p in (home / "words").iterdir()), vectors.FILE]
     )

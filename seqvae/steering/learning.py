@@ -228,6 +228,11 @@ def check_asked(explorer: Explorer, asked: Iterable[str], labels: Iterable[str] 
 def _named(name: str, names: Sequence[str], explorer: Explorer) -> str:
     """An attribute as we name it: "note-density" is note_density, a label may stand alone."""
     found = next((form for form in forms(name) if form in names), None)
+    if found is None and name.startswith(LABEL) and not any(n.startswith(LABEL) for n in names):
+        raise Refused(
+            f"--attribute {name}: these {explorer.codec.noun}s have no labels. Labels come from a "
+            "column when a corpus is prepared, with --label COLUMN: then name that corpus."
+        )
     if found is None:
         where = f"this corpus of {explorer.codec.noun}s"
         raise Refused(unknown(name, names, where, "attribute"))

@@ -2,8 +2,8 @@
 
 A shift of a code changes much at once, and what is written follows it by leaps. So the item is
 written from codes at several lengths of the shift, greedily and by drawing, and again while the
-decoder leans towards what it writes of the item itself (`Lean`); of all that, one is picked, and
-then once more, leaning towards that.
+decoder leans towards what it writes of the item itself (`Lean`), or of the register towards that
+transposed; of all that, one is picked, and then again, leaning towards what was picked.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,10 +26,10 @@ from .learning import steered
 Values = NDArray[np.float64]
 
 TIMES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)  # the length of a shift
-LEANS = (0.0, 1.0, 2.0, 4.0)  # nats; first none
+LEANS = (0.0, 1.0, 2.0, 4.0, 8.0)  # nats; first none
 DRAWS = 3  # at temperature 1
-ROUNDS = 2
-SHORT, BEYOND, LEAK = 40.0, 4.0, 3.0  # what it costs to miss the strength, and to move others
+ROUNDS = 3
+SHORT, BEYOND, LEAK = 80.0, 4.0, 4.0  # what it costs to miss the strength, and to move others
 
 
 class Picker:
@@ -38,9 +38,9 @@ class Picker:
     For changes d_k of the attributes, in standard deviations of the data against what is written
     of the item's own code, and strength s of attribute a, that is taken which costs least:
 
-        c (d_a - s)^2 + 3 sum_{k != a} d_k^2 + (1 - rhythm) + (1 - contour),
+        c (d_a - s)^2 + 4 sum_{k != a} d_k^2 + (1 - rhythm) + (1 - contour),
 
-    c = 40 for what falls short of s and 4 for what goes beyond, with the likenesses to what is
+    c = 80 for what falls short of s and 4 for what goes beyond, with the likenesses to what is
     written of the item (of sentences, of words). What is lost or gained altogether, as the
     interval of a single note, counts as one standard deviation.
 
@@ -73,13 +73,25 @@ class Picker:
         if strength == 0 or name not in self.names or not len(z):
             return self.explorer.write(plain, decoding)
         home = picked = self.explorer.write(z, decoding)
+        towards = [self._towards(ids, name, strength) for ids in home]
         codes = torch.cat([steered(self.explorer, z, shift, strength * times) for times in TIMES])
         for number in range(ROUNDS):
-            ways = [picked, *self._ways(codes, picked, decoding, number)]
+            ways = [picked, *self._ways(codes, towards, decoding, number)]
             rows = zip(*ways, strict=True)
             pairs = zip(home, rows, strict=True)
-            picked = [self._best(own, found, name, strength) for own, found in pairs]
+            towards = picked = [self._best(own, found, name, strength) for own, found in pairs]
         return picked
+
+    def _towards(self, home: list[int], name: str, strength: float) -> list[int]:
+        """What is leant towards first: the item, or where its pitches are to move it transposed.
+
+        To its own pitches a melody that is to lie higher would be held back, and lose its contour.
+        """
+        if name != "register":
+            return home
+        steps = round(strength * float(self._std[self.names.index(name)]))
+        codec = self.explorer.codec
+        return list(codec.encode(codec.decode(home).moved(steps)).ids)
 
     def _ways(
         self, codes: Tensor, towards: list[list[int]], decoding: Decoding, number: int
