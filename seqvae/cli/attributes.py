@@ -197,7 +197,7 @@ def test(
     ] = None,
     split: Annotated[str, typer.Option(help="valid, or at the very end test.")] = "valid",
     items: Annotated[
-        int, typer.Option(min=1, help="Items to move, at most; of nine attributes 10 s each.")
+        int, typer.Option(min=1, help="Items to move, at most; of nine attributes 30 s each.")
     ] = 100,
     out: Annotated[
         Path | None, typer.Option(help="The folder to write to; else into the run.")
