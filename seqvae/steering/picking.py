@@ -87,10 +87,10 @@ class Picker:
 
         To its own pitches a melody that is to lie higher would be held back, and lose its contour.
         """
-        if name != "register":
+        codec = self.explorer.codec
+        if name != "register" or codec.length is None:  # of the latter nothing leans
             return home
         steps = round(strength * float(self._std[self.names.index(name)]))
-        codec = self.explorer.codec
         return list(codec.encode(codec.decode(home).moved(steps)).ids)
 
     def _ways(
