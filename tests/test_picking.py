@@ -182,3 +182,11 @@ def test_a_lean_of_other_items_is_refused() -> None:
     lean = Lean(torch.zeros(3, 1, 16, dtype=torch.long), torch.ones(3, 1))
     with pytest.raises(Refused, match="3 rows for 2 codes"):
         model.write(torch.zeros(2, 6), lean=lean)
+
+
+def test_a_form_of_other_items_is_refused() -> None:
+    model = untrained(CODECS["melody"])
+    form = model.form._replace(allowed=np.full((3, 1, 2), (4, 9)))
+    with pytest.raises(Refused, match="a form of 3 rows for 2 codes"):
+        model.write(torch.zeros(2, 6), form=form)
+    assert len(model.write(torch.zeros(3, 6), form=form)) == 3

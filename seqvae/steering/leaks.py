@@ -1,7 +1,7 @@
 """What attribute vectors do to unseen items: the change achieved, what leaks, what is kept."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from .picking import Picker
 Values = NDArray[np.float64]  # of attributes (S, N, K), at S strengths
 
 STRENGTHS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+WAYS = 3  # of moving by an attribute: its vector, that not picked, a random one
 NO_NUMBER = "—"
 FILES = ("attributes.md", "attributes.json")
 
@@ -192,9 +193,10 @@ def try_vectors(
     others = {vector.name: torch.randn(len(vector.shift), generator=random) for vector in known}
     tell = progress or _silent
     moves: list[Moves] = []
-    for number, name in enumerate(wanted, 1):
-        moves += trial.tried(vectors.vectors[name], others[name])
-        tell("vectors tried", number, len(wanted))
+    for number, name in enumerate(wanted):
+        for done, found in enumerate(trial.tried(vectors.vectors[name], others[name]), 1):
+            moves += found
+            tell("ways of moving", number * WAYS + done, len(wanted) * WAYS)
     about = {
         "run": explorer.recipe["name"],
         "corpus": corpus.folder.name,
@@ -250,20 +252,16 @@ class _Trial:
         measures = [known[vector.name].measure for vector in self.vectors]
         return np.array([[measure(item) for measure in measures] for item in items], float)
 
-    def tried(self, vector: Vector, other: Tensor) -> list[Moves]:
-        """What it did, beside another direction at its length and the trivial edits."""
+    def tried(self, vector: Vector, other: Tensor) -> Iterator[list[Moves]]:
+        """What it did, beside it another direction at its length and the trivial edits."""
         edits = self.edited(vector)
         at = [edit.strength for edit in edits if edit.strength != 1]
         other = other * (vector.shift.norm() / other.norm())
         own, *more = self.moved(vector, "its vector", vector.shift, self.picker, [1.0, *at])
-        beside = {
-            "its vector, not picked": (vector.shift, self.plain),
-            "a random vector": (other, self.picker),
-        }
-        moves = [own]
-        for by, (shift, picker) in beside.items():
-            moves += self.moved(vector, by, shift, picker, [1.0])
-        return [*moves, *more, *edits]
+        yield [own]
+        yield self.moved(vector, "its vector, not picked", vector.shift, self.plain, [1.0])
+        random = self.moved(vector, "a random vector", other, self.picker, [1.0])
+        yield [*random, *more, *edits]
 
     def moved(
         self, vector: Vector, by: str, shift: Tensor, picker: Picker, told: Sequence[float]
