@@ -15,9 +15,11 @@ from typing import Any
 
 from seqvae import encoders, objectives, posteriors, priors, regularizers
 from seqvae.build import build
+from seqvae.codecs.codec import BAR, NOTHING, Clock
 from seqvae.encoders.picture import PictureEncoder
 from seqvae.errors import Refused
 from seqvae.recipe import read
+from seqvae.tokens import SPECIAL
 
 BEGIN, END = "<!-- pairs: begin -->", "<!-- pairs: end -->"
 # What a kind cannot do without, where it has no default; behind a comma, one of its columns.
@@ -47,6 +49,7 @@ TABLES = (
 LATENT = 4  # even, as priors in the plane want it
 SIZES = {"embed": 4, "hidden": 4, "over": 4, "width": 4, "heads": 2, "layers": 1, "bars": 2}
 LENGTH, SHAPE = 4, (2, 2, 1)  # of windows and pictures
+CLOCK = Clock(2, 2, (NOTHING,) * SPECIAL + (BAR, 0, 1, NOTHING))  # of events
 
 
 def main() -> None:
@@ -161,11 +164,12 @@ def _sizes(encoder: str) -> dict[str, int]:
 
 
 def items(chosen: dict[str, str]) -> dict[str, Any]:
-    """What the encoder reads: sentences, windows or pictures."""
+    """What the encoder reads: sentences, windows, events or pictures."""
     encoder = getattr(encoders, chosen.get("encoder", PLAIN["encoder"]))
     if issubclass(encoder, PictureEncoder):
         return {"length": LENGTH, "shape": SHAPE}
-    return {"length": LENGTH} if "length" in inspect.signature(encoder).parameters else {}
+    told = {"length": LENGTH, "clock": CLOCK}
+    return {n: v for n, v in told.items() if n in inspect.signature(encoder).parameters}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from . import (
     schedules,
     training,
 )
-from .codecs.codec import Shape
+from .codecs.codec import Clock, Extent, Shape
 from .distributions import has_density
 from .errors import Refused
 from .objectives.objective import Objective
@@ -44,7 +44,10 @@ NETWORKS = {
     "optimizer": training,
 }
 # By `build`, not by a recipe.
-GIVEN = ("vocab", "latent", "length", "shape", "posterior", "encoder", "parameters", "steps")
+GIVEN = (
+    *("vocab", "latent", "length", "shape", "clock"),
+    *("posterior", "encoder", "parameters", "steps"),
+)
 LIKELIHOOD = "decoder.likelihood"
 SHARED = ("steps", "middle", "slope")  # of a schedule: may be said as a share of the run
 
@@ -63,12 +66,13 @@ def build(
     *,
     length: int | None = None,
     shape: Shape | None = None,
+    clock: Clock | None = None,
     steps: int = 1,
 ) -> Built:
     """The model and objective of a recipe, for `vocab` token ids and a run of `steps` steps.
 
-    `length` is that of every item in tokens, for what has one (`Codec.length`), and `shape` that
-    of a picture.
+    `length` is that of every item in tokens, for what has one (`Codec.length`), `shape` that of a
+    picture, `clock` what ids of events say of when.
     Weights are drawn from the recipe's seed. Everything is tried once on a tiny batch, so that
     two values that cannot go together are refused here and not after an hour.
 
@@ -78,15 +82,15 @@ def build(
     if latent < 0:
         raise Refused(f"latent = {latent}: a code has 0 dimensions (a language model) or more.")
     with seeded(recipe["seed"]):
-        built = _built(recipe, latent, {"vocab": vocab, "length": length, "shape": shape}, steps)
+        built = _built(recipe, latent, Extent(vocab, length, shape, clock), steps)
     _try(built, latent)
     return built
 
 
-def _built(recipe: Recipe, latent: int, of_items: Mapping[str, Any], steps: int) -> Built:
+def _built(recipe: Recipe, latent: int, extent: Extent, steps: int) -> Built:
     posterior = construct(recipe, "posterior", posteriors, latent=latent)
     given = {"latent": latent, "steps": steps}
-    given |= {name: value for name, value in of_items.items() if value is not None}
+    given |= {name: value for name, value in extent._asdict().items() if value is not None}
     labels = label_names(recipe)
     encoder = _encoder(recipe, latent, posterior, given)
     vae = VAE(
@@ -95,7 +99,7 @@ def _built(recipe: Recipe, latent: int, of_items: Mapping[str, Any], steps: int)
         _decoder(recipe, given | {"latent": latent + len(labels)}),
         _labeller(recipe, len(labels), given),
     )
-    return Built(vae, _objective(recipe, given), _example(**of_items, labels=len(labels)))
+    return Built(vae, _objective(recipe, given), _example(extent, len(labels)))
 
 
 def build_stepper(recipe: Recipe, built: Built, *, steps: int = 1) -> Stepper:
@@ -221,6 +225,11 @@ def _check_items(section: str, maker: Any, missing: Sequence[str]) -> None:
         raise Refused(
             f"[{section}] {maker.__name__} is for pictures, and these items are none. Name "
             "another kind."
+        )
+    if "clock" in missing:
+        raise Refused(
+            f"[{section}] {maker.__name__} is for events that say when they happen, as those of "
+            "the codecs polyphony and multitrack, and these items are none. Name another kind."
         )
     if "length" in missing:
         raise Refused(
@@ -402,8 +411,9 @@ def _section(where: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _example(vocab: int, length: int | None, shape: Shape | None, labels: int = 0) -> Batch:
+def _example(extent: Extent, labels: int) -> Batch:
     """Two items: pictures, or sequences of a token and an end; both of the first label, if any."""
+    vocab, length, shape, _ = extent
     tokens = (length or 2) if shape is None else math.prod(shape)
     x = torch.full((2, tokens), min(SPECIAL, vocab - 1))
     if shape is None and length is None:

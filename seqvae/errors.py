@@ -29,24 +29,24 @@ def check_shares(**shares: float) -> None:
             raise Refused(f"{name} = {share}: a share lies between 0 and 1.")
 
 
-def check_parts(length: int, bars: int) -> None:
-    """Raise `Refused` where a window of `length` tokens is not so many parts of equal length.
+def check_parts(length: int, **parts: int) -> None:
+    """Raise `Refused` where a number by name does not divide a window of `length` tokens.
 
-    >>> check_parts(96, 16)
-    >>> check_parts(30, 16)
+    >>> check_parts(96, bars=16)
+    >>> check_parts(30, bars=16)
     Traceback (most recent call last):
     ...
     seqvae.errors.Refused: bars = 16 do not divide a window of 30 tokens: set bars = 15.
     """
-    check_sizes(length=length, bars=bars)
-    if length % bars:
-        nearest = min(
-            (parts for parts in range(1, length + 1) if length % parts == 0),
-            key=lambda parts: abs(parts - bars),
-        )
-        raise Refused(
-            f"bars = {bars} do not divide a window of {length} tokens: set bars = {nearest}."
-        )
+    check_sizes(length=length, **parts)
+    for name, value in parts.items():
+        if length % value:
+            divisors = (n for n in range(1, length + 1) if length % n == 0)
+            nearest = min(divisors, key=lambda n: abs(n - value))
+            raise Refused(
+                f"{name} = {value} do not divide a window of {length} tokens: set {name} = "
+                f"{nearest}."
+            )
 
 
 class Diverged(RuntimeError):

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from seqvae import decoders, encoders
+from seqvae.codecs.codec import BAR, NOTHING, Clock
 from seqvae.data import InMemory, collate
 from seqvae.decoders.picture import PictureDecoder
 from seqvae.decoders.sequence import SequenceDecoder
@@ -31,7 +32,10 @@ ARGUMENTS: dict[str, Any] = {
     "bars": 2,
     "conductor": 8,
     "over": 8,
+    "voices": 2,
+    "inner": 16,
     "shape": (2, 4, 1),
+    "clock": Clock(2, 2, (NOTHING,) * 4 + (BAR, 0, 1, NOTHING, NOTHING)),
     "embed": 8,
     "hidden": 8,
     "width": 8,

@@ -22,7 +22,10 @@ from seqvae.training import train
 from seqvae.vae import Batch
 
 VOCAB, LENGTH = 9, 8
-NAMES = ("embed", "hidden", "width", "heads", "layers", "bars", "conductor", "over")
+NAMES = (
+    *("embed", "hidden", "width", "heads", "layers", "bars", "conductor", "over"),
+    *("voices", "inner"),
+)
 SIZES = {name: ARGUMENTS[name] for name in NAMES}
 SHAPES: dict[str, dict[str, Any]] = {
     "LSTMEncoder": {"embed": 8, "hidden": 8},
@@ -31,6 +34,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "TransformerDecoder": {"width": 8, "heads": 2, "layers": 1},
     "HierarchicalEncoder": {"embed": 8, "hidden": 8, "over": 8, "bars": 2},
     "HierarchicalDecoder": {"embed": 8, "hidden": 8, "conductor": 8, "bars": 2},
+    "VoicedDecoder": {"embed": 8, "hidden": 8, "voices": 2, "inner": 8},
     "DenseEncoder": {"hidden": [8]},
     "DenseDecoder": {"hidden": [8]},
     "ConvEncoder": {"channels": [4, 4], "hidden": 8},
@@ -144,7 +148,8 @@ def penalty_of(made: Recipe) -> dict[str, Any]:
 def no_prior(made: Recipe) -> str | None:
     """Why the prior cannot stand beside these networks, whatever is trained."""
     encoder, posterior, prior = (made[part]["kind"] for part in ("encoder", "posterior", "prior"))
-    blind = ("NoiseEncoder", "DenseEncoder", "ConvEncoder")  # to vectors in place of tokens
+    # To vectors in place of tokens:
+    blind = ("NoiseEncoder", "DenseEncoder", "ConvEncoder", "TimedEncoder")
     if prior == "VampPrior" and encoder in blind:
         return "GaussianMixture"
     if prior == "VampPrior" and posterior == "BatchNormPosterior":
@@ -196,9 +201,10 @@ def is_of_pictures(made: Recipe) -> bool:
 
 
 def built_of(made: Recipe, vocab: int = VOCAB, steps: int = 1) -> Built:
-    """Built for pictures where a network or the penalty is for them."""
+    """Built for pictures where a network or the penalty is for them; ids always say when."""
     shape = ARGUMENTS["shape"] if is_of_pictures(made) else None
-    return build(made, vocab, length=LENGTH, shape=shape, steps=steps)
+    clock = ARGUMENTS["clock"]
+    return build(made, vocab, length=LENGTH, shape=shape, clock=clock, steps=steps)
 
 
 def items(made: Recipe) -> Batch:

@@ -12,7 +12,7 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
     "tokens claims latent metrics schedules plots sheets progress processes randomness verdict",
     "midi rows binarized",
     "distributions codecs recipe files ngram frontier",
-    "matched pixels layers attributes",
+    "matched pixels layers attributes clock",
     "vae corpus posteriors attention likelihoods",
     "data densities infer keepsakes encoders noises decoders priors regularizers",
     "density vectors objectives",

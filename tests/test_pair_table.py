@@ -66,10 +66,10 @@ def test_what_is_true_of_a_setting_alone_is_not_said_of_a_pair() -> None:
     assert not table_of("SwissRoll", "MMD")["`SwissRoll`", "`KL`"]
 
 
-def test_a_vamp_prior_takes_encoders_of_sequences_alone() -> None:
+def test_a_vamp_prior_takes_encoders_that_read_sequences_of_vectors() -> None:
     met = table_of("ConvEncoder", "VampPrior")
     refused = {pair for pair, together in met.items() if not together}
-    others = ("`ConvEncoder`", "`DenseEncoder`", "`NoiseEncoder`")
+    others = ("`ConvEncoder`", "`DenseEncoder`", "`NoiseEncoder`", "`TimedEncoder`")
     assert refused == {(encoder, "`VampPrior`") for encoder in others}
 
 

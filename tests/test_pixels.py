@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from seqvae.binarized import Binarized, drawn
 from seqvae.codecs import PixelCodec, load_codec
+from seqvae.codecs.codec import Extent
 from seqvae.codecs.pixels import intensities
 from seqvae.corpus import Packed, Split, open_corpus, write_block, write_manifest
 from seqvae.data import InMemory, Order, batches, collate, drawn_anew
@@ -31,7 +32,7 @@ def test_levels_come_back_and_any_ids_are_a_picture(
     again = codec.encode(codec.decode(ids))
     assert again.ids == ids and not again.loss
     assert codec.decode([-1, 10**30, 0, *ids]).shape == codec.decode([]).shape == shape
-    assert codec.extent == (SPECIAL + levels, codec.length, shape)
+    assert codec.extent == Extent(SPECIAL + levels, codec.length, shape)
 
 
 def test_ids_run_along_rows_columns_and_channels() -> None:

@@ -19,6 +19,7 @@ from seqvae.binarized import Binarized, drawn
 from seqvae.cli import app
 from seqvae.cli.corpora import fitting_recipe, make_corpus, sort_out
 from seqvae.codecs import PixelCodec
+from seqvae.codecs.codec import Extent
 from seqvae.corpus import Corpus, Split, open_corpus
 from seqvae.errors import Refused
 from seqvae.recipe import read
@@ -154,7 +155,7 @@ def test_the_embedded_digits_have_fixed_splits_and_all_their_levels(tmp_path: Pa
     from sklearn.datasets import load_digits
 
     made, corpus = prepared(tmp_path, "digits")
-    assert made.codec.extent == (SPECIAL + 17, 64, (8, 8, 1))
+    assert made.codec.extent == Extent(SPECIAL + 17, 64, (8, 8, 1))
     assert made.report["splits"]["train"]["kept"] == 1259
     assert made.report["pixels changed"] == 0 and len(corpus.labels or []) == 10
     every = {tuple(row) for name in corpus.manifest["splits"] for row in pictures(corpus, name)}
@@ -428,5 +429,8 @@ def test_a_recipe_that_names_the_digits_prepares_them_in_its_run(tmp_path: Path)
         f'name = "own"\n{data}\n[encoder]\nembed = 4\nhidden = 4\n[decoder]\nhidden = 4'
     )
     corpus = make_corpus(None, read(own), tmp_path / "run", "cpu")
-    assert corpus.codec.extent == (6, 16, (4, 4, 1)) and corpus.folder.parent == tmp_path / "run"
+    assert (
+        corpus.codec.extent == Extent(6, 16, (4, 4, 1))
+        and corpus.folder.parent == tmp_path / "run"
+    )
     assert isinstance(corpus.split("valid"), Binarized)

@@ -203,7 +203,7 @@ def test_a_vamp_prior_is_the_even_mixture_of_the_encoders_posteriors() -> None:
     same(p.mean, q.mean.mean(0))
 
 
-@pytest.mark.parametrize("encoder", of_sequences(encoders))
+@pytest.mark.parametrize("encoder", [e for e in of_sequences(encoders) if not e.reads_ids])
 def test_a_vamp_prior_learns_its_inputs_and_the_encoder_through_them(encoder: Any) -> None:
     model = with_vamp(make(encoder))
     model.prior().log_prob(torch.randn(4, LATENT)).sum().backward()

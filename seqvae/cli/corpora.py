@@ -1,6 +1,8 @@
 """What a corpus is on the command line: prepared, made here, or files to prepare."""
 
 import difflib
+from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from ..corpus import Corpus
     from ..recipe import Recipe
 
-SMALL, LENGTH = 300, 32  # ids and tokens, as good as any numbers to try a recipe with
+SMALL = 300  # ids, as good as any number to try a recipe with
 EMBEDDED = ("docstrings", "composed", "digits")  # corpora that are made where they are used
 SONGS = 300  # as many as the corpus "composed" has
 DIGITS = "digits"  # an embedded corpus, and the recipe of pictures
@@ -153,10 +155,17 @@ def _any_extent(recipe: "Recipe") -> dict[str, Any]:
             binarize=data.get("binarize", "none"),
         )
         return codec.extent._asdict()
-    from ..recipe import EVENTS
+    return _window(recipe["data"]) if _of_music(recipe) else {"vocab": SMALL}
 
-    fixed = _of_music(recipe) and recipe["data"]["codec"] not in EVENTS
-    return {"vocab": SMALL, "length": LENGTH if fixed else None}
+
+def _window(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Sizes of a window as the codec of a recipe's [data] cuts it."""
+    from ..codecs import MusicCodec, kinds_of
+
+    kinds: dict[str, Any] = kinds_of(MusicCodec)
+    kind = kinds[data["codec"]]
+    own = [name for name in signature(kind).parameters if data.get(name) is not None]
+    return kind(**{name: data[name] for name in own}).extent._asdict()
 
 
 def _corpus(named: str | None, recipe: "Recipe", folder: Path) -> "Corpus":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 Spans = NDArray[np.int64]
 Shape = tuple[int, int, int]  # height, width, channels
+BAR, NOTHING = -1, -2  # what an id says of when: that a bar begins; nothing
 
 
 class Encoded(NamedTuple):
@@ -19,12 +20,21 @@ class Encoded(NamedTuple):
     loss: Mapping[str, int]
 
 
+class Clock(NamedTuple):
+    """What ids say of when: of events, which happen where those before them have led."""
+
+    steps: int  # of a bar
+    bars: int  # of an item
+    says: tuple[int, ...]  # of each id: a step of the bar it is in, `BAR` or `NOTHING`
+
+
 class Extent(NamedTuple):
-    """How large items are: how many ids there are, tokens of each item, a picture's shape."""
+    """How large items are: how many ids there are, and whatever else their codec knows of it."""
 
     vocab: int
     length: int | None = None  # of every item, where items have no end token
     shape: Shape | None = None  # of a picture: a token for every pixel and channel
+    clock: Clock | None = None  # of events
 
 
 class Codec(ABC):
@@ -39,11 +49,12 @@ class Codec(ABC):
     vocab: int
     length: int | None = None
     shape: Shape | None = None
+    clock: Clock | None = None
     allowed: Spans | None = None  # ids (first, last + 1) at each position, in turn (P, 2)
 
     @property
     def extent(self) -> Extent:
-        return Extent(self.vocab, self.length, self.shape)
+        return Extent(self.vocab, self.length, self.shape, self.clock)
 
     @abstractmethod
     def encode(self, item: Any) -> Encoded:

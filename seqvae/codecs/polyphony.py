@@ -16,7 +16,7 @@ from ..midi import TICKS, Notes, Song, Track, fold, joined, notes_of, to_score, 
 from ..midi.clips import DRUMS, LOUD, Clip, Feel, Grid, metre_of
 from ..midi.parts import PROGRAM, Part, find_pitched, find_players, program_of
 from ..tokens import EOS, SPECIAL
-from .codec import Encoded
+from .codec import BAR, NOTHING, Clock, Encoded
 from .folder import Saved, read_folder, write_folder
 from .music import MusicCodec
 from .voices import HIGH, HIT, LOW, Timing, off_by
@@ -85,6 +85,8 @@ class PolyphonyCodec(MusicCodec):
         self._remi = self._tokenizer()
         self.vocab = len(self._remi.vocab)
         self.levels = self._levels()
+        says = (NOTHING,) * SPECIAL + tuple(map(self._when, self.names()))
+        self.clock = Clock(self.grid.bar, self.grid.bars, says)
         self.version = version(LIBRARY)
 
     @property
@@ -228,6 +230,13 @@ class PolyphonyCodec(MusicCodec):
         if not ids:
             return []
         return tracks_of(self._remi.decode(ids if self._remi.one_token_stream else [ids]))
+
+    def _when(self, name: str) -> int:
+        """What an event of MidiTok's says of when."""
+        sort, _, value = name.partition("_")
+        if sort == "Position":
+            return min(int(value), self.grid.bar - 1)
+        return BAR if sort == "Bar" else NOTHING
 
     def _levels(self) -> NDArray[np.int32]:
         """The velocities that are told apart."""

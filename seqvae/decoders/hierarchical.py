@@ -63,7 +63,7 @@ class HierarchicalDecoder(SequenceDecoder):
         dropout: float = 0.0,
         tied: bool = False,
     ) -> None:
-        check_parts(length, bars)
+        check_parts(length, bars=bars)
         check_sizes(conductor=conductor, hidden=hidden, layers=layers)
         super().__init__(
             vocab,

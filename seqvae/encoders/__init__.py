@@ -6,5 +6,6 @@ from .empty import EmptyEncoder as EmptyEncoder
 from .hierarchical import HierarchicalEncoder as HierarchicalEncoder
 from .lstm import LSTMEncoder as LSTMEncoder
 from .noise import NoiseEncoder as NoiseEncoder
+from .timed import TimedEncoder as TimedEncoder
 from .transformer import TransformerEncoder as TransformerEncoder
 from .window import WindowEncoder as WindowEncoder

@@ -43,7 +43,7 @@ class HierarchicalEncoder(SequenceEncoder):
         over: int = 256,
         dropout: float = 0.0,
     ) -> None:
-        check_parts(length, bars)
+        check_parts(length, bars=bars)
         check_sizes(hidden=hidden, over=over)
         super().__init__(vocab, posterior, embed=embed, width=2 * over, dropout=dropout)
         self.length = length

@@ -1,7 +1,7 @@
 """What encoders of sequences share: embeddings in, one summary, a posterior out."""
 
 from abc import abstractmethod
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ class SequenceEncoder(Encoder):
         dropout: dropout of embeddings and summary.
     """
 
+    reads_ids: ClassVar[bool] = False  # whether `summary` reads which tokens there are
+
     def __init__(
         self, vocab: int, posterior: Posterior, *, embed: int, width: int, dropout: float
     ) -> None:
@@ -43,7 +45,7 @@ class SequenceEncoder(Encoder):
         """Tokens as vectors (B, T, E) -> one vector an item, (B, H).
 
         Of the batch only lengths and what is padding may be read: the tokens may be none of the
-        vocabulary's (the pseudo-inputs of a `VampPrior`).
+        vocabulary's (the pseudo-inputs of a `VampPrior`). What reads more has `reads_ids`.
         """
 
     def forward(self, batch: Batch) -> Distribution:

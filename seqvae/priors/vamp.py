@@ -33,8 +33,9 @@ class VampPrior(Prior):
         components: K.
         length: of each pseudo-input in tokens; windows of music have their own.
 
-    Raises `Refused` for an encoder that reads no vectors, or whose posterior is normalised over
-    the batch: pseudo-inputs would be normalised among themselves, and move the running averages.
+    Raises `Refused` for an encoder that reads no vectors, or more of tokens than theirs, or whose
+    posterior is normalised over the batch: pseudo-inputs would be normalised among themselves, and
+    move the running averages.
 
     >>> from seqvae.encoders import LSTMEncoder
     >>> from seqvae.posteriors import GaussianPosterior
@@ -81,6 +82,11 @@ def _check(encoder: Any) -> None:
             f"a VampPrior is a mixture of posteriors of learned sequences of vectors, which "
             f"{type(encoder).__name__} does not read. Use an encoder of sequences such as "
             "LSTMEncoder, or the prior GaussianMixture."
+        )
+    if encoder.reads_ids:
+        raise Refused(
+            f"a VampPrior's pseudo-inputs are vectors of no token, and {type(encoder).__name__} "
+            "reads of tokens when they happen. Use an LSTMEncoder, or the prior GaussianMixture."
         )
     if any(isinstance(part, nn.BatchNorm1d) for part in encoder.modules()):
         raise Refused(
