@@ -18,6 +18,7 @@ from torch import Tensor
 from data_prep.composer import compose
 from data_prep.text import prepare_text
 from seqvae import vectors
+from seqvae.attributes.melody import thinned
 from seqvae.codecs import MelodyCodec
 from seqvae.corpus import open_corpus
 from seqvae.errors import Refused
@@ -26,7 +27,7 @@ from seqvae.midi import read, write
 from seqvae.runs import export
 from seqvae.steering import applying, learning
 from seqvae.steering.applying import apply, apply_song, value
-from seqvae.steering.leaks import FILES, HEADER, Moves, swayed, thinned, try_vectors
+from seqvae.steering.leaks import FILES, HEADER, Moves, swayed, try_vectors
 from seqvae.steering.learning import gained, learn, steered, stretched
 from seqvae.vectors import Fit, Vector, fit
 

@@ -5,6 +5,7 @@ undefined, as nearly everything is of a clip without notes, is NaN.
 """
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from ..midi import Metre, Notes, joined
 from ..midi.clips import DRUMS, Clip
 from ..midi.keys import fits
-from .attribute import Attribute
+from .attribute import Attribute, Edit
 
 Ints = NDArray[np.int64]
 
@@ -167,11 +168,48 @@ def dice(one: set[tuple[int, int]], other: set[tuple[int, int]]) -> float:
     return 2 * len(one & other) / (len(one) + len(other))
 
 
+# --- by hand -------------------------------------------------------------------------------------
+
+
+def transposed(clip: Clip, semitones: float) -> Clip:
+    """A clip moved by the nearest whole number of semitones, one at least."""
+    return clip.moved(_whole(semitones))
+
+
+def thinned(clip: Clip, fewer: float) -> Clip:
+    """A clip with so many notes a beat left out, evenly spread; one note at least stays.
+
+    >>> from seqvae.midi import notes_of
+    >>> notes = notes_of([(480 * beat, 480 * beat + 240, 60, 80) for beat in range(8)])
+    >>> len(thinned(Clip({"melody": notes}, 8 * 480), 0.5).part("melody"))
+    4
+    """
+    count = fewer * clip.length / clip.ticks_per_beat
+    parts = {}
+    for name, notes in clip.parts.items():
+        kept = max(len(notes) - round(count), min(len(notes), 1))
+        places = np.linspace(0, len(notes) - 1, kept).round().astype(int)
+        parts[name] = notes if name == DRUMS else notes[places]
+    return replace(clip, parts=parts)
+
+
+def _whole(semitones: float) -> int:
+    return round(semitones) or (1 if semitones > 0 else -1)
+
+
+def _moved_by(semitones: float) -> str:
+    up, way = abs(_whole(semitones)), "up" if semitones > 0 else "down"
+    return f"{up} semitones {way}" if up > 1 else f"a semitone {way}"
+
+
+TRANSPOSED = Edit(transposed, _moved_by, clean=True)
+THINNED = Edit(lambda clip, more: thinned(clip, -more), lambda _: "notes left out", strength=-1.0)
+
 MELODY = (
-    Attribute("note_density", "onsets a beat", note_density),
+    Attribute("note_density", "onsets a beat", note_density, THINNED),
     Attribute("syncopation", "levels a bar", syncopation),
     Attribute("range", "semitones", pitch_range),
-    Attribute("register", "MIDI pitch", register),
+    Attribute("register", "MIDI pitch", register, TRANSPOSED),
     Attribute("average_interval", "semitones", average_interval),
     Attribute("leap_share", "share of intervals", leap_share),
     Attribute("rest_ratio", "share of the time", rest_ratio),

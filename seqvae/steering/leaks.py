@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..errors import Refused, check_sizes
 from ..explore import Explorer
 from ..measures.codes import Tell
 from ..metrics import spearman
-from ..midi.clips import DRUMS, Clip
+from ..midi.clips import Clip
 from ..reports.report import check_codec
 from ..runs import write_text
 from ..vectors import Vector, Vectors
@@ -279,15 +279,12 @@ class _Trial:
 
     def edited(self, vector: Vector) -> list[Moves]:
         """By the trivial edit, where there is one."""
-        if vector.name == "register":
-            up = max(round(vector.std), 1)
-            higher = [clip.moved(up) for clip in self.home]
-            name = f"{up} semitones up" if up > 1 else "a semitone up"
-            return [self.told(vector, name, 1.0, higher, None)]
-        if vector.name == "note_density":
-            fewer = [thinned(clip, vector.std) for clip in self.home]
-            return [self.told(vector, "notes left out", -1.0, fewer, None)]
-        return []
+        edit = attributes_of(self.explorer.codec)[vector.name].edit
+        if edit is None:
+            return []
+        more = edit.strength * vector.std
+        items = [edit.made(item, more) for item in self.home]
+        return [self.told(vector, edit.called(more), edit.strength, items, None)]
 
     def told(
         self, vector: Vector, by: str, strength: float, items: Sequence[Any], rises: float | None
@@ -345,20 +342,3 @@ def _rises(strengths: Sequence[float], values: Values) -> float:
         own = spearman(np.asarray(strengths)[there], row[there]) if there.sum() > 1 else math.nan
         found.append(0.0 if math.isnan(own) else own)
     return float(np.mean(found))
-
-
-def thinned(clip: Clip, fewer: float) -> Clip:
-    """A clip with so many notes a beat left out, evenly spread; one note at least stays.
-
-    >>> from seqvae.midi import notes_of
-    >>> notes = notes_of([(480 * beat, 480 * beat + 240, 60, 80) for beat in range(8)])
-    >>> len(thinned(Clip({"melody": notes}, 8 * 480), 0.5).part("melody"))
-    4
-    """
-    count = fewer * clip.length / clip.ticks_per_beat
-    parts = {}
-    for name, notes in clip.parts.items():
-        kept = max(len(notes) - round(count), min(len(notes), 1))
-        places = np.linspace(0, len(notes) - 1, kept).round().astype(int)
-        parts[name] = notes if name == DRUMS else notes[places]
-    return replace(clip, parts=parts)

@@ -2,8 +2,9 @@
 
 A shift of a code changes much at once, and what is written follows it by leaps. So the item is
 written from codes at several lengths of the shift, greedily and by drawing, and again while the
-decoder leans towards what it writes of the item itself (`Lean`), or of the register towards that
-transposed; of all that, one is picked, and then again, leaning towards what was picked.
+decoder leans towards what it writes of the item itself (`Lean`), or of an attribute with a clean
+`Edit`, as the register's, towards that so edited; of all that, one is picked, and then again,
+leaning towards what was picked.
 """
 
 from collections.abc import Iterable, Sequence
@@ -83,15 +84,16 @@ class Picker:
         return picked
 
     def _towards(self, home: list[int], name: str, strength: float) -> list[int]:
-        """What is leant towards first: the item, or where its pitches are to move it transposed.
+        """What is leant towards first: the item, or with a clean edit the item so edited.
 
         To its own pitches a melody that is to lie higher would be held back, and lose its contour.
         """
         codec = self.explorer.codec
-        if name != "register" or codec.length is None:  # of the latter nothing leans
+        edit = attributes_of(codec)[name].edit
+        if edit is None or not edit.clean or codec.length is None:  # of the latter nothing leans
             return home
-        steps = round(strength * float(self._std[self.names.index(name)]))
-        return list(codec.encode(codec.decode(home).moved(steps)).ids)
+        more = strength * float(self._std[self.names.index(name)])
+        return list(codec.encode(edit.made(codec.decode(home), more)).ids)
 
     def _ways(
         self, codes: Tensor, towards: list[list[int]], decoding: Decoding, number: int
