@@ -72,14 +72,15 @@ def test_codecs_of_events_say_when_every_note_of_theirs_begins(
     assert codec.extent.clock == codec.clock and len(codec.clock.says) == codec.vocab
 
 
-def test_the_decoder_reads_of_its_plan_what_belongs_to_the_time() -> None:
+def test_the_decoder_reads_its_code_and_of_its_plan_what_belongs_to_the_time() -> None:
     decoder, z = decoder_of(), torch.randn(1, D)
     assert decoder.planner is not None and decoder.layout is not None and decoder.first is not None
     plan = decoder.layout(gelu(decoder.planner(z))).view(1, 4, -1)
     for ids, steps in KNOWN[:5]:
         x = torch.tensor([[*ids, EOS]])
         embedded = decoder.embedding(torch.tensor([[BOS, *ids]]))
-        read = torch.cat([embedded, plan[:, [0, *steps]]], -1)
+        beside = z.unsqueeze(1).expand(-1, len(ids) + 1, -1)
+        read = torch.cat([embedded, plan[:, [0, *steps]], beside], -1)
         cell = decoder.first(z)[None]
         same(decoder.features(x, z), decoder.lstm(read, (cell.tanh(), cell))[0])
 

@@ -13,10 +13,10 @@ from .sequence import SequenceDecoder, State
 
 
 class TimedDecoder(SequenceDecoder):
-    """Next-token scores by an LSTM that reads, with each event, its time's share of z.
+    """Next-token scores by an LSTM that reads z with each event, and its time's share of a plan.
 
     Events say when they happen, at a step of a bar, and a window has so many steps. The code is
-    laid out as a plan over these, W_t gelu(W z), and the LSTM reads beside a token the plan's
+    laid out as a plan over these, W_t gelu(W z), and beside a token the LSTM reads z and the plan's
     vector of the step to which the tokens so far have led. So a code says *when* something
     happens, however many events there are before: what `WindowDecoder` does for tokens that stand
     at fixed places. Word dropout hides an event and not its time. z also sets the first state.
@@ -66,7 +66,7 @@ class TimedDecoder(SequenceDecoder):
         self.first = nn.Linear(latent, hidden, bias=False) if self.at_start else None
         self.planner = nn.Linear(latent, hidden) if self.at_every_step else None
         self.layout = nn.Linear(hidden, self.time.steps * plan) if self.at_every_step else None
-        self.lstm = nn.LSTM(embed + plan * self.at_every_step, hidden, batch_first=True)
+        self.lstm = nn.LSTM(embed + (plan + latent) * self.at_every_step, hidden, batch_first=True)
 
     def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
         state = self.start(z)
@@ -80,6 +80,7 @@ class TimedDecoder(SequenceDecoder):
         plan = z.new_zeros(len(z), self.time.steps, 0)
         if self.planner is not None and self.layout is not None:
             plan = self.layout(gelu(self.planner(z))).view(len(z), self.time.steps, -1)
+            plan = torch.cat([plan, z.unsqueeze(1).expand(-1, self.time.steps, -1)], dim=-1)
         time = self.time.before(torch.zeros(len(z), dtype=torch.long, device=z.device))
         return State(hidden=cell.tanh(), cell=cell, plan=plan, time=time, z=z)
 
