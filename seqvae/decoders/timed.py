@@ -16,8 +16,8 @@ class TimedDecoder(SequenceDecoder):
     """Next-token scores by an LSTM that reads z with each event, and its time's share of a plan.
 
     Events say when they happen, at a step of a bar, and a window has so many steps. The code is
-    laid out as a plan over these, W_t gelu(W z), and beside a token the LSTM reads z and the vector
-    of the step to which the tokens so far have led. So a code says *when* something
+    laid out as a plan over these, W_t gelu(W z), and beside a token the LSTM reads z and the
+    vector of the step to which the tokens so far have led. So a code says *when* something
     happens, however many events there are before: what `WindowDecoder` does for tokens that stand
     at fixed places. Word dropout hides an event and not its time. z also sets the first state.
 
