@@ -10,6 +10,8 @@ from seqvae import shelf
 from seqvae.errors import Refused
 from seqvae.runs import is_run
 
+SMALL = 8 * 2**20  # bytes
+
 
 def test_the_default_comes_with_the_package_and_opens() -> None:
     assert shelf.DEFAULT in shelf.shipped()
@@ -38,3 +40,13 @@ def test_a_folder_is_taken_as_it_is_and_a_mistyped_name_is_guessed(tmp_path: Pat
         shelf.find("I am here")
     with pytest.raises(Refused, match=r"no run at 'runs/x'. A run is .*come: .*tatoeba"):
         shelf.find("runs/x")
+
+
+@pytest.mark.parametrize("name", shelf.shipped())
+def test_what_comes_with_the_package_opens_is_small_and_says_its_licence(name: str) -> None:
+    folder = shelf.find(name)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= SMALL
+    card = (folder / "card.md").read_text("utf-8")
+    assert "licence: not said" not in card and "- licence: " in card
+    assert seqvae.load(name).latent > 0
