@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from small import make
 from test_music_codecs import ANY_ID, MANY, METRES, TICKS_PER_BEAT, clips, notes, own_ids
 
+import seqvae
 from data_prep.midi import prepare_midi
 from seqvae.codecs import DrumsCodec, GrooveCodec, load_codec
 from seqvae.codecs.groove import Stroke
@@ -343,6 +344,15 @@ def test_a_humanised_loop_is_whole_bars_and_its_feel_is_told() -> None:
     assert after.velocity > 85 and after.late > 5
     ringing = song((0, 36, 80), (1890, 38, 80))
     assert ringing.end == 1950 and humanise(echo(ONE), to_bytes(ringing)).song.end < 2 * 1920
+
+
+def test_the_run_that_ships_plays_a_stiff_loop_as_nobody_programs_it() -> None:
+    rock = [(tick, 42, 80) for tick in range(0, 3840, 240)]
+    rock += [(tick, 36 + 2 * (tick % 960 > 0), 80) for tick in range(0, 3840, 480)]
+    found = humanise(seqvae.load("feel"), to_bytes(song(*rock)), rounds=1)
+    after = found.feels["after"]
+    assert found.f1 == 1.0 and after is not None
+    assert after.velocity_spread > 8 and after.late_spread > 1
 
 
 def test_drums_in_free_time_are_refused_and_their_file_is_named() -> None:
