@@ -27,7 +27,7 @@ from .learning import steered
 Values = NDArray[np.float64]
 
 TIMES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)  # the length of a shift
-LEANS = (0.0, 1.0, 2.0, 4.0, 8.0)  # nats; first none
+LEANS = (0.0, 4.0, 8.0, 16.0, 32.0)  # nats; first none
 DRAWS = 3  # at temperature 1
 ROUNDS = 3
 SHORT, BEYOND, LEAK = 80.0, 4.0, 4.0  # what it costs to miss the strength, and to move others
