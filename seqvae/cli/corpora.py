@@ -35,9 +35,8 @@ def sort_out(what: list[str]) -> tuple[str | None, str | None]:
     if len(recipe) > 1 or len(corpus) > 1:
         raise Refused(
             f"{' '.join(what)}: name at most one recipe ({listed(shipped())}, or a .toml file) "
-            "and one corpus. Several texts make one by: seqvae prepare text FILES --out FOLDER, "
-            "folders of MIDI by: seqvae prepare midi FOLDERS --out FOLDER, and pictures by: "
-            "seqvae prepare images FOLDERS --out FOLDER"
+            "and one corpus. Several texts make one by: seqvae prepare text FILES --out FOLDER; "
+            "folders of MIDI or pictures likewise, by prepare midi and prepare images."
         )
     return next(iter(recipe), None), next(iter(corpus), None)
 
