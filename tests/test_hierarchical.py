@@ -11,6 +11,7 @@ from torch import Tensor
 from seqvae import recipe
 from seqvae.build import build
 from seqvae.decoders import HierarchicalDecoder
+from seqvae.decoders.conductors import RecurrentConductor
 from seqvae.encoders import HierarchicalEncoder
 from seqvae.errors import Refused
 from seqvae.generate import generate
@@ -23,6 +24,11 @@ WINDOWS = torch.tensor(
 )
 
 
+KINDS = pytest.mark.parametrize(
+    "kind", [{}, {"plan": 3}, {"recurrent": False}, {"recurrent": False, "plan": 3}]
+)
+
+
 def decoder_of(latent: int = D, **other: Any) -> HierarchicalDecoder:
     made = {"length": LENGTH, "bars": BARS, "latent": latent} | other
     return loud(make(HierarchicalDecoder, **made).eval())
@@ -32,9 +38,12 @@ def scores_of(decoder: HierarchicalDecoder, x: Tensor, z: Tensor) -> Tensor:
     return decoder.head(decoder.features(x, z))
 
 
+@KINDS
 @pytest.mark.parametrize("latent", [D, 0])
-def test_a_position_sees_its_own_bar_the_token_before_it_and_no_more(latent: int) -> None:
-    decoder, z = decoder_of(latent), torch.randn(2, latent)
+def test_a_position_sees_its_own_bar_the_token_before_it_and_no_more(
+    latent: int, kind: dict[str, Any]
+) -> None:
+    decoder, z = decoder_of(latent, **kind), torch.randn(2, latent)
     scores = scores_of(decoder, WINDOWS, z)
     for place in range(LENGTH):
         changed = WINDOWS.clone()
@@ -55,7 +64,7 @@ def test_bars_differ_by_what_the_conductor_says_of_them_and_nothing_else(
     told = scores_of(decoder, x, z).view(2, BARS, BAR, VOCAB)
     assert (told[:, 1] - told[:, 2]).abs().amax(-1).min() > 1e-4
     alike = torch.randn(2, 1, 8).expand(-1, BARS, -1)
-    monkeypatch.setattr(decoder, "_conducted", lambda z: alike)
+    monkeypatch.setattr(decoder.conductor, "forward", lambda z: alike)
     told = scores_of(decoder, x, z).view(2, BARS, BAR, VOCAB)
     same(told[:, 1], told[:, 2], 1e-6)
     assert (told[:, 0] - told[:, 1]).abs().max() > 1e-4  # one has read BOS, the other a token
@@ -63,25 +72,28 @@ def test_bars_differ_by_what_the_conductor_says_of_them_and_nothing_else(
 
 def test_the_conductor_is_an_lstm_that_begins_from_the_code_and_reads_which_bar_it_is() -> None:
     decoder, z = decoder_of(), torch.randn(2, D)
-    assert decoder.first is not None
-    cell = decoder.first(z)
+    conductor = decoder.conductor
+    assert isinstance(conductor, RecurrentConductor) and conductor.first is not None
+    cell = conductor.first(z)
     state = (cell.tanh()[None], cell[None])
     for bar in range(BARS):
         read = torch.cat([torch.eye(BARS)[bar].expand(2, -1), z], dim=1)
-        c, state = decoder.conductor(read.unsqueeze(1), state)
+        c, state = conductor.lstm(read.unsqueeze(1), state)
         same(decoder.start(z)["conducted"][:, bar], c[:, 0])
 
 
-def test_without_a_code_a_bar_still_knows_which_it_is() -> None:
-    decoder = decoder_of(0)
+@KINDS
+def test_without_a_code_a_bar_still_knows_which_it_is(kind: dict[str, Any]) -> None:
+    decoder = decoder_of(0, **kind)
     told = scores_of(decoder, torch.full((1, LENGTH), 5), torch.zeros(1, 0))
     for a, b in ((5, 9), (7, 11)):  # at the same place of their bars
         assert (told[:, a] - told[:, b]).abs().max() > 1e-4
 
 
-def test_a_bar_begins_with_the_token_that_was_written_before_it() -> None:
+@KINDS
+def test_a_bar_begins_with_the_token_that_was_written_before_it(kind: dict[str, Any]) -> None:
     """Whatever is chosen, the scores it was chosen from are those of the writing itself."""
-    decoder, z = decoder_of(), torch.randn(2, D)
+    decoder, z = decoder_of(**kind), torch.randn(2, D)
     for written in (WINDOWS, WINDOWS.flip(1), 4 + (WINDOWS - 3) % 5):
         heard: list[Tensor] = []
 
@@ -103,9 +115,29 @@ def test_behind_the_window_the_bars_begin_anew() -> None:
     same(part[:, 2 * LENGTH :], told[:, 2, :2])
 
 
+def test_a_plan_says_at_each_step_of_a_bar_what_the_conductor_has_for_it() -> None:
+    decoder = decoder_of(plan=3, at_start=False, layers=1)
+    assert decoder.layout is not None
+    c = torch.randn(2, decoder.layout.in_features)
+    told = decoder.layout(c).view(2, BAR, 3)
+    x = WINDOWS[:, :BAR]
+    read = torch.cat([decoder.embedding(x), told], dim=-1)
+    same(decoder._read(x, decoder._told(c)), read)
+    with torch.no_grad():  # step 2 of the plan is changed: what is written before it is not
+        decoder.layout.bias[2 * 3 : 3 * 3] += 1.0
+    z = torch.randn(2, D)
+    before = scores_of(decoder, x, z)
+    with torch.no_grad():
+        decoder.layout.bias[2 * 3 : 3 * 3] -= 1.0
+    moved = (scores_of(decoder, x, z) - before).abs().amax((0, 2)) > 1e-6
+    assert moved.tolist() == [False, False, True, True]
+
+
+@KINDS
 @pytest.mark.parametrize("latent", [D, 0])
-def test_gradient_reaches_every_weight_of_the_decoder(latent: int) -> None:
-    decoder = make(HierarchicalDecoder, latent=latent, length=LENGTH, bars=BARS, layers=2)
+def test_gradient_reaches_every_weight_of_the_decoder(latent: int, kind: dict[str, Any]) -> None:
+    made = {"latent": latent, "length": LENGTH, "bars": BARS, "layers": 2} | kind
+    decoder = make(HierarchicalDecoder, **made)
     decoder(torch.randn(2, latent)).log_prob(WINDOWS).sum().backward()
     for name, parameter in decoder.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
@@ -116,15 +148,25 @@ def test_an_encoder_reads_bars_one_by_one_and_then_what_it_read() -> None:
     items = batch(WINDOWS.tolist())
     states = []
     for bar in encoder.embedding(items.x).split(BAR, dim=1):
-        _, (last, _) = encoder.inside(bar)
+        _, (last, _) = encoder.inside.lstm(bar)
         states.append(torch.cat([last[0], last[1]], dim=-1))
-    _, (last, _) = encoder.over(torch.stack(states, dim=1))
+    _, (last, _) = encoder.over.lstm(torch.stack(states, dim=1))
     expected = torch.cat([last[0], last[1]], dim=-1)
     same(encoder.summary(encoder.embedding(items.x), items), expected)
 
 
-def test_what_is_behind_the_window_is_not_read() -> None:
-    encoder = make(HierarchicalEncoder, length=LENGTH, bars=BARS).eval()
+def test_dense_layers_read_the_tokens_of_every_bar_alike_and_then_the_bars() -> None:
+    encoder = make(HierarchicalEncoder, length=LENGTH, bars=BARS, recurrent=False).eval()
+    items = batch(WINDOWS.tolist())
+    embedded = encoder.embedding(items.x)
+    bars = [encoder.inside(bar) for bar in embedded.split(BAR, dim=1)]
+    assert not torch.equal(bars[0], bars[1])
+    same(encoder.summary(embedded, items), encoder.over(torch.cat(bars, dim=-1)))
+
+
+@pytest.mark.parametrize("recurrent", [True, False])
+def test_what_is_behind_the_window_is_not_read(recurrent: bool) -> None:
+    encoder = make(HierarchicalEncoder, length=LENGTH, bars=BARS, recurrent=recurrent).eval()
     longer = [[*row, 4, 5] for row in WINDOWS.tolist()]
     same(encoder(batch(longer)).mean, encoder(batch(WINDOWS.tolist())).mean)
 

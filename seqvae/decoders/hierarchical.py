@@ -7,21 +7,22 @@ from torch import Tensor, nn
 from ..errors import check_parts, check_sizes
 from ..schedules import FAR, Schedule
 from ..tokens import PAD
+from .conductors import PlanningConductor, RecurrentConductor, memory
 from .sequence import SequenceDecoder, State
 
 
 class HierarchicalDecoder(SequenceDecoder):
     """Next-token scores by a conductor over bars and an LSTM inside each   (MusicVAE).
 
-    The window is cut into parts of equal length, its bars. A conductor, an LSTM that reads nothing
-    of what is written, makes of z a vector c_b for each. The LSTM that writes them begins every
-    bar anew from its vector and reads it beside every token. So all that a bar knows of earlier
-    ones is the last token before it: what holds over a long time must be in z (Roberts et al.,
-    2018, section 3.2).
+    The window is cut into parts of equal length, its bars. A conductor, which reads nothing of
+    what is written, makes of z a vector c_b for each: an LSTM over bars, as published
+    (`RecurrentConductor`), or two layers that lay all of them out at once (`PlanningConductor`).
+    The LSTM that writes begins every bar anew, with cell W c_b and hidden state tanh(W c_b), and
+    reads c_b beside every token. So all that a bar knows of earlier ones is the last token before
+    it: what holds over a long time must be in z (Roberts et al., 2018, section 3.2).
 
-    At the start z sets the conductor's cell W z and hidden state tanh(W z), and c_b a bar's so.
-    At every step the conductor reads z and which bar it is, where the published one reads a
-    constant, and the bar's LSTM c_b and the embedding of the token just read.
+    With a `plan` it reads W_t c_b in place of c_b, what the conductor has for step t of the bar,
+    as `WindowDecoder` reads its plan: it need not count steps to know when something is to happen.
 
     The first token a bar reads is the one before it: teacher-forced the true one, step by step the
     one that was written, where the authors' evaluation has the true one. `features` writes all
@@ -34,8 +35,10 @@ class HierarchicalDecoder(SequenceDecoder):
         length: of a window in tokens.
         bars: how many parts it has.
         conductor: units of the conductor.
+        recurrent: whether the conductor is an LSTM over bars, or lays them out at once.
+        plan: numbers a step of a bar; 0: the bar's vector at each.
         hidden: units of the LSTM that writes.
-        layers: of each of the two.
+        layers: of each LSTM.
 
     Raises `Refused` where the bars do not divide the length.
 
@@ -52,6 +55,8 @@ class HierarchicalDecoder(SequenceDecoder):
         length: int,
         bars: int = 16,
         conductor: int = 512,
+        recurrent: bool = True,
+        plan: int = 0,
         embed: int = 64,
         hidden: int = 512,
         layers: int = 1,
@@ -64,7 +69,7 @@ class HierarchicalDecoder(SequenceDecoder):
         tied: bool = False,
     ) -> None:
         check_parts(length, bars=bars)
-        check_sizes(conductor=conductor, hidden=hidden, layers=layers)
+        check_sizes(conductor=conductor, plan=plan or 1, hidden=hidden, layers=layers)
         super().__init__(
             vocab,
             latent,
@@ -82,27 +87,45 @@ class HierarchicalDecoder(SequenceDecoder):
         self.bar = length // bars
         self.layers = layers
         self.hidden = hidden
-        deep = {"num_layers": layers, "batch_first": True, "dropout": dropout * (layers > 1)}
-        self.first = nn.Linear(latent, layers * conductor, bias=False) if self.at_start else None
-        self.conductor = nn.LSTM(bars + latent * self.at_every_step, conductor, **deep)
+        self.conductor: nn.Module = (
+            RecurrentConductor(
+                latent,
+                bars,
+                conductor,
+                layers=layers,
+                dropout=dropout,
+                at_start=self.at_start,
+                at_every_step=self.at_every_step,
+            )
+            if recurrent
+            else PlanningConductor(latent, bars, conductor)
+        )
         # As it was asked for: a decoder without a code still hears its conductor.
         self.opening = nn.Linear(conductor, layers * hidden, bias=False) if at_start else None
         self.beside = at_every_step
-        self.lstm = nn.LSTM(embed + conductor * at_every_step, hidden, **deep)
+        told = plan or conductor
+        self.layout = nn.Linear(conductor, self.bar * plan) if plan and at_every_step else None
+        self.lstm = nn.LSTM(
+            embed + told * at_every_step,
+            hidden,
+            layers,
+            batch_first=True,
+            dropout=dropout * (layers > 1),
+        )
 
     def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
         items, length = x.shape
         parts = -(-length // self.bar)
         tokens = F.pad(self.inputs(x, step), (0, parts * self.bar - length), value=PAD)
         which = torch.arange(parts, device=x.device) % self.bars
-        c = self._conducted(z)[:, which].flatten(0, 1)  # of each bar, (B * parts, C)
-        read = self._read(tokens.view(-1, self.bar), c)
-        features, _ = self.lstm(read, _memory(*self._opened(c)))
+        c = self.conductor(z)[:, which].flatten(0, 1)  # of each bar, (B * parts, C)
+        read = self._read(tokens.view(-1, self.bar), self._told(c))
+        features, _ = self.lstm(read, memory(*self._opened(c)))
         features = features.reshape(items, parts * self.bar, -1)[:, :length]
         return self.add_skip(self.dropout(features), z)
 
     def start(self, z: Tensor) -> State:
-        c = self._conducted(z)
+        c = self.conductor(z)
         hidden, cell = self._opened(c[:, 0])
         place = torch.zeros(len(z), dtype=torch.long, device=z.device)
         return State(hidden=hidden, cell=cell, conducted=c, place=place, z=z)
@@ -112,22 +135,13 @@ class HierarchicalDecoder(SequenceDecoder):
         rows = torch.arange(len(place), device=place.device)
         c = state["conducted"][rows, place // self.bar % self.bars]
         begins = (place % self.bar == 0)[:, None, None]
-        opened = zip(self._opened(c), (state["hidden"], state["cell"]), strict=True)
-        memory = _memory(*(torch.where(begins, new, old) for new, old in opened))
-        features, (hidden, cell) = self.lstm(self._read(tokens.unsqueeze(1), c), memory)
+        both = zip(self._opened(c), (state["hidden"], state["cell"]), strict=True)
+        before = memory(*(torch.where(begins, new, old) for new, old in both))
+        told = self._told(c)[rows, place % self.bar].unsqueeze(1)
+        features, (hidden, cell) = self.lstm(self._read(tokens.unsqueeze(1), told), before)
         now = {"hidden": hidden.transpose(0, 1), "cell": cell.transpose(0, 1), "place": place + 1}
         scores = self.head(self.add_skip(self.dropout(features.squeeze(1)), z))
         return scores, State({**state, **now})
-
-    def _conducted(self, z: Tensor) -> Tensor:
-        """Codes (B, D) -> the conductor's vectors (B, bars, C)."""
-        which = torch.eye(self.bars, dtype=z.dtype, device=z.device).expand(len(z), -1, -1)
-        told = z.unsqueeze(1).expand(-1, self.bars, -1)
-        read = torch.cat([which, told], dim=-1) if self.at_every_step else which
-        if self.first is None:
-            return self.conductor(read)[0]
-        cell = self.first(z).view(len(z), self.layers, -1)
-        return self.conductor(read, _memory(cell.tanh(), cell))[0]
 
     def _opened(self, c: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden state and cell (N, layers, H) in which bars begin, of their vectors (N, C)."""
@@ -136,14 +150,13 @@ class HierarchicalDecoder(SequenceDecoder):
             cell = self.opening(c).view_as(cell)
         return cell.tanh(), cell
 
-    def _read(self, tokens: Tensor, c: Tensor) -> Tensor:
-        """Tokens (N, T) of bars and beside each its bar's vector (N, C)."""
+    def _told(self, c: Tensor) -> Tensor:
+        """What stands beside the tokens of bars, (N, bar, P), of their vectors (N, C)."""
+        if self.layout is None:
+            return c.unsqueeze(1).expand(-1, self.bar, -1)
+        return self.layout(c).view(len(c), self.bar, -1)
+
+    def _read(self, tokens: Tensor, told: Tensor) -> Tensor:
+        """What is read of tokens (N, T): each, and what stands beside it, (N, T, P)."""
         embedded = self.dropout(self.embedding(tokens))
-        if not self.beside:
-            return embedded
-        return torch.cat([embedded, c.unsqueeze(1).expand(-1, tokens.shape[1], -1)], dim=-1)
-
-
-def _memory(hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, layers, H) as nn.LSTM wants it: layers first, and contiguous."""
-    return hidden.transpose(0, 1).contiguous(), cell.transpose(0, 1).contiguous()
+        return torch.cat([embedded, told], dim=-1) if self.beside else embedded
