@@ -32,6 +32,7 @@ SHAPES: dict[str, dict[str, Any]] = {
     "TransformerEncoder": {"width": 8, "heads": 2, "layers": 1},
     "LSTMDecoder": {"embed": 8, "hidden": 8},
     "TransformerDecoder": {"width": 8, "heads": 2, "layers": 1},
+    "BarwiseEncoder": {"embed": 8, "hidden": 8, "share": 4, "bars": 2},
     "HierarchicalEncoder": {"embed": 8, "hidden": 8, "over": 8, "bars": 2},
     "HierarchicalDecoder": {"embed": 8, "hidden": 8, "conductor": 8, "bars": 2},
     "VoicedDecoder": {"embed": 8, "hidden": 8, "voices": 2, "inner": 8},

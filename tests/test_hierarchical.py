@@ -12,7 +12,7 @@ from seqvae import recipe
 from seqvae.build import build
 from seqvae.decoders import HierarchicalDecoder
 from seqvae.decoders.conductors import RecurrentConductor
-from seqvae.encoders import HierarchicalEncoder
+from seqvae.encoders import BarwiseEncoder, HierarchicalEncoder
 from seqvae.errors import Refused
 from seqvae.generate import generate
 from seqvae.tokens import SPECIAL
@@ -148,30 +148,30 @@ def test_an_encoder_reads_bars_one_by_one_and_then_what_it_read() -> None:
     items = batch(WINDOWS.tolist())
     states = []
     for bar in encoder.embedding(items.x).split(BAR, dim=1):
-        _, (last, _) = encoder.inside.lstm(bar)
+        _, (last, _) = encoder.inside(bar)
         states.append(torch.cat([last[0], last[1]], dim=-1))
-    _, (last, _) = encoder.over.lstm(torch.stack(states, dim=1))
+    _, (last, _) = encoder.over(torch.stack(states, dim=1))
     expected = torch.cat([last[0], last[1]], dim=-1)
     same(encoder.summary(encoder.embedding(items.x), items), expected)
 
 
-def test_dense_layers_read_the_tokens_of_every_bar_alike_and_then_the_bars() -> None:
-    encoder = make(HierarchicalEncoder, length=LENGTH, bars=BARS, recurrent=False).eval()
+def test_bars_are_read_alike_and_laid_side_by_side() -> None:
+    encoder = make(BarwiseEncoder, length=LENGTH, bars=BARS, share=3).eval()
     items = batch(WINDOWS.tolist())
     embedded = encoder.embedding(items.x)
-    bars = [encoder.inside(bar) for bar in embedded.split(BAR, dim=1)]
+    bars = [encoder.own(encoder.inside(bar.flatten(1))) for bar in embedded.split(BAR, dim=1)]
     assert not torch.equal(bars[0], bars[1])
-    same(encoder.summary(embedded, items), encoder.over(torch.cat(bars, dim=-1)))
+    same(encoder.summary(embedded, items), torch.cat(bars, dim=-1))
 
 
-@pytest.mark.parametrize("recurrent", [True, False])
-def test_what_is_behind_the_window_is_not_read(recurrent: bool) -> None:
-    encoder = make(HierarchicalEncoder, length=LENGTH, bars=BARS, recurrent=recurrent).eval()
+@pytest.mark.parametrize("kind", [HierarchicalEncoder, BarwiseEncoder])
+def test_what_is_behind_the_window_is_not_read(kind: Any) -> None:
+    encoder = make(kind, length=LENGTH, bars=BARS).eval()
     longer = [[*row, 4, 5] for row in WINDOWS.tolist()]
     same(encoder(batch(longer)).mean, encoder(batch(WINDOWS.tolist())).mean)
 
 
-@pytest.mark.parametrize("kind", [HierarchicalDecoder, HierarchicalEncoder])
+@pytest.mark.parametrize("kind", [HierarchicalDecoder, HierarchicalEncoder, BarwiseEncoder])
 def test_bars_that_do_not_divide_the_window_are_refused_with_a_number_that_does(
     kind: Any,
 ) -> None:

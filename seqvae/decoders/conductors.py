@@ -43,21 +43,21 @@ class RecurrentConductor(nn.Module):
 
 
 class PlanningConductor(nn.Module):
-    """All bars at once, c_b = W_b gelu(W z): no bar has to pass on what the next ones need.
+    """All bars at once, c_b = gelu(W_b z): no bar has to pass on what the next ones need.
 
-    Without a code (D = 0) a one is read in its place.
+    One layer and no more, so that the way from a bar to its part of the code is short. Without a
+    code (D = 0) a one is read in its place.
     """
 
     def __init__(self, latent: int, bars: int, units: int) -> None:
         super().__init__()
         self.bars = bars
-        self.planner = nn.Linear(latent or 1, units)
-        self.layout = nn.Linear(units, bars * units)
+        self.layout = nn.Linear(latent or 1, bars * units)
 
     def forward(self, z: Tensor) -> Tensor:
         """Codes (B, D) -> (B, bars, C)."""
         read = z if z.shape[1] else z.new_ones(len(z), 1)
-        return self.layout(gelu(self.planner(read))).view(len(z), self.bars, -1)
+        return gelu(self.layout(read)).view(len(z), self.bars, -1)
 
 
 def memory(hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ class HierarchicalDecoder(SequenceDecoder):
 
     The window is cut into parts of equal length, its bars. A conductor, which reads nothing of
     what is written, makes of z a vector c_b for each: an LSTM over bars, as published
-    (`RecurrentConductor`), or two layers that lay all of them out at once (`PlanningConductor`).
+    (`RecurrentConductor`), or a layer that lays all of them out at once (`PlanningConductor`).
     The LSTM that writes begins every bar anew, with cell W c_b and hidden state tanh(W c_b), and
     reads c_b beside every token. So all that a bar knows of earlier ones is the last token before
     it: what holds over a long time must be in z (Roberts et al., 2018, section 3.2).

@@ -1,5 +1,6 @@
 """Encoders: x -> q(z | x)."""
 
+from .barwise import BarwiseEncoder as BarwiseEncoder
 from .convolutional import ConvEncoder as ConvEncoder
 from .dense import DenseEncoder as DenseEncoder
 from .empty import EmptyEncoder as EmptyEncoder
