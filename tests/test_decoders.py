@@ -29,6 +29,13 @@ CASES = [
     if latent or (start and every)
     if kind in TOLD_HOW or (start and every and not tied)
 ]
+CASES += [
+    pytest.param(
+        {"kind": kind, "direct": True, "latent": latent}, id=f"{kind.__name__}-direct-D{latent}"
+    )
+    for kind, latent in product(KINDS, (LATENT, 0))
+    if "direct" in kind.__init__.__kwdefaults__
+]
 laws = pytest.mark.parametrize("case", CASES)
 
 

@@ -115,8 +115,12 @@ def test_the_encoder_adds_up_what_happens_at_a_step_and_reads_steps_side_by_side
     steps = torch.stack(
         [said[torch.tensor(KNOWN[0][1]) == step].sum(0) for step in range(4)]
     ).flatten()
+    assert encoder.first is not None and encoder.second is not None
     expected = gelu(encoder.second(gelu(encoder.first(steps))))
     same(encoder.summary(encoder.embedding(items.x), items)[0], expected)
+    plain = make(TimedEncoder, clock=CLOCK, hidden=0).eval()
+    plain.said.load_state_dict(encoder.said.state_dict())
+    same(plain.summary(encoder.embedding(items.x), items)[0], steps)
 
 
 def test_the_same_events_at_another_time_are_another_code() -> None:

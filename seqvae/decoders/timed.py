@@ -19,10 +19,11 @@ class TimedDecoder(SequenceDecoder):
     laid out as a plan over these, W_t gelu(W z), and beside a token the LSTM reads z and the
     vector of the step to which the tokens so far have led. So a code says *when* something
     happens, however many events there are before: what `WindowDecoder` does for tokens that stand
-    at fixed places. Word dropout hides an event and not its time. z also sets the first state.
+    at fixed places. With `direct` the plan is W_t z, without the layer in between. Word dropout
+    hides an event and not its time. z also sets the first state.
 
     Arguments: those of `SequenceDecoder`; `clock`, what ids say of when; `plan`, numbers a step;
-        `hidden` units of the LSTM and of the layer that plans.
+        `direct`; `hidden` units of the LSTM and of the layer that plans.
 
     >>> clock = Clock(4, 2, (-2,) * 4 + (-1, 0, 2) + (-2,) * 3)
     >>> decoder = TimedDecoder(10, 8, clock=clock, plan=8, embed=16, hidden=32)
@@ -37,6 +38,7 @@ class TimedDecoder(SequenceDecoder):
         *,
         clock: Clock,
         plan: int = 64,
+        direct: bool = False,
         embed: int = 64,
         hidden: int = 512,
         at_start: bool = True,
@@ -64,8 +66,9 @@ class TimedDecoder(SequenceDecoder):
         self.hidden = hidden
         self.time = Timekeeper(clock)
         self.first = nn.Linear(latent, hidden, bias=False) if self.at_start else None
-        self.planner = nn.Linear(latent, hidden) if self.at_every_step else None
-        self.layout = nn.Linear(hidden, self.time.steps * plan) if self.at_every_step else None
+        self.planner = nn.Linear(latent, hidden) if self.at_every_step and not direct else None
+        known = latent if direct else hidden
+        self.layout = nn.Linear(known, self.time.steps * plan) if self.at_every_step else None
         self.lstm = nn.LSTM(embed + (plan + latent) * self.at_every_step, hidden, batch_first=True)
 
     def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
@@ -78,8 +81,9 @@ class TimedDecoder(SequenceDecoder):
     def start(self, z: Tensor) -> State:
         cell = z.new_zeros(len(z), self.hidden) if self.first is None else self.first(z)
         plan = z.new_zeros(len(z), self.time.steps, 0)
-        if self.planner is not None and self.layout is not None:
-            plan = self.layout(gelu(self.planner(z))).view(len(z), self.time.steps, -1)
+        if self.layout is not None:
+            known = z if self.planner is None else gelu(self.planner(z))
+            plan = self.layout(known).view(len(z), self.time.steps, -1)
             plan = torch.cat([plan, z.unsqueeze(1).expand(-1, self.time.steps, -1)], dim=-1)
         time = self.time.before(torch.zeros(len(z), dtype=torch.long, device=z.device))
         return State(hidden=cell.tanh(), cell=cell, plan=plan, time=time, z=z)

@@ -31,6 +31,7 @@ class VoicedDecoder(SequenceDecoder):
         length: of a window in tokens.
         voices: P, the tokens of a step.
         plan: numbers a step.
+        direct: whether the plan is W_s z, without the layer in between.
         hidden: units of the LSTM and of the layer that plans.
         inner: units of a voice.
 
@@ -51,6 +52,7 @@ class VoicedDecoder(SequenceDecoder):
         length: int,
         voices: int,
         plan: int = 64,
+        direct: bool = False,
         embed: int = 32,
         hidden: int = 512,
         inner: int = 128,
@@ -81,8 +83,9 @@ class VoicedDecoder(SequenceDecoder):
         self.steps = length // voices
         self.hidden = hidden
         self.first = nn.Linear(latent, hidden, bias=False) if self.at_start else None
-        self.planner = nn.Linear(latent, hidden) if self.at_every_step else None
-        self.layout = nn.Linear(hidden, self.steps * plan) if self.at_every_step else None
+        self.planner = nn.Linear(latent, hidden) if self.at_every_step and not direct else None
+        known = latent if direct else hidden
+        self.layout = nn.Linear(known, self.steps * plan) if self.at_every_step else None
         self.lstm = nn.LSTM(voices * embed + plan * self.at_every_step, hidden, batch_first=True)
         self.of_state = nn.Linear(hidden, voices * inner)
         self.of_step = nn.Linear(voices * embed, voices * inner, bias=False)
@@ -107,8 +110,9 @@ class VoicedDecoder(SequenceDecoder):
     def start(self, z: Tensor) -> State:
         cell = z.new_zeros(len(z), self.hidden) if self.first is None else self.first(z)
         plan = z.new_zeros(len(z), self.steps, 0)
-        if self.planner is not None and self.layout is not None:
-            plan = self.layout(gelu(self.planner(z))).view(len(z), self.steps, -1)
+        if self.layout is not None:
+            known = z if self.planner is None else gelu(self.planner(z))
+            plan = self.layout(known).view(len(z), self.steps, -1)
         return State(
             hidden=cell.tanh(),
             cell=cell,

@@ -16,10 +16,11 @@ class WindowDecoder(SequenceDecoder):
     plan's vector of the position it writes beside the embedding of the token before. So a code
     says *where* something happens without the LSTM counting steps. The idea is that of a
     conductor above a decoder (Roberts et al., 2018), down to single steps and without recurrence.
-    Positions behind `length` begin the plan anew. z also sets the first state.
+    With `direct` it is W_t z, without the layer in between. Positions behind `length` begin the
+    plan anew. z also sets the first state.
 
     Arguments: those of `SequenceDecoder`; `length` of a window in tokens; `plan`, numbers a
-        position; `hidden` units of the LSTM and of the layer that plans.
+        position; `direct`; `hidden` units of the LSTM and of the layer that plans.
 
     >>> decoder = WindowDecoder(vocab=100, latent=8, length=4, plan=8, embed=16, hidden=32)
     >>> decoder(torch.zeros(5, 8)).log_prob(torch.full((5, 4), 7)).shape
@@ -33,6 +34,7 @@ class WindowDecoder(SequenceDecoder):
         *,
         length: int,
         plan: int = 64,
+        direct: bool = False,
         embed: int = 64,
         hidden: int = 512,
         at_start: bool = True,
@@ -60,8 +62,9 @@ class WindowDecoder(SequenceDecoder):
         self.length = length
         self.hidden = hidden
         self.first = nn.Linear(latent, hidden, bias=False) if self.at_start else None
-        self.planner = nn.Linear(latent, hidden) if self.at_every_step else None
-        self.layout = nn.Linear(hidden, length * plan) if self.at_every_step else None
+        self.planner = nn.Linear(latent, hidden) if self.at_every_step and not direct else None
+        known = latent if direct else hidden
+        self.layout = nn.Linear(known, length * plan) if self.at_every_step else None
         self.lstm = nn.LSTM(embed + plan * self.at_every_step, hidden, batch_first=True)
 
     def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
@@ -74,8 +77,9 @@ class WindowDecoder(SequenceDecoder):
     def start(self, z: Tensor) -> State:
         cell = z.new_zeros(len(z), self.hidden) if self.first is None else self.first(z)
         plan = z.new_zeros(len(z), self.length, 0)
-        if self.planner is not None and self.layout is not None:
-            plan = self.layout(gelu(self.planner(z))).view(len(z), self.length, -1)
+        if self.layout is not None:
+            known = z if self.planner is None else gelu(self.planner(z))
+            plan = self.layout(known).view(len(z), self.length, -1)
         place = torch.zeros(len(z), dtype=torch.long, device=z.device)
         return State(hidden=cell.tanh(), cell=cell, plan=plan, place=place, z=z)
 

@@ -22,7 +22,7 @@ class BarwiseEncoder(SequenceEncoder):
     read, and what is missing is a vector of zeros.
 
     Arguments: `length` of a window in tokens, `bars` it has, `embed`, `hidden` units of the
-        layers, `share` numbers of a bar, `dropout`.
+        layers or 0, without any, `share` numbers of a bar, `dropout`.
 
     Raises `Refused` where the bars do not divide the length.
 
@@ -47,12 +47,13 @@ class BarwiseEncoder(SequenceEncoder):
         dropout: float = 0.0,
     ) -> None:
         check_parts(length, bars=bars)
-        check_sizes(hidden=hidden, share=share)
+        check_sizes(hidden=hidden or 1, share=share)
         super().__init__(vocab, posterior, embed=embed, width=bars * share, dropout=dropout)
         self.length = length
         self.bars = bars
-        self.inside = dense([length // bars * embed, hidden, hidden], "gelu")
-        self.own = nn.Linear(hidden, share)
+        read = length // bars * embed
+        self.inside = dense([read, hidden, hidden] if hidden else [read], "gelu")
+        self.own = nn.Linear(hidden or read, share)
 
     def summary(self, embedded: Tensor, batch: Batch) -> Tensor:
         read = self.dropout(embedded) * real_tokens(batch.x).unsqueeze(-1)

@@ -21,10 +21,11 @@ class TimedEncoder(SequenceEncoder):
     it, as a note's pitch with its velocity and duration; what is said of one step is added up, and
     the steps are read side by side. So what happens at a step has a path of its own to the code,
     however many events there are before it: what `WindowEncoder` does for tokens that stand at
-    fixed places.
+    fixed places. With `hidden` = 0 there are no layers, and the parameters of q are linear in
+    what the steps hold.
 
     Arguments: `clock`, what ids say of when; `embed`; `features` of a step; `reach`, which is odd;
-        `hidden`, `dropout`.
+        `hidden` or 0, `dropout`.
 
     Raises `Refused` for an even reach, which has no middle.
 
@@ -50,14 +51,16 @@ class TimedEncoder(SequenceEncoder):
         hidden: int = 512,
         dropout: float = 0.0,
     ) -> None:
-        check_sizes(features=features, reach=reach, hidden=hidden)
+        check_sizes(features=features, reach=reach, hidden=hidden or 1)
         if reach % 2 == 0:
             raise Refused(f"reach = {reach}: it lies about a token; set an odd number, 3 or 5.")
-        super().__init__(vocab, posterior, embed=embed, width=hidden, dropout=dropout)
-        self.time = Timekeeper(clock)
+        time = Timekeeper(clock)
+        width = hidden or time.steps * features
+        super().__init__(vocab, posterior, embed=embed, width=width, dropout=dropout)
+        self.time = time
         self.said = nn.Conv1d(embed, features, reach, padding=reach // 2)
-        self.first = nn.Linear(self.time.steps * features, hidden)
-        self.second = nn.Linear(hidden, hidden)
+        self.first = nn.Linear(time.steps * features, hidden) if hidden else None
+        self.second = nn.Linear(hidden, hidden) if hidden else None
 
     def summary(self, embedded: Tensor, batch: Batch) -> Tensor:
         real = real_tokens(batch.x).unsqueeze(-1)
@@ -66,4 +69,7 @@ class TimedEncoder(SequenceEncoder):
         steps = said.new_zeros(len(said), self.time.steps, said.shape[-1])
         at = self.time(batch.x).unsqueeze(-1).expand_as(said)
         steps = steps.scatter_add(1, at, said)
-        return gelu(self.second(gelu(self.first(torch.flatten(steps, 1)))))
+        flat = torch.flatten(steps, 1)
+        if self.first is None or self.second is None:
+            return flat
+        return gelu(self.second(gelu(self.first(flat))))
