@@ -30,7 +30,7 @@ TIMES = (0.25, 0.5, 1.0, 1.5, 2.0, 3.0)  # the length of a shift
 LEANS = (0.0, 4.0, 8.0, 16.0, 32.0)  # nats; first none
 DRAWS = 3  # at temperature 1
 ROUNDS = 3
-SHORT, BEYOND, LEAK = 80.0, 4.0, 4.0  # what it costs to miss the strength, and to move others
+SHORT, BEYOND, LEAK = 160.0, 4.0, 10.0  # what it costs to miss the strength, and to move others
 
 
 class Picker:
@@ -39,9 +39,9 @@ class Picker:
     For changes d_k of the attributes, in standard deviations of the data against what is written
     of the item's own code, and strength s of attribute a, that is taken which costs least:
 
-        c (d_a - s)^2 + 4 sum_{k != a} d_k^2 + (1 - rhythm) + (1 - contour),
+        c (d_a - s)^2 + 10 sum_{k != a} d_k^2 + (1 - rhythm) + (1 - contour),
 
-    c = 80 for what falls short of s and 4 for what goes beyond, with the likenesses to what is
+    c = 160 for what falls short of s and 4 for what goes beyond, with the likenesses to what is
     written of the item (of sentences, of words). What is lost or gained altogether, as the
     interval of a single note, counts as one standard deviation.
 
