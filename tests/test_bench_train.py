@@ -70,7 +70,7 @@ def test_a_hierarchy_is_timed_beside_a_flat_decoder_of_as_many_weights_and_bars(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     corpus = windows(tmp_path / "long", MelodyCodec(bars=16), 16).folder
-    small = changed(*TINY, "encoder.over=8")
+    small = changed(*TINY, "encoder.share=8")
     run(monkeypatch, "bench_train.py", corpus, "--net", "melody", *small, *BRIEF)
     said = capsys.readouterr().out
     ways = [f"{r}, {p}" for r in ("melody-16", "melody-16-flat") for p in ("float32", "bfloat16")]
@@ -143,17 +143,20 @@ def test_six_operations_are_counted_for_every_weight_of_a_matrix_product(
     assert found == 6 * 16 * (8 * a_token + an_item)
 
 
-def test_a_conductor_is_counted_once_a_bar(bench: dict[str, Any]) -> None:
+@pytest.mark.parametrize("recurrent", [True, False])
+def test_a_conductor_is_counted_once_a_bar(bench: dict[str, Any], recurrent: bool) -> None:
     small = [size for size in TINY if "batch" not in size]
-    sizes = (*small, "encoder.over=8", "decoder.embed=8", "decoder.conductor=8")
+    sizes = (*small, "encoder.share=8", "decoder.embed=8", "decoder.conductor=8")
+    sizes += ("decoder.recurrent=true", "decoder.plan=0") if recurrent else ()
     with_bars: list[Built] = [
         build(override(read("melody-16"), (*sizes, f"decoder.bars={bars}")), vocab=94, length=256)
         for bars in (16, 32)
     ]
     few, many = (bench["operations"](built, a_batch(2, 256, 94)) for built in with_bars)
-    wider = 16 * 4 * 8 * 16  # the conductor reads which of so many bars it is
-    conducted = 16 * (4 * 8 * (16 + 2 + 8) + 8 * 8)  # and opens each
-    assert many - few == 6 * 2 * (conducted + 2 * wider)
+    wider = 16 * 4 * 8 * 16  # a recurrent conductor reads which of so many bars it is
+    made = 4 * 8 * (16 + 2 + 8) if recurrent else 2 * 8
+    conducted = 16 * (made + 8 * 8)  # and opens each
+    assert many - few == 6 * 2 * (conducted + 2 * wider * recurrent)
 
 
 def test_a_transformer_is_counted_with_its_attention(bench: dict[str, Any]) -> None:

@@ -83,7 +83,7 @@ BASES = {
     "records",
     "regularizer",
 }
-BASES |= {"sequence", "sources", "plan", "scan", "blocks", "docstrings", "grammar"}
+BASES |= {"sequence", "sources", "plan", "scan", "blocks", "conductors", "docstrings", "grammar"}
 BASES |= {"songs", "windows", "workers", "songblocks", "gather", "composer", "music", "voices"}
 BASES |= {"chorales", "onsets", "report"}
 BASES |= {"pictures", "picture", "likelihood", "drawing"}

@@ -15,8 +15,8 @@ class WindowEncoder(SequenceEncoder):
 
     Bars of music have a fixed length, so that what stands at a position has a path of its own to
     the code: nothing has to be carried along. With `hidden` = 0 there are no layers either, and
-    the parameters of q are linear in the embeddings; codes are learnt several times faster so.
-    What is behind `length` is not read.
+    the parameters of q are linear in the embeddings: codes are learnt several times faster so, and
+    what lies between two of them is less often like an item. What is behind `length` is not read.
 
     Arguments: `length` of a window in tokens, `embed`, `hidden` or 0, `dropout`.
 
