@@ -2,13 +2,12 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from ..errors import check_parts, check_sizes
 from ..layers import dense
 from ..posteriors.posterior import Posterior
 from ..vae import Batch
-from .sequence import SequenceEncoder, real_tokens
+from .sequence import SequenceEncoder, of_length
 
 
 class BarwiseEncoder(SequenceEncoder):
@@ -56,8 +55,6 @@ class BarwiseEncoder(SequenceEncoder):
         self.own = nn.Linear(hidden or read, share)
 
     def summary(self, embedded: Tensor, batch: Batch) -> Tensor:
-        read = self.dropout(embedded) * real_tokens(batch.x).unsqueeze(-1)
-        missing = max(self.length - read.shape[1], 0)
-        read = pad(read[:, : self.length], (0, 0, 0, missing))
+        read = of_length(self.dropout(embedded), batch, self.length)
         each = self.inside(read.reshape(len(read) * self.bars, -1))
         return torch.flatten(self.own(self.dropout(each)).view(len(read), self.bars, -1), 1)

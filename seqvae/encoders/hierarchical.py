@@ -2,12 +2,11 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from ..errors import check_parts, check_sizes
 from ..posteriors.posterior import Posterior
 from ..vae import Batch
-from .sequence import SequenceEncoder, real_tokens
+from .sequence import SequenceEncoder, of_length
 
 
 class HierarchicalEncoder(SequenceEncoder):
@@ -52,9 +51,7 @@ class HierarchicalEncoder(SequenceEncoder):
         self.over = nn.LSTM(2 * hidden, over, batch_first=True, bidirectional=True)
 
     def summary(self, embedded: Tensor, batch: Batch) -> Tensor:
-        read = self.dropout(embedded) * real_tokens(batch.x).unsqueeze(-1)
-        missing = max(self.length - read.shape[1], 0)
-        read = pad(read[:, : self.length], (0, 0, 0, missing))
+        read = of_length(self.dropout(embedded), batch, self.length)
         bars = read.reshape(len(read) * self.bars, self.length // self.bars, -1)
         each = self.dropout(_ends(self.inside(bars)[0]))
         return _ends(self.over(each.view(len(read), self.bars, -1))[0])

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn.functional import pad
 
 from ..errors import check_shares, check_sizes
 from ..posteriors.posterior import Posterior
@@ -62,6 +63,12 @@ class SequenceEncoder(Encoder):
 def real_tokens(x: Tensor) -> Tensor:
     """(B, T) -> (B, T), true where there is a token and not padding."""
     return x != PAD
+
+
+def of_length(embedded: Tensor, batch: Batch, length: int) -> Tensor:
+    """Vectors (B, T, E) -> (B, length, E): cut there, zeros where nothing is."""
+    read = (embedded * real_tokens(batch.x).unsqueeze(-1))[:, :length]
+    return pad(read, (0, 0, 0, length - read.shape[1]))
 
 
 def pool_max(states: Tensor, real: Tensor) -> Tensor:

@@ -2,12 +2,12 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, pad
+from torch.nn.functional import gelu
 
 from ..errors import check_sizes
 from ..posteriors.posterior import Posterior
 from ..vae import Batch
-from .sequence import SequenceEncoder, real_tokens
+from .sequence import SequenceEncoder, of_length
 
 
 class WindowEncoder(SequenceEncoder):
@@ -45,9 +45,7 @@ class WindowEncoder(SequenceEncoder):
         self.second = nn.Linear(hidden, hidden) if hidden else None
 
     def summary(self, embedded: Tensor, batch: Batch) -> Tensor:
-        read = self.dropout(embedded) * real_tokens(batch.x).unsqueeze(-1)
-        missing = max(self.length - read.shape[1], 0)
-        read = pad(read[:, : self.length], (0, 0, 0, missing))
+        read = of_length(self.dropout(embedded), batch, self.length)
         flat = torch.flatten(read, 1)
         if self.first is None or self.second is None:
             return flat
