@@ -85,7 +85,7 @@ BASES = {
 }
 BASES |= {"sequence", "sources", "plan", "scan", "blocks", "conductors", "docstrings", "grammar"}
 BASES |= {"songs", "windows", "workers", "songblocks", "gather", "composer", "music", "voices"}
-BASES |= {"chorales", "onsets", "report"}
+BASES |= {"chorales", "onsets", "report", "planned"}
 BASES |= {"pictures", "picture", "likelihood", "drawing"}
 BASES |= {"notes", "song", "raw", "writing", "pretty", "scores", "harmony", "grooves"}
 BASES |= {"options", "sentences", "corpora", "given"}  # of the commands; and their own music

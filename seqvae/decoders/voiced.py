@@ -8,10 +8,11 @@ from torch.nn.functional import gelu
 from ..errors import check_parts, check_sizes
 from ..schedules import FAR, Schedule
 from ..tokens import PAD
-from .sequence import SequenceDecoder, State
+from .planned import PlannedDecoder
+from .sequence import State
 
 
-class VoicedDecoder(SequenceDecoder):
+class VoicedDecoder(PlannedDecoder):
     """Next-token scores by an LSTM that takes one step for `voices` tokens, and then each in turn.
 
     A window is a grid: at each of its length / P steps stand P tokens, one of every voice, in a
@@ -65,11 +66,15 @@ class VoicedDecoder(SequenceDecoder):
         tied: bool = False,
     ) -> None:
         check_parts(length, voices=voices)
-        check_sizes(plan=plan, hidden=hidden, inner=inner)
+        check_sizes(inner=inner)
         super().__init__(
             vocab,
             latent,
+            places=length // voices,
+            plan=plan,
+            direct=direct,
             embed=embed,
+            hidden=hidden,
             width=inner,
             at_start=at_start,
             at_every_step=at_every_step,
@@ -80,13 +85,7 @@ class VoicedDecoder(SequenceDecoder):
             tied=tied,
         )
         self.voices = voices
-        self.steps = length // voices
-        self.hidden = hidden
-        self.first = nn.Linear(latent, hidden, bias=False) if self.at_start else None
-        self.planner = nn.Linear(latent, hidden) if self.at_every_step and not direct else None
-        known = latent if direct else hidden
-        self.layout = nn.Linear(known, self.steps * plan) if self.at_every_step else None
-        self.lstm = nn.LSTM(voices * embed + plan * self.at_every_step, hidden, batch_first=True)
+        self.lstm = nn.LSTM(voices * embed + self.plan, hidden, batch_first=True)
         self.of_state = nn.Linear(hidden, voices * inner)
         self.of_step = nn.Linear(voices * embed, voices * inner, bias=False)
         up_to_own = torch.ones(voices, voices).tril().repeat_interleave(inner, 0)
@@ -99,28 +98,18 @@ class VoicedDecoder(SequenceDecoder):
         read = self.dropout(self.embedding(tokens))
         last = F.pad(read, (0, 0, self.voices - 1, 0))[:, : steps * self.voices]
         state = self.start(z)
-        plan = state["plan"][:, torch.arange(steps, device=x.device) % self.steps]
+        plan = state["plan"][:, torch.arange(steps, device=x.device) % self.places]
         states, _ = self.lstm(
-            torch.cat([last.reshape(items, steps, -1), plan], -1), self._memory(state)
+            torch.cat([last.reshape(items, steps, -1), plan], -1), self.memory(state)
         )
         said = self.of_state(self.dropout(states)) + self._in_step(read.view(items, steps, -1))
         features = gelu(said).reshape(items, steps * self.voices, -1)[:, :length]
         return self.add_skip(self.dropout(features), z)
 
     def start(self, z: Tensor) -> State:
-        cell = z.new_zeros(len(z), self.hidden) if self.first is None else self.first(z)
-        plan = z.new_zeros(len(z), self.steps, 0)
-        if self.layout is not None:
-            known = z if self.planner is None else gelu(self.planner(z))
-            plan = self.layout(known).view(len(z), self.steps, -1)
-        return State(
-            hidden=cell.tanh(),
-            cell=cell,
-            plan=plan,
-            last=z.new_zeros(len(z), self.voices, self.embedding.embedding_dim),
-            place=torch.zeros(len(z), dtype=torch.long, device=z.device),
-            z=z,
-        )
+        last = z.new_zeros(len(z), self.voices, self.embedding.embedding_dim)
+        place = torch.zeros(len(z), dtype=torch.long, device=z.device)
+        return State({**super().start(z), "last": last, "place": place})
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         embedded = self.dropout(self.embedding(tokens)).unsqueeze(1)
@@ -136,9 +125,9 @@ class VoicedDecoder(SequenceDecoder):
     def _stepped(self, state: State, begins: Tensor) -> State:
         """The state with that of the LSTM a step further, of items that begin one."""
         rows = torch.arange(len(begins), device=begins.device)
-        plan = state["plan"][rows, state["place"] // self.voices % self.steps]
+        plan = state["plan"][rows, state["place"] // self.voices % self.places]
         read = torch.cat([state["last"].flatten(1), plan], -1).unsqueeze(1)
-        _, (hidden, cell) = self.lstm(read, self._memory(state))
+        _, (hidden, cell) = self.lstm(read, self.memory(state))
         new = {"hidden": hidden[0], "cell": cell[0]}
         kept = {n: torch.where(begins[:, None], new[n], state[n]) for n in new}
         return State({**state, **kept})
@@ -158,6 +147,3 @@ class VoicedDecoder(SequenceDecoder):
     def _in_step(self, read: Tensor) -> Tensor:
         """What voices make of the tokens up to their own of their step, (*, P E) -> (*, P F)."""
         return F.linear(read, self.of_step.weight * self.earlier)
-
-    def _memory(self, state: State) -> tuple[Tensor, Tensor]:
-        return state["hidden"].unsqueeze(0).contiguous(), state["cell"].unsqueeze(0).contiguous()

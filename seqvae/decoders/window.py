@@ -2,14 +2,14 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu
 
 from ..errors import check_sizes
 from ..schedules import FAR, Schedule
-from .sequence import SequenceDecoder, State
+from .planned import PlannedDecoder
+from .sequence import State
 
 
-class WindowDecoder(SequenceDecoder):
+class WindowDecoder(PlannedDecoder):
     """Next-token scores by an LSTM that reads, at each position, that position's share of z.
 
     The code is laid out as a plan, W_t gelu(W z) for t = 1 … `length`, and the LSTM reads the
@@ -45,12 +45,15 @@ class WindowDecoder(SequenceDecoder):
         dropout: float = 0.0,
         tied: bool = False,
     ) -> None:
-        check_sizes(length=length, plan=plan, hidden=hidden)
+        check_sizes(length=length)
         super().__init__(
             vocab,
             latent,
+            places=length,
+            plan=plan,
+            direct=direct,
             embed=embed,
-            width=hidden,
+            hidden=hidden,
             at_start=at_start,
             at_every_step=at_every_step,
             skip=skip,
@@ -59,41 +62,23 @@ class WindowDecoder(SequenceDecoder):
             dropout=dropout,
             tied=tied,
         )
-        self.length = length
-        self.hidden = hidden
-        self.first = nn.Linear(latent, hidden, bias=False) if self.at_start else None
-        self.planner = nn.Linear(latent, hidden) if self.at_every_step and not direct else None
-        known = latent if direct else hidden
-        self.layout = nn.Linear(known, length * plan) if self.at_every_step else None
-        self.lstm = nn.LSTM(embed + plan * self.at_every_step, hidden, batch_first=True)
+        self.lstm = nn.LSTM(embed + self.plan, hidden, batch_first=True)
 
     def features(self, x: Tensor, z: Tensor, step: int = FAR) -> Tensor:
         state = self.start(z)
         place = torch.arange(x.shape[1], device=x.device).expand(x.shape)
-        read = self._read(self.inputs(x, step), state["plan"], place)
-        features, _ = self.lstm(read, self._memory(state))
+        read = self.read(self.inputs(x, step), state["plan"], place % self.places)
+        features, _ = self.lstm(read, self.memory(state))
         return self.add_skip(self.dropout(features), z)
 
     def start(self, z: Tensor) -> State:
-        cell = z.new_zeros(len(z), self.hidden) if self.first is None else self.first(z)
-        plan = z.new_zeros(len(z), self.length, 0)
-        if self.layout is not None:
-            known = z if self.planner is None else gelu(self.planner(z))
-            plan = self.layout(known).view(len(z), self.length, -1)
         place = torch.zeros(len(z), dtype=torch.long, device=z.device)
-        return State(hidden=cell.tanh(), cell=cell, plan=plan, place=place, z=z)
+        return State({**super().start(z), "place": place})
 
     def step(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         place = state["place"]
-        read = self._read(tokens.unsqueeze(1), state["plan"], place.unsqueeze(1))
-        features, (hidden, cell) = self.lstm(read, self._memory(state))
+        now = (place % self.places).unsqueeze(1)
+        read = self.read(tokens.unsqueeze(1), state["plan"], now)
+        features, (hidden, cell) = self.lstm(read, self.memory(state))
         after = State({**state, "hidden": hidden[0], "cell": cell[0], "place": place + 1})
         return self.head(self.add_skip(self.dropout(features.squeeze(1)), state["z"])), after
-
-    def _read(self, tokens: Tensor, plan: Tensor, place: Tensor) -> Tensor:
-        """What is read at places (B, T): tokens there, and their part of the plan."""
-        at = (place % self.length).unsqueeze(-1).expand(-1, -1, plan.shape[-1])
-        return torch.cat([self.dropout(self.embedding(tokens)), plan.gather(1, at)], dim=-1)
-
-    def _memory(self, state: State) -> tuple[Tensor, Tensor]:
-        return state["hidden"].unsqueeze(0).contiguous(), state["cell"].unsqueeze(0).contiguous()
