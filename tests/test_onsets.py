@@ -108,6 +108,21 @@ def test_distances_of_many_are_each_their_own(
     assert found.tolist() == [pytest.approx(row) for row in own]
 
 
+@given(st.lists(clips(), min_size=1, max_size=3), clips(), clips(), clips())
+def test_what_stands_beside_all_is_heard_with_each(
+    ones: list[Clip], other: Clip, first: Clip, second: Clip
+) -> None:
+    later = 2 * max(clip.length for clip in (*ones, other))
+    rests = [
+        {(part, n + later): what for (part, n), what in struck(c, 4).items()}
+        for c in (first, second)
+    ]
+    own, its = [struck(clip, 4) for clip in ones], struck(other, 4)
+    found = distances(own, [its], (rests[0], rests[1]))
+    whole = [alike({**each, **rests[0]}, {**its, **rests[1]}).distance for each in own]
+    assert found[:, 0].tolist() == pytest.approx(whole)
+
+
 def test_distances_of_nothing_to_something() -> None:
     silence: Struck = {}
     note: Struck = {("melody", 0): frozenset({60})}

@@ -109,26 +109,37 @@ def distance(one: Clip, other: Clip, steps: int = FINE) -> float:
     return alike(struck(one, steps), struck(other, steps)).distance
 
 
-def distances(ones: Sequence[Struck], others: Sequence[Struck]) -> NDArray[np.float64]:
+def distances(
+    ones: Sequence[Struck], others: Sequence[Struck], beside: tuple[Struck, Struck] = ({}, {})
+) -> NDArray[np.float64]:
     """The distance (`alike`) of each of N things to each of M, (N, M): of many at once.
+
+    What stands `beside` each of the first and each of the second is heard with them: the other
+    bars of a phrase, say, at other places than any of theirs.
 
     >>> one, other = {("melody", 0): frozenset({60})}, {("melody", 1): frozenset({60})}
     >>> distances([one, other], [one]).tolist()
     [[0.0], [1.0]]
+    >>> beside = {("melody", 4): frozenset({60})}
+    >>> distances([one, other], [one], (beside, beside)).tolist()
+    [[0.0], [0.5]]
     """
     slots = {slot: n for n, slot in enumerate(dict.fromkeys(chain(*ones, *others)))}
     drums = np.array([part == DRUMS for part, _ in slots], bool)
     first, second = _rows(ones, slots), _rows(others, slots)
     begun = _begun(first, len(ones), len(slots)), _begun(second, len(others), len(slots))
-    onsets = _f1_of(begun[0] @ begun[1].T, *(each.sum(1) for each in begun))
-    counts = (
-        np.bincount(r[:, 0], minlength=n) for r, n in ((first, len(ones)), (second, len(others)))
-    )
+    shared = beside[0].keys() & beside[1].keys()
+    counts = (each.sum(1) + len(rest) for each, rest in zip(begun, beside, strict=True))
+    onsets = _f1_of(begun[0] @ begun[1].T + len(shared), *counts)
     both = np.zeros((len(ones), len(others)))
     for part, still in ((drums, True), (~drums, False)):
         own, its = (rows[part[rows[:, 1]]] for rows in (first, second))
-        both += _moved(own, its, both.shape, still=still)
-    return 1 - (_f1_of(both, *counts) + onsets) / 2
+        both += _moved(own, its, both.shape, _between(*beside, still=still), still=still)
+    notes = (
+        np.bincount(rows[:, 0], minlength=count) + sum(map(len, rest.values()))
+        for rows, count, rest in zip((first, second), both.shape, beside, strict=True)
+    )
+    return 1 - (_f1_of(both, *notes) + onsets) / 2
 
 
 def _rows(things: Sequence[Struck], slots: Mapping[tuple[str, int], int]) -> Ints:
@@ -149,17 +160,31 @@ def _begun(rows: Ints, things: int, slots: int) -> NDArray[np.float64]:
     return found
 
 
+def _between(one: Struck, other: Struck, *, still: bool) -> Ints:
+    """By how much each note of one lies above each of another at its place; drums, if `still`."""
+    common = [place for place in one.keys() & other.keys() if still == (place[0] == DRUMS)]
+    if still:
+        return np.zeros(sum(len(one[place] & other[place]) for place in common), np.int32)
+    moves = [a - b for place in common for a in one[place] for b in other[place]]
+    return np.array(moves, np.int32)
+
+
 def _moved(
-    first: Ints, second: Ints, shape: tuple[int, int], *, still: bool
+    first: Ints, second: Ints, shape: tuple[int, int], beside: Ints, *, still: bool
 ) -> NDArray[np.float64]:
-    """How many notes each two have in common (N, M), by the move that gives most; or unmoved."""
-    both = np.zeros(shape)
-    if not len(first) or not len(second):
-        return both
+    """How many notes each two have in common (N, M), by the move that gives most; or unmoved.
+
+    With them are counted those `beside` all of them, by how much each is moved.
+    """
     second = second[second[:, 1].argsort(kind="stable")]
     pitches = np.concatenate([first[:, 2], second[:, 2]])
-    span = 0 if still else int(np.ptp(pitches))
+    reach = int(np.ptp(pitches)) if len(pitches) else 0, int(np.abs(beside).max(initial=0))
+    span = 0 if still else max(reach)
     bins = 2 * span + 1
+    rest = np.bincount(beside + span, minlength=bins)
+    both = np.full(shape, float(rest.max()))
+    if not len(first) or not len(second):
+        return both
     each = max(COUNTS_AT_ONCE // (shape[1] * bins), 1)
     for start in range(0, shape[0], each):
         own = first[(first[:, 0] >= start) & (first[:, 0] < start + each)]
@@ -172,7 +197,7 @@ def _moved(
         pair = (own[left, 0] - start) * shape[1] + second[right, 0]
         rows = min(each, shape[0] - start)
         votes = np.bincount((pair * bins + move + span)[there], minlength=rows * shape[1] * bins)
-        both[start : start + rows] = votes.reshape(rows, shape[1], bins).max(2)
+        both[start : start + rows] = (votes.reshape(rows, shape[1], bins) + rest).max(2)
     return both
 
 
