@@ -268,6 +268,14 @@ def summary(rows: Rows, name: str, steps: int) -> dict[str, Any]:
     }
 
 
+def between_typical(rows: Rows, name: str, typical: Band) -> tuple[int, float | None]:
+    """Of how many pairs both ends are typical, and the share of these all of whose steps are."""
+    each = [row["paths"][name] for row in rows]
+    ends = [[path["steps"][end]["nats_a_note"] for end in (0, -1)] for path in each]
+    both = [path for path, nats in zip(each, ends, strict=True) if all(n in typical for n in nats)]
+    return len(both), mean(column(both, "all_typical"))
+
+
 def leapless(shares: Sequence[float], steps: int) -> list[float]:
     return [float(share <= SMALL / (steps - 1) + 1e-9) for share in shares]
 
@@ -310,6 +318,8 @@ def cell(value: float | None, ends: tuple[float, float] | None) -> str:
 def below(rows: Rows, typical: Band, about: Mapping[str, Any]) -> str:
     """What stands under the table."""
     even = 1 / (about["steps"] - 1)
+    found = {name: between_typical(rows, name, typical) for name in rows[0]["paths"]}
+    told = (f"{name} {cell(share, None)} of {count}" for name, (count, share) in found.items())
     return (
         f"\n{len(rows)} pairs of {about['songs']} songs, {about['bars']} bars, {about['steps']} "
         f"steps; {len(about['refused'])} pairs refused, seed {about['seed']}, seqvae "
@@ -317,7 +327,8 @@ def below(rows: Rows, typical: Band, about: Mapping[str, Any]) -> str:
         f"% of {about['phrases']} phrases of these songs by {about['language_model']}; dull "
         f"steps cost less. Means over pairs, of the largest step the median; an even "
         f"step is {even:.3f} of the whole, and no leap is {SMALL:g} times that at "
-        f"most. Brackets: 95 % over pairs (bootstrap). Training windows: {about['known']:,}."
+        f"most. Brackets: 95 % over pairs (bootstrap). Training windows: {about['known']:,}. All "
+        f"steps typical, where both ends are: {', '.join(told)}."
     )
 
 

@@ -151,22 +151,23 @@ def passed(pools: Sequence[Pool]) -> list[list[int]]:
 def _beside(pools: Sequence[Pool], ways: Mapping[int, Sequence[int]], place: int) -> list[int]:
     """The evenest way of one window, beside the ways of others."""
     pool = pools[place]
-    others = [(pools[other], way) for other, way in ways.items()]
-    chosen = [[each.ends[0], *(each.heard[n] for n in way), each.ends[1]] for each, way in others]
-    steps = len(pool.near) + 2
-    rests = [{at: own for way in chosen for at, own in way[step].items()} for step in range(steps)]
+    rests = _rests([(pools[other], way) for other, way in ways.items()], len(pool.near) + 2)
     may = [np.flatnonzero(near) for near in pool.near]
     heard = [[pool.ends[0]], *([pool.heard[n] for n in own] for own in may), [pool.ends[1]]]
+    pairs = zip(pairwise(heard), pairwise(rests), strict=True)
+    legs = [distances(*both, beside) for both, beside in pairs]
     counts = [
         [len(each) + len(rest) for each in own] for own, rest in zip(heard, rests, strict=True)
     ]
     ends = counts[0][0], counts[-1][0]
-    legs = [
-        distances(*both, beside)
-        for both, beside in zip(pairwise(heard), pairwise(rests), strict=True)
-    ]
     taken = evenest(legs, [OFF * off(own, ends) ** 2 for own in counts[1:-1]])
     return [int(own[n]) for own, n in zip(may, taken, strict=True)]
+
+
+def _rests(chosen: Sequence[tuple[Pool, Sequence[int]]], steps: int) -> list[Struck]:
+    """What is heard of windows at each step of their ways, all together."""
+    ways = [[pool.ends[0], *(pool.heard[n] for n in way), pool.ends[1]] for pool, way in chosen]
+    return [{at: what for way in ways for at, what in way[step].items()} for step in range(steps)]
 
 
 def evenest(legs: Sequence[Floats], dear: Sequence[Floats]) -> list[int]:
