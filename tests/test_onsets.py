@@ -103,7 +103,8 @@ def test_distances_of_many_are_each_their_own(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(onsets, "COUNTS_AT_ONCE", at_once)
-        found = distances(*([struck(clip, 4) for clip in each] for each in (ones, others)))
+        first, second = ([struck(clip, 4) for clip in each] for each in (ones, others))
+        found = distances(first, second)
     own = [[distance(one, other, 4) for other in others] for one in ones]
     assert found.tolist() == [pytest.approx(row) for row in own]
 
