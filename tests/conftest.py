@@ -5,10 +5,14 @@ import sys
 import pytest
 import torch
 from console import Command, Result
+from hypothesis import settings
 
 from seqvae.__main__ import main
 
 torch.set_num_threads(1)
+# How long an example takes says what else the machine does; its draws are the same each time.
+settings.register_profile("seqvae", deadline=None, derandomize=True)
+settings.load_profile("seqvae")
 
 
 @pytest.fixture(autouse=True)
