@@ -641,6 +641,8 @@ def test_what_a_sweep_began_one_command_carries_to_the_table(
     assert (out / "rate_distortion.png").stat().st_size > 1000
     block = numbers["blocks"]["cats/lstm"]
     assert set(block["finals"]) >= {"lm", "lm-same", "vae", "delta"}
+    high, low = sorted((one["nll"] for one in block["language_models"]), reverse=True)
+    assert f", {high:.2f}, each costs {high - low:.2f} less." in page
     delta = block["finals"]["delta"]
     assert set(delta["seeds"]) == {"1", "2"}
     for value, low, high in (delta["repayment"], delta["iw_nll_less_lm"]):

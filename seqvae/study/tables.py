@@ -208,6 +208,7 @@ def _matched(records: Records, block: Block) -> Iterator[str]:
         "rates: D + R - NLL, what a code of that many nats costs beside none, from each remedy's "
         "own models, straight between them (— where it has none); the best first."
     )
+    yield from _beside_others(block)
     yield ""
     head = (*MATCHED, *(f"at R = {rate:g}" for rate in rates))
     yield from markdown([head, *(_needed(records, block, one) for one in block["remedies"])])
@@ -218,6 +219,14 @@ def _matched(records: Records, block: Block) -> Iterator[str]:
     if block["without_rate"]:
         yield ""
         yield f"Without a rate, so at no place in it: {', '.join(block['without_rate'])}."
+
+
+def _beside_others(block: Block) -> Iterator[str]:
+    """What the prices would be against the language models that stand higher."""
+    for model in block["language_models"]:
+        if model["entry"] != block["line"]:
+            higher = model["nll"] - block["nll"]
+            yield f"Against `{model['entry']}`, {model['nll']:.2f}, each costs {higher:.2f} less."
 
 
 def _needed(records: Records, block: Block, one: Block) -> tuple[str, ...]:
