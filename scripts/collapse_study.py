@@ -7,8 +7,8 @@ A study is one TOML: corpora, decoders, language models and remedies, each with 
 values of it as any other. The phases follow each other, and what is done is not done again:
 
     sweep    every value once, measured on validation
-    choose   the winners, on validation: nearest to the frontier at their own rate
-    final    the winners on fresh seeds; those that cost more also at equal compute
+    choose   of each remedy the value that holds about `final_rate` nats, on validation
+    final    these on fresh seeds; those that cost more also at equal compute
     test     each of these once on the test split, noted in its ledger
     table    study.md, study.json, the rate-distortion figure, and figures.zip: all that was
              measured, from which --figures goes on elsewhere

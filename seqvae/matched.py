@@ -3,6 +3,7 @@
 A point is a model of rate R and distortion D, nats an item. All of it is of one corpus and split.
 """
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from typing import NamedTuple
 from .frontier import Point
 
 Line = Sequence[tuple[float, float]]  # (R, D) by rising rate
+NEAR = math.log(2) / 2 + 1e-9  # how far apart two rates are that count for matched, as a logarithm
 
 
 def hull(points: Iterable[Point]) -> list[tuple[float, float]]:
@@ -111,15 +113,29 @@ def ranked(standings: Iterable[Standing]) -> list[Standing]:
     return sorted(standings, key=lambda standing: (standing.missed, standing.mean))
 
 
-def best(points: Sequence[Point], frontier: Line, least: float) -> Point:
-    """The model of a remedy that lies nearest to the frontier, among those whose code is used.
+def best(points: Sequence[Point], frontier: Line, rate: float, least: float) -> Point:
+    """The model of a remedy that is held against those of others at about `rate` nats.
 
-    By -ELBO alone a collapsed model would win, by repayment the shortest code: both fall as the
-    rate grows even on the frontier itself. What a model needs beyond the frontier *at its own
-    rate* is the one figure that asks neither for a rate. `least` nats make a code; where no model
-    has so many, the one of the highest rate is taken, and its verdict will be `collapsed`.
+    Means over codes of different length do not compare: by -ELBO a collapsed model would win, by
+    repayment the shortest code, by distance from the frontier the longest, which is its end. So
+    of those within a factor of the root of 2 of `rate` it is the one nearest to the frontier, and
+    where there is none the one of the nearest rate, in proportion. `least` nats make a code; where
+    no model has so many, the one of the highest rate is taken; its verdict will be `collapsed`.
+
+    >>> line = [(0, 10), (4, 6), (8, 5)]
+    >>> best([Point("a", 3, 8), Point("b", 4.5, 6), Point("c", 8, 5)], line, 4, 1).name
+    'b'
+    >>> best([Point("a", 1, 8), Point("c", 8, 5), Point("d", 12, 5)], line, 4, 1).name
+    'c'
     """
     used = [point for point in points if point.rate >= least]
     if not used:
         return max(points, key=lambda point: point.rate)
-    return min(used, key=lambda point: regret(point, frontier))
+    if near := [point for point in used if _apart(point.rate, rate) <= NEAR]:
+        return min(near, key=lambda point: regret(point, frontier))
+    return min(used, key=lambda point: _apart(point.rate, rate))
+
+
+def _apart(a: float, b: float) -> float:
+    """How many times the one rate is the other, as a logarithm."""
+    return abs(math.log(a / b))

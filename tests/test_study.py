@@ -162,9 +162,18 @@ def test_remedies_rank_by_rates_reached_and_then_by_what_they_need_beyond_the_fr
 
 def test_the_winning_value_is_no_collapsed_one_and_none_that_others_beat_at_its_rate() -> None:
     frontier = [(0.0, 10.0), (4.0, 7.0), (8.0, 6.0)]
-    collapsed, beaten, near = Point("0", 0.01, 9.9), Point("1", 4, 8), Point("2", 8, 6.2)
-    assert best([collapsed, beaten, near], frontier, 1) == near
-    assert best([collapsed, Point("3", 0.3, 9.9)], frontier, 1).name == "3"
+    collapsed, beaten, near = Point("0", 0.01, 9.9), Point("1", 4, 8), Point("2", 5.6, 7)
+    assert best([collapsed, beaten, near], frontier, 4, 1) == near
+    assert best([collapsed, Point("3", 0.3, 9.9)], frontier, 4, 1).name == "3"
+
+
+def test_the_longest_code_does_not_win_for_being_the_end_of_the_frontier() -> None:
+    short, matched, long = Point("0", 2, 56), Point("1", 4.2, 55.9), Point("2", 40, 50.9)
+    frontier = hull([Point("lm", 0, 57), short, long])
+    assert regret(long, frontier) == 0 < regret(matched, frontier)
+    assert best([short, matched, long], frontier, 4, 1) == matched
+    assert best([short, long], frontier, 4, 1) == short, "the nearest in proportion"
+    assert best([Point("3", 1.5, 57), long], frontier, 8, 1) == long
 
 
 # --- the bootstrap over seeds and items ----------------------------------------------------------
@@ -270,6 +279,8 @@ def test_a_study_that_extends_another_changes_what_it_names(tmp_path: Path) -> N
         ("samples = 3", "samples = 0.5", "samples = 0.5: write a whole number"),
         ("final_seeds = [1, 2]", "final_seeds = [0, 1]", "seed 0 chooses the winners"),
         ("rates = [0.5, 1.0]", "rates = [1.0, 0.5]", "rising rates"),
+        ("rates = [0.5, 1.0]", "rates = []", "rising rates"),
+        ("rates = [0.5, 1.0]", "rates = [0.5, 1.0]\nfinal_rate = 2.0", "name one of rates"),
         ("samples = 3", "sample = 3", 'did you mean "samples"'),
         ('name = "delta"', 'name = "vae"', "comes twice"),
         ('name = "delta"', 'name = "lm"', "a remedy and a language model"),
@@ -605,7 +616,8 @@ def test_winners_are_chosen_on_validation_and_stand_once_tested(
     made = replace(records(swept, corpus))
     block = choose(made)["cats/lstm"]
     nlls = {model["entry"]: model["nll"] for model in block["language_models"]}
-    assert block["nll"] == min(nlls.values()) == nlls[block["line"]]
+    assert block["line"] == "lm", "what they repay is held against the same decoder"
+    assert block["nll"] == nlls["lm"] and block["final_rate"] == 1
     assert {one["entry"] for one in block["remedies"]} == {"vae", "delta"}
     delta = next(one for one in block["remedies"] if one["entry"] == "delta")
     assert delta["place"] == 0 and delta["rate"] >= 3 - 1e-3
@@ -641,8 +653,9 @@ def test_what_a_sweep_began_one_command_carries_to_the_table(
     assert (out / "rate_distortion.png").stat().st_size > 1000
     block = numbers["blocks"]["cats/lstm"]
     assert set(block["finals"]) >= {"lm", "lm-same", "vae", "delta"}
-    high, low = sorted((one["nll"] for one in block["language_models"]), reverse=True)
-    assert f", {high:.2f}, each costs {high - low:.2f} less." in page
+    same, other = (one["nll"] for one in block["language_models"])
+    assert f"Against `lm-same`, {other:.2f}, each costs {same - other:+.2f}" in page
+    assert "| eta | eta, lm-same |" in page
     delta = block["finals"]["delta"]
     assert set(delta["seeds"]) == {"1", "2"}
     for value, low, high in (delta["repayment"], delta["iw_nll_less_lm"]):
@@ -650,6 +663,7 @@ def test_what_a_sweep_began_one_command_carries_to_the_table(
     line, rate = block["finals"][block["line"]]["mean"], delta["mean"]["kl"]
     gained = line["reconstruction"] - delta["mean"]["reconstruction"]
     assert delta["repayment"][0] == pytest.approx(gained / rate, rel=1e-4)
+    assert delta["negative_elbo_less_lm"][0] == pytest.approx(rate - gained, rel=1e-4)
     assert numbers["about"]["version"] and numbers["about"]["corpora"]["cats"]
     looks = list((out / "cells").rglob("test_ledger.jsonl"))
     assert {path.parent.name.split("-")[0] for path in looks} == {"seed1", "seed2"}

@@ -81,7 +81,7 @@ def _block(records: Records, corpus: str, decoder: str) -> Block:
     models = [model for model in tried if model is not None]
     if not models:
         raise Refused(f"{corpus}/{decoder}: no language model could be trained; see the logs.")
-    line = min(models, key=lambda model: model["nll"])
+    line = min(_same(study, models), key=lambda model: model["nll"])
     placed = {entry.name: points(sweeps[entry.name]) for entry in study.remedies}
     everyone = [at for each in placed.values() for at in each.values()]
     frontier = hull([Point("lm", 0.0, line["nll"]), *everyone])
@@ -95,11 +95,18 @@ def _block(records: Records, corpus: str, decoder: str) -> Block:
         "nll": line["nll"],
         "lm_step_seconds": _pace(sweeps[line["entry"]]),
         "rates": list(study.rates),
+        "final_rate": study.final_rate,
         "frontier": [list(vertex) for vertex in frontier],
         "language_models": models,
         "remedies": found,
         "without_rate": [name for name, each in placed.items() if not each],
     }
+
+
+def _same(study: Study, models: list[Block]) -> list[Block]:
+    """The language models that are the remedies' decoder without a code; all where none is."""
+    same = [model for model in models if not study.entries[model["entry"]].grow]
+    return same or models
 
 
 def _order(study: Study, placed: dict[str, dict[int, Point]], frontier: Line) -> list[str]:
@@ -124,14 +131,14 @@ def _language_model(entry: Entry, found: Sequence[Figures | None], seen: set[int
 def _remedy(
     study: Study, entry: Entry, placed: dict[int, Point], seen: set[int], frontier: Line
 ) -> Block:
-    least = study.rates[0] / 2
-    winner = best(list(_among(placed, seen, entry).values()), frontier, least)
+    about = study.final_rate, study.rates[0] / 2
+    winner = best(list(_among(placed, seen, entry).values()), frontier, *about)
     standing = stand(entry.name, placed.values(), frontier, study.rates)
     return {
         "entry": entry.name,
         "place": int(winner.name),
         "value": entry.values[int(winner.name)],
-        "earlier": winner != best(list(placed.values()), frontier, least),
+        "earlier": winner != best(list(placed.values()), frontier, *about),
         "rate": winner.rate,
         "distortion": winner.distortion,
         "distortions": list(standing.distortions),

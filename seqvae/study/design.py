@@ -93,6 +93,7 @@ class Study:
     decoders: Mapping[str, Kind]
     entries: Mapping[str, Entry]
     rates: tuple[float, ...]
+    final_rate: float  # the one of these at which models are run again
     final_seeds: tuple[int, ...]
     sweep_seed: int = 0
     about: str = ""

@@ -41,6 +41,7 @@ EXAMPLES: dict[str, Any] = {
     "sweep_seed": 0,
     "final_seeds": [1, 2, 3],
     "rates": [2.0, 4.0, 8.0],
+    "final_rate": 4.0,
     "measure": {},
     "test": {},
     "corpus": [{}],
@@ -48,7 +49,8 @@ EXAMPLES: dict[str, Any] = {
     "language_model": [{}],
     "remedy": [{}],
 }
-OPTIONAL = {"extends", "only", "without", "about", "set", "sweep_seed", "measure", "test"}
+OPTIONAL = {"extends", "only", "without", "about", "set", "sweep_seed", "final_rate"}
+OPTIONAL |= {"measure", "test"}
 ENTRY = {
     "name": "beta",
     "about": "…",
@@ -107,6 +109,7 @@ def read_study(path: Path) -> Study:
         },
         entries={entry.name: entry for entry in entries},
         rates=tuple(map(float, said["rates"])),
+        final_rate=float(said.get("final_rate", _middle(said["rates"]))),
         sweep_seed=said.get("sweep_seed", 0),
         final_seeds=tuple(said["final_seeds"]),
         measure=_options("measure", said),
@@ -114,6 +117,10 @@ def read_study(path: Path) -> Study:
     )
     _check_study(study)
     return study
+
+
+def _middle(rates: Sequence[float]) -> float:
+    return rates[len(rates) // 2] if rates else math.nan
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -284,6 +291,10 @@ def _check_study(study: Study) -> None:
     rising = list(study.rates) == sorted(set(study.rates))
     if not rising or not study.rates or not all(0 < rate < math.inf for rate in study.rates):
         raise Refused(f"rates = {list(study.rates)}: name rising rates above 0, nats an item.")
+    if study.final_rate not in study.rates:
+        raise Refused(
+            f"final_rate = {study.final_rate:g}: name one of rates = {list(study.rates)}."
+        )
     for _ in _recipes(study):  # every setting is one that a recipe has
         pass
 

@@ -16,15 +16,13 @@ from .records import Block, Figures, Records, finals
 
 LEAST_RATE = 0.1  # nats below which there is nothing to repay
 MATCHED = ("remedy", "knob", "rates R", "cost")
-HEAD = (
-    *("model", "value", "seeds", "R", "D", "-ELBO", "IW-NLL", "IW-NLL - LM", "eta"),
-    *("MI", "active", "dimension", "KL(q(z), p)", "shuffled", "verdict"),
-    *("updates", "encoder steps", "LM steps", "weights"),
-)
+OF_A_RUN = ("model", "value", "seeds", "R", "D", "-ELBO - LM", "IW-NLL", "IW-NLL - LM", "eta")
+OF_ITS_CODE = ("MI", "active", "dimension", "KL(q(z), p)", "shuffled", "verdict")
+OF_ITS_COST = ("updates", "encoder steps", "LM steps", "weights")
 
 
 class Seeds:
-    """One winner over its seeds, beside the block's language model on the same items."""
+    """One winner over its seeds, beside a language model on the same items."""
 
     def __init__(
         self, records: Records, cells: Sequence[Cell], line: Sequence[Cell], split: str
@@ -57,6 +55,14 @@ class Seeds:
         between = hierarchical_bootstrap(values, lambda m: repayment(*m.unbind(-1)))
         return float(repayment(*means)), *between
 
+    def price(self) -> tuple[float, float, float] | None:
+        """-ELBO less the language model's NLL, nats an item, with its interval."""
+        if not self.pairs or any("rate" not in each for each, _ in self.pairs):
+            return None
+        columns = torch.stack([_columns(each, line) for each, line in self.pairs])
+        values = columns @ torch.tensor([-1.0, 1.0, 1.0], dtype=columns.dtype)
+        return float(values.mean()), *hierarchical_bootstrap(values)
+
     def beyond(self) -> tuple[float, float, float] | None:
         """IW-NLL less the language model's NLL, nats an item, with its interval."""
         if not self.pairs or any("iw_nll" not in each for each, _ in self.pairs):
@@ -80,6 +86,7 @@ class Seeds:
         return {
             "mean": {key: self.mean(key) for key in numbers},
             "repayment": self.repaid(),
+            "negative_elbo_less_lm": self.price(),
             "iw_nll_less_lm": self.beyond(),
             "verdicts": self.verdicts(),
             "seeds": {
@@ -141,20 +148,18 @@ def _block(
     cells = [c for c in finals(records.study, choices) if "/".join(c.block) == name]
     tested = bool(cells) and all(records.done(cell, "test") for cell in cells)
     split = "test" if tested else "valid"
-    line = [cell for cell in cells if cell.entry == block["line"]]
-    groups: dict[tuple[str, float], list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault((cell.entry, cell.share), []).append(cell)
+    models = _models(block, cells)
     rows: dict[bool, list[tuple[str, ...]]] = {True: [], False: []}  # at equal updates, or not
     data: dict[str, Any] = {}
-    for (entry, share), some in groups.items():
-        seeds = Seeds(records, some, line, split)
+    for (entry, share), some in _grouped(cells).items():
+        beside = {model: Seeds(records, some, line, split) for model, line in models.items()}
+        seeds = beside[block["line"]]
         if seeds.figures:
-            rows[share == 1].append(_row(records, block, some[0], seeds))
+            rows[share == 1].append(_row(records, block, some[0], beside))
             data[entry if share == 1 else f"{entry}, equal compute"] = seeds.as_json()
     text = [f"## {name}", "", *_matched(records, block), ""]
-    text += [f"### Winners on fresh seeds, {split} split, equal updates", ""]
-    text += [*markdown([HEAD, *rows[True]]), ""]
+    text += [f"### Runs on fresh seeds, {split} split, equal updates", "", *_about(block), ""]
+    text += [*markdown([_head(models), *rows[True]]), ""]
     text += _factors(data, split)
     if rows[False]:
         text += [
@@ -163,10 +168,38 @@ def _block(
             f"Those dearer than `{records.study.reference}`, with as many updates as cost as "
             "much; all others stand above.",
             "",
-            *markdown([HEAD, *rows[False]]),
+            *markdown([_head(models), *rows[False]]),
             "",
         ]
     return text, {**block, "split": split, "finals": data}
+
+
+def _models(block: Block, cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """The runs of every language model, those of the remedies' decoder first."""
+    names = [model["entry"] for model in block["language_models"]]
+    names.sort(key=lambda name: name != block["line"])
+    return {name: [cell for cell in cells if cell.entry == name] for name in names}
+
+
+def _grouped(cells: Sequence[Cell]) -> dict[tuple[str, float], list[Cell]]:
+    """Runs that differ in their seed alone."""
+    groups: dict[tuple[str, float], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.entry, cell.share), []).append(cell)
+    return groups
+
+
+def _head(models: Mapping[str, Any]) -> tuple[str, ...]:
+    others = (f"eta, {name}" for name in list(models)[1:])
+    return (*OF_A_RUN, *others, *OF_ITS_CODE, *OF_ITS_COST)
+
+
+def _about(block: Block) -> Iterator[str]:
+    yield (
+        f"Of each remedy the value whose code holds about {block['final_rate']:g} nats: within a "
+        "factor of 1.41 the one nearest to the frontier of all, else the nearest rate. LM, eta "
+        f"and verdict: against `{block['line']}` of the same seed, on the same items."
+    )
 
 
 def _factors(data: Mapping[str, Any], split: str) -> list[str]:
@@ -222,11 +255,11 @@ def _matched(records: Records, block: Block) -> Iterator[str]:
 
 
 def _beside_others(block: Block) -> Iterator[str]:
-    """What the prices would be against the language models that stand higher."""
+    """What the prices would be against the other language models."""
     for model in block["language_models"]:
         if model["entry"] != block["line"]:
-            higher = model["nll"] - block["nll"]
-            yield f"Against `{model['entry']}`, {model['nll']:.2f}, each costs {higher:.2f} less."
+            nll, more = model["nll"], block["nll"] - model["nll"]
+            yield f"Against `{model['entry']}`, {nll:.2f}, each costs {more:+.2f} besides."
 
 
 def _needed(records: Records, block: Block, one: Block) -> tuple[str, ...]:
@@ -244,19 +277,23 @@ def _needed(records: Records, block: Block, one: Block) -> tuple[str, ...]:
     )
 
 
-def _row(records: Records, block: Block, cell: Cell, seeds: Seeds) -> tuple[str, ...]:
-    """A winner over its seeds."""
+def _row(
+    records: Records, block: Block, cell: Cell, beside: Mapping[str, Seeds]
+) -> tuple[str, ...]:
+    """A winner over its seeds, beside each language model."""
     entry = records.study.entries[cell.entry]
+    seeds, *others = beside.values()
     step, seconds = block["lm_step_seconds"], seeds.mean("seconds")
     equal = None if not step or seconds is None else seconds / step
     return (
         entry.name,
         entry.called(cell.place),
         str(len(seeds.figures)),
-        *(_number(seeds.mean(key), 2) for key in ("kl", "reconstruction", "negative_elbo")),
+        *(_number(seeds.mean(key), 2) for key in ("kl", "reconstruction")),
+        _interval(seeds.price(), "+.2f"),
         _evidence(seeds),
         _interval(seeds.beyond(), "+.2f"),
-        _interval(seeds.repaid(), ".2f"),
+        *(_interval(each.repaid(), ".2f") for each in (seeds, *others)),
         _between(seeds, "mutual_information"),
         _number(seeds.mean("active_units"), 1),
         _number(seeds.mean("effective_dimension"), 1),
