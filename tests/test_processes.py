@@ -180,6 +180,8 @@ def test_a_generator_that_somebody_holds_is_left_to_them() -> None:
 # --- two ----------------------------------------------------------------------------------------
 
 TERM = "objective.terms.kl="
+TERM_KL = "kl = {kind = 'KL', weight = 0.5}"
+SEMI = "objective={{kind = 'SemiAmortized', refinements = 2, end_to_end = {}, terms = {{ {} }} }}"
 CASES = {
     "plain": [TERM + '{kind = "KL", weight = 0.5}'],
     "free bits of a batch": [],
@@ -195,6 +197,22 @@ CASES = {
         'prior={kind = "GaussianMixture", components = 10}',
     ],
     "iwae": ['objective={kind = "IWAE", samples = 3}'],
+    "iwae, doubly": ['objective={kind = "IWAE", samples = 3, doubly_reparameterized = true}'],
+    "target rate": [TERM + '{kind = "TargetRate", nats = 3.0}'],
+    "refined": [SEMI.format("true", TERM_KL)],
+    "refined, mmd": [SEMI.format("true", TERM_KL + ", other = {kind = 'MMD', weight = 10.0}")],
+    "refined, mmd, buffer": [
+        SEMI.format("true", TERM_KL + ", other = {kind = 'MMD', weight = 10.0, buffer = 32}")
+    ],
+    "refined, sliced": [
+        SEMI.format("true", TERM_KL + ", other = {kind = 'SlicedWasserstein', weight = 3.0}")
+    ],
+    "refined, free bits": [
+        SEMI.format("true", "kl = {kind = 'FreeBits', nats = 0.5, per = 'batch_dimension'}")
+    ],
+    "refined, fixed steps": [
+        SEMI.format("false", TERM_KL + ", other = {kind = 'MMD', weight = 10.0}")
+    ],
     "iwae, two samples": ['objective={kind = "IWAE", samples = 2}'],
     "noise": ['encoder.noise={kind = "Words", drop = 0.2, blank = 0.2}'],
 }
@@ -231,6 +249,8 @@ def cases() -> dict[str, tuple[dict[str, Tensor], dict[str, Tensor]]]:
                 )
                 built.objective.update(report)
             named = [*built.vae.named_parameters(), *built.objective.named_parameters()]
+            if "buffer" in name:
+                assert built.objective.penalties["other"].filled > 0
             gradients = {n: w.grad for n, w in named if w.grad is not None}
             found[name] = (gradients, {n: v.detach() for n, v in report.items()})
     return found
@@ -243,6 +263,7 @@ def model(corpus: Corpus, changes: list[str]) -> Any:
     for weight in [*built.vae.parameters(), *built.objective.parameters()]:
         torch.nn.init.normal_(weight, std=0.3)
     built.vae.train()
+    built.objective.train()
     return built
 
 

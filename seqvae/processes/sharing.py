@@ -67,6 +67,8 @@ def alike() -> Iterator[None]:
 
 
 class _Gather(torch.autograd.Function):
+    """The rows of every process; and where that is differentiated, `_Gathered`, its adjoint."""
+
     @staticmethod
     def forward(context: Any, rows: Tensor, share: Share) -> Tensor:
         context.share = share
@@ -80,6 +82,20 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        total = gradients[0].contiguous().clone()
+        return _Gathered.apply(gradients[0], context.share), None  # type: ignore[no-untyped-call]
+
+
+class _Gathered(torch.autograd.Function):
+    """Its own rows of the sum over processes: what all make of them. Again the adjoint of that is
+    `_Gather`, so that second derivatives reach every process too."""
+
+    @staticmethod
+    def forward(context: Any, whole: Tensor, share: Share) -> Tensor:
+        context.share = share
+        total = whole.contiguous().clone()
         sum_up([total])
-        return context.share.kept(total), None
+        return share.kept(total)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return _Gather.apply(gradients[0], context.share), None  # type: ignore[no-untyped-call]
