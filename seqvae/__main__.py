@@ -17,6 +17,7 @@ CURES = {
     errno.ENOTDIR: "A file stands where a folder is needed: name another place.",
     errno.EEXIST: "Name another place.",
 }
+NO_ROOM = "DefaultCPUAllocator: can't allocate"  # of torch, in a RuntimeError
 OUT_OF_MEMORY = "out of memory. Try a smaller training.batch, or training.accumulate=4."
 
 
@@ -59,7 +60,8 @@ def _explain(error: BaseException) -> tuple[int, str]:
         where = f": {error.filename}" if error.filename else ""
         return 1, f"{error.strerror or error}{where}. {CURES.get(error.errno or 0, INTACT)}"
     # torch's is no MemoryError, and is not worth importing torch for.
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    torchs = type(error).__name__ == "OutOfMemoryError" or NO_ROOM in str(error)
+    if isinstance(error, MemoryError) or torchs:
         return 1, OUT_OF_MEMORY
     if hasattr(error, "format_message"):  # a usage error of click, or of the copy inside typer
         told = error.format_message().rstrip(" .")

@@ -29,7 +29,7 @@ from .objectives.objective import Objective
 from .posteriors.label import LabelPosterior
 from .posteriors.posterior import Posterior
 from .randomness import seeded
-from .recipe import Recipe, label_names, unknown
+from .recipe import Recipe, check_number, label_names, unknown
 from .regularizers.regularizer import Regularizer
 from .schedules import FAR, WIDE, Schedule
 from .tokens import EOS, SPECIAL
@@ -279,9 +279,10 @@ def coerce(where: str, value: Any, hint: Any) -> Any:
         return tuple(coerce(where, item, inner[0]) for item in value)
     if origin is dict and isinstance(value, dict):
         return {key: coerce(f"{where}.{key}", v, get_args(hint)[1]) for key, v in value.items()}
-    if hint is float and type(value) is int:
-        return float(value)
-    if hint in (int, float, str, bool) and type(value) is hint:
+    if hint in (int, float) and type(value) in (int, hint):
+        check_number(where, value)
+        return hint(value)
+    if hint in (str, bool) and type(value) is hint:
         return value
     name = "list" if origin is tuple else getattr(hint, "__name__", str(hint))
     raise Refused(f"{where} = {value!r} is of type {type(value).__name__}; it should be {name}.")

@@ -147,6 +147,7 @@ ALWAYS = {f"training.{key}" for key in SECTIONS["training"] or {}} - {
 CORRUPTING = ("word_dropout", "scheduled_sampling")  # of a decoder's inputs, in training
 FAMILY = 6  # names that begin alike; more are not listed one by one
 MOST = 2**63 - 1  # what a seed, and a number of anything, may be
+LARGEST = 3.4e38  # of single precision
 
 
 def shipped() -> list[str]:
@@ -338,6 +339,14 @@ def check_type(where: str, value: Any, example: Any) -> None:
         raise Refused(f"{where} = {value!r}: it must be at least {LEAST[where]}.")
     if wanted is int and value > MOST:
         raise Refused(f"{where} = {value!r}: it must be at most {MOST}.")
+
+
+def check_number(where: str, value: float) -> None:
+    """Raise `Refused` for a number that is not finite, or that torch cannot count with."""
+    if isinstance(value, float) and not abs(value) < LARGEST:
+        raise Refused(f"{where} = {value!r}: it must be a number under {LARGEST:.1e}.")
+    if isinstance(value, int) and abs(value) > MOST:
+        raise Refused(f"{where} = {value!r:.40}: it must be at most {MOST}.")
 
 
 def _check_section(section: str, values: Mapping[str, Any]) -> None:

@@ -30,7 +30,7 @@ def constant(step: int, *, value: float = 1.0) -> float:
 
 
 def linear(step: int, *, start: float = 0.0, end: float = 1.0, steps: int) -> float:
-    """start + (end - start) * step / steps, then `end`   (Bowman et al., 2016, section 3.1).
+    """start + (end - start) * step / steps, then `end`   (warm-up: Sønderby et al., 2016).
 
     >>> [linear(step, end=0.5, steps=1000) for step in (0, 500, 1000, 5000)]
     [0.0, 0.25, 0.5, 0.5]

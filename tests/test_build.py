@@ -357,6 +357,10 @@ def test_the_optimiser_holds_all_that_learns(kind: Any) -> None:
     assert {id(parameter) for parameter in held} == {id(parameter) for parameter in own}
 
 
+def elbo(**term: Any) -> dict[str, Any]:
+    return {"objective": {"kind": "Elbo", "terms": {"kl": term}}}
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
@@ -366,6 +370,13 @@ def test_the_optimiser_holds_all_that_learns(kind: Any) -> None:
         ({"encoder": {"kind": "LSTMEncoder", "vocab": 8}}, "has no argument 'vocab'"),
         ({"encoder": {"kind": "LSTMEncoder", "hidden": "8"}}, "encoder.hidden = '8' is of type"),
         ({"encoder": {"kind": "LSTMEncoder", "hidden": True}}, "of type bool; it should be int"),
+        ({"encoder": {"kind": "LSTMEncoder", "hidden": 10**20}}, "it must be at most"),
+        ({"posterior": {"kind": "GaussianPosterior", "sigma": math.nan}}, "sigma = nan: it must"),
+        ({"posterior": {"kind": "GaussianPosterior", "sigma": math.inf}}, "sigma = inf: it must"),
+        ({"posterior": {"kind": "BatchNormPosterior", "momentum": 0.0}}, "that never move"),
+        (elbo(kind="KL", weight=math.inf), "weight = inf: it"),
+        (elbo(kind="TargetRate", nats=1e39), "nats = 1e\\+39"),
+        (elbo(kind="MMD", scales=[math.nan]), "scales = nan: it"),
         ({"encoder": {"kind": "LSTMEncoder", "pool": "middle"}}, "not one of: last, max, mean"),
         ({"encoder": {"kind": "LSTMEncoder", "layers": 0}}, "layers = 0"),
         ({"encoder": {"kind": "EmptyEncoder"}}, r"another kind in \[encoder\]"),

@@ -761,9 +761,16 @@ def test_a_bug_of_ours_is_not_hidden(seqvae: Command, run: Path) -> None:
         seqvae("sample", run)
 
 
-def test_running_out_of_memory_is_one_line(seqvae: Command, run: Path) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you"),
+    ],
+)
+def test_running_out_of_memory_is_one_line(seqvae: Command, run: Path, error: Exception) -> None:
     def full(*options: object) -> None:
-        raise MemoryError
+        raise error
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("seqvae.explore.Decoding", full)

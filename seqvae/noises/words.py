@@ -89,7 +89,7 @@ def _is_word(x: Tensor) -> Tensor:
 def _shuffled(x: Tensor, most: int) -> Tensor:
     """Each word at most so many places from where it was, all else where it was."""
     u = torch.rand(x.shape, device=x.device).masked_fill(~_is_word(x), 1.0)
-    place = torch.arange(x.shape[1], device=x.device) + (most + 1) * u
+    place = torch.arange(x.shape[1], device=x.device) + float(most + 1) * u
     return x.gather(1, place.argsort(dim=1, stable=True))
 
 

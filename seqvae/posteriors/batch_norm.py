@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..distributions import gaussian, width
-from ..errors import Refused, check_shares
+from ..errors import Refused
 from ..processes import gathered, kept
 from .posterior import Posterior
 
@@ -44,7 +44,11 @@ class BatchNormPosterior(Posterior):
                 f"gamma = {gamma}: the means are to differ by a positive deviation, 0.6 say. "
                 "To leave them free: GaussianPosterior."
             )
-        check_shares(momentum=momentum)
+        if not 0 < momentum <= 1:
+            raise Refused(
+                f"momentum = {momentum}: averages that never move normalise nothing when all is "
+                "learned. Choose above 0 and at most 1, such as 0.1."
+            )
         self.gamma = gamma
         self.norm = nn.BatchNorm1d(latent, eps=SMALL, momentum=momentum, affine=False)
         self.shift = nn.Parameter(torch.zeros(latent))

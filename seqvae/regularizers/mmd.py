@@ -1,5 +1,6 @@
 """Maximum mean discrepancy between the codes of a batch and the prior."""
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -38,9 +39,10 @@ class MMD(Regularizer):
     the encoder to stand still the estimate would stay unbiased, with less noise; as it moves, the
     past stands in for the present, so let the buffer be a few batches. Only n of N codes can
     be moved, so the gradient is multiplied by N / n: it too stays that of MMD^2, and the weight
-    means the same with any buffer. The codes of a step, those of all its micro-batches, enter the
-    buffer after the step (`update`), the oldest leave it, and evaluation changes nothing. Work
-    grows as N^2: on one processor core 1,000 codes take some 50 ms a step.
+    means the same with any buffer. The codes of a step, those of all its micro-batches and of
+    batches that a lagging encoder saw before it, enter the buffer after the step (`update`), the
+    oldest leave it, and evaluation changes nothing. Work grows as N^2: on one processor core
+    1,000 codes take some 50 ms a step.
 
     Arguments:
         latent: D, which a buffer needs; a recipe gives it.
@@ -69,7 +71,7 @@ class MMD(Regularizer):
         scales: tuple[float, ...] = SCALES,
     ) -> None:
         super().__init__()
-        if sigma <= 0 or not scales or min(scales) <= 0:
+        if not scales or not all(0 < width < math.inf for width in (sigma, *scales)):
             raise Refused(f"MMD needs positive widths; got sigma = {sigma}, scales = {scales}.")
         _check_buffer(buffer, latent)
         self.kernel = kernel

@@ -27,9 +27,9 @@ class RateConstraint(HeldRate):
     u only integrates, so a high rate swings about `nats` before it settles; where the rate should
     be met rather than exceeded, `TargetRate` lands sooner.
 
-    In eval mode the penalty is max(mean KL, nats), one number, which does not float with u:
-    validation then measures the constrained problem itself, the negative ELBO plus what the rate
-    is short of. Weights may be chosen where the averaged rate is at least `nats`, within
+    In eval mode the penalty is max(mean KL of a batch, nats), one number, which does not float
+    with u: validation then measures the constrained problem itself, the negative ELBO plus what
+    the rate is short of. Weights may be chosen where the averaged rate is at least `nats`, within
     `tolerance`.
 
     Arguments:

@@ -61,9 +61,10 @@ class Regularizer(nn.Module, ABC):
 class HeldRate(Regularizer):
     """The KL under a weight that moves in `update` until the mean rate is what was asked for.
 
-    In eval mode the penalty is max(mean KL, nats), one number, which does not float with the
-    weight: the negative ELBO where the rate is high enough, and no reward for less. So objectives
-    of different steps compare.
+    In eval mode the penalty is max(mean KL, nats) of each batch, one number, which does not float
+    with the weight: the negative ELBO where the rate is high enough, and no reward for less. So
+    objectives of different steps compare. Of a rate that has landed some batches lie under it, and
+    the mean over batches is somewhat above the rate: 12.1 of 12 with batches of 64.
 
     A code of no dimensions (a language model) has the rate 0 whatever was asked for, so it is
     asked for 0 nats.

@@ -30,10 +30,10 @@ class TargetRate(HeldRate):
 
     beta begins low, so that the code is in use before it costs anything, as theirs begins at 0.
 
-    In eval mode the penalty is max(mean KL, nats), one number: the negative ELBO where the rate is
-    at or above the one asked for, and no reward for less. So objectives of different steps
-    compare, which a floating beta would prevent. And only weights whose rate has landed, its
-    average being within `tolerance` of `nats`, may be chosen.
+    In eval mode the penalty is max(mean KL of a batch, nats), one number: the negative ELBO where
+    the rate is at or above the one asked for, and no reward for less. So objectives of different
+    steps compare, which a floating beta would prevent. And only weights whose rate has landed,
+    its average being within `tolerance` of `nats`, may be chosen.
 
     A rate is of the mean training batch. Where batches are cut by tokens, those of short
     sentences hold more of them, and the mean sentence has a lower rate than the mean batch.
