@@ -60,8 +60,11 @@ def verdict(figures: Mapping[str, Any]) -> Verdict | None:
         found = judge(figures)
         if found is not None:
             return found
-    seen = "" if "baseline_nll" in figures else ", as far as is seen without a language model"
-    return Verdict("healthy", f"The code is used{seen}: {_use(figures)}.")
+    if "baseline_nll" in figures:
+        return Verdict("healthy", f"The code is used: {_use(figures)}.")
+    seen = "as far as is seen without a language model"
+    beside = "What its rate costs shows beside one: --baseline RUN, of a run with latent=0."
+    return Verdict("healthy", f"The code is used, {seen}: {_use(figures)}.", beside)
 
 
 def _noun(figures: Mapping[str, Any]) -> str:

@@ -61,6 +61,7 @@ def test_only_a_language_model_tells_that_half_of_a_code_is_not_read() -> None:
     assert with_it.figures["verdict"] == "partly used"
     assert without.figures["verdict"] == "healthy"
     assert "as far as is seen without a language model" in without.notes[-2]
+    assert "What its rate costs shows beside one: --baseline RUN" in without.notes[-2]
     assert "as far as" not in with_it.notes[-2]
 
 
