@@ -101,8 +101,7 @@ def _collapsed(figures: Mapping[str, Any]) -> Verdict | None:
         "collapsed",
         # An estimate of next to nothing may lie below it.
         f"The code holds at most {max(held, 0.0):.2f} nats about its {_noun(figures)}.",
-        f"Raise the floor of free bits, anneal the KL, or drop {_dropped(figures)} from the "
-        "decoder's input.",
+        "Ask for a rate, as --nats 4 does, or let the weight of the KL rise more slowly.",
     )
 
 

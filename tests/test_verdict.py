@@ -184,22 +184,22 @@ def test_a_verdict_says_why_and_then_what_to_do() -> None:
     found = verdict({"latent": 2, "mutual_information_high": 0.1})
     assert found is not None
     assert found.reason == "The code holds at most 0.10 nats about its sentence."
-    assert found.cure.startswith("Raise the floor of free bits")
+    assert found.cure.startswith("Ask for a rate")
     assert found.sentence == f"{found.reason} {found.cure}"
 
 
 def test_a_cure_names_what_the_model_has() -> None:
-    empty = {"latent": 2, "mutual_information_high": 0.1}
+    deaf = {**HEALTHY, "shuffle_delta_nll": -2.0}
     dropped = {
-        None: "drop words from",
-        "window": "drop tokens from",
+        None: "Drop words from",
+        "window": "Drop tokens from",
         "image": "where it reads any",
     }
     for noun, said in dropped.items():
-        found = verdict(empty if noun is None else {**empty, "noun": noun})
+        found = verdict(deaf if noun is None else {**deaf, "noun": noun})
         assert found is not None and said in found.cure
     plain = verdict({"latent": 2, "active_units": 0})
-    assert plain is not None and not re.search("KL|free bits", plain.cure)
+    assert plain is not None and not re.search("KL|rate", plain.cure)
 
 
 def test_what_is_used_is_repayment_first_and_the_shuffle_else() -> None:

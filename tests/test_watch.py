@@ -415,7 +415,7 @@ def test_a_validation_is_one_line_of_all_that_was_found() -> None:
 # --- what is advised -----------------------------------------------------------------------------
 
 TERMS: list[tuple[dict[str, Any], str]] = [
-    ({"kind": "KL"}, 'kl={kind = "FreeBits", nats = 0.5, per = "batch_dimension"}'),
+    ({"kind": "KL"}, 'kl={kind = "TargetRate", nats = 4}'),
     ({"kind": "KL", "weight": 4.0}, "kl.weight=1"),
     ({"kind": "FreeBits", "nats": 0.25}, "kl.nats=0.5"),
     ({"kind": "FreeBits", "nats": 0.0}, "kl.nats=0.5"),
@@ -437,7 +437,7 @@ def test_what_is_advised_of_a_loss_resumes_the_run_and_costs_the_code_less(
     build(after, 30, steps=10)
     for setting in anew:
         build(complete(override(before, [setting])), 30, steps=10)
-    assert "decoder.word_dropout=0.6" in anew
+    assert "decoder.skip=true" in anew and not any("word_dropout" in one for one in anew)
     assert any("share" in setting for setting in anew) == (term == {"kind": "KL"})
 
 
@@ -453,7 +453,7 @@ PRIORS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("posterior", ["Gaussian", "Bounded", "BatchNorm"])
 @pytest.mark.parametrize("prior", PRIORS, ids=lambda prior: prior.get("family", prior["kind"]))
-def test_a_floor_is_advised_that_posterior_and_prior_have(
+def test_a_rate_is_advised_that_posterior_and_prior_have(
     prior: dict[str, Any], posterior: str
 ) -> None:
     if (prior["kind"], posterior) == ("VampPrior", "BatchNorm"):
@@ -461,7 +461,7 @@ def test_a_floor_is_advised_that_posterior_and_prior_have(
     whole = {**with_term({"kind": "KL"}), "prior": prior}
     before = complete({**whole, "posterior": {"kind": f"{posterior}Posterior"}})
     now, *anew = settings_in(advice(before, Verdict("collapsed", "")))
-    assert "FreeBits" in now
+    assert "TargetRate" in now
     for setting in (now, *anew):
         build(complete(override(before, [setting])), 30, steps=10)
 
@@ -492,13 +492,15 @@ def test_what_cannot_be_advised_of_a_recipe_is_said_in_general() -> None:
     cure = Verdict("collapsed", "", "As in general.")
     bare = complete(with_term({"kind": "KL"}))
     bare["objective"] = {"kind": "Elbo", "terms": {}}
-    bare["decoder"]["word_dropout"] = 0.9
+    bare["decoder"] |= {"word_dropout": 0.9, "skip": True}
     assert advice(bare, cure) == "As in general."
     bare["objective"] = {"kind": "InfoVAE", "alpha": 0.5, "lambda": 10.0}
     assert settings_in(advice(bare, cure)) == ["objective.alpha=0.75"]
     bare["objective"]["alpha"] = 1.0
     assert advice(bare, cure) == "As in general."
     staged = complete(with_term({"kind": "KL"})) | {"stage": [{"share": 0.5}, {}]}
+    assert settings_in(advice(staged, cure)) == ["decoder.skip=true"]
+    staged["decoder"]["skip"] = True
     assert settings_in(advice(staged, cure)) == ["decoder.word_dropout=0.6"]
 
 
