@@ -104,13 +104,19 @@ def stand(name: str, points: Iterable[Point], frontier: Line, rates: Sequence[fl
     return Standing(name, needed, excess)
 
 
-def ranked(standings: Iterable[Standing]) -> list[Standing]:
-    """The best first: those that reach most of the rates, and among them by mean excess.
+def ranked(standings: Iterable[Standing], place: int) -> list[Standing]:
+    """The best first at one of the matched rates, that of the place `place`.
 
-    Means over different rates do not compare: each nat of a longer code is dearer, so that what
-    only ever makes short ones would win. A remedy that cannot reach a rate has failed there.
+    Those that do not reach it have failed there and come after, first who reaches most of the
+    others, and among them by mean excess. (Means alone over different rates do not compare: each
+    nat of a longer code is dearer, so that what only ever makes short ones would win.)
     """
-    return sorted(standings, key=lambda standing: (standing.missed, standing.mean))
+
+    def key(standing: Standing) -> tuple[int, float]:
+        reached = standing.excess[place]
+        return (0, reached) if reached is not None else (standing.missed, standing.mean)
+
+    return sorted(standings, key=key)
 
 
 def best(points: Sequence[Point], frontier: Line, rate: float, least: float) -> Point:

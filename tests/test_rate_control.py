@@ -96,17 +96,17 @@ def test_a_rate_that_cannot_be_had_leaves_no_debt() -> None:
 
 
 @pytest.mark.parametrize("kind", CONTROLLED)
-def test_a_small_model_lands_within_ten_per_cent(kind: Any) -> None:
+def test_a_small_model_lands_within_five_per_cent(kind: Any) -> None:
     """Of four sentences the plain ELBO keeps log 4 = 1.39 nats; here it keeps more."""
     torch.manual_seed(0)
     rate = learn(vae(), Elbo({"kl": (kind(nats=2.5), constant)}), 350)
-    assert rate == pytest.approx(2.5, rel=0.1)
+    assert rate == pytest.approx(2.5, rel=0.05)
 
 
 def test_a_small_model_keeps_to_its_capacity() -> None:
     torch.manual_seed(0)
     objective = Elbo({"kl": (Capacity(nats=partial(linear, end=2.5, steps=50)), constant)})
-    assert learn(vae(), objective, 150) == pytest.approx(2.5, rel=0.1)
+    assert learn(vae(), objective, 150) == pytest.approx(2.5, rel=0.05)
 
 
 def learn(model: VAE, objective: Elbo, steps: int, start: int = 0) -> float:

@@ -149,14 +149,16 @@ def test_nothing_is_extrapolated() -> None:
     assert at_rate([], 1) is None
 
 
-def test_remedies_rank_by_rates_reached_and_then_by_what_they_need_beyond_the_frontier() -> None:
+def test_remedies_rank_by_what_they_need_at_one_rate_and_who_does_not_reach_it_is_last() -> None:
     good = [Point("0", 1, 9), Point("1", 4, 7)]
     bad = [Point("0", 1, 9.5), Point("1", 4, 8)]
     short = [Point("0", 0.5, 9.5), Point("1", 2, 8.2)]  # the best of all where it has models
     frontier = hull([Point("lm", 0, 10), *good, *bad, *short])
     named = {"bad": bad, "short": short, "good": good}
-    found = ranked(stand(name, points, frontier, [1, 2, 4]) for name, points in named.items())
+    standings = [stand(name, points, frontier, [1, 2, 4]) for name, points in named.items()]
+    found = ranked(standings, 2)
     assert [standing.name for standing in found] == ["good", "bad", "short"]
+    assert [standing.name for standing in ranked(standings, 1)] == ["short", "good", "bad"]
     assert found[1].excess[2] == pytest.approx(1) and found[2].missed == 1
 
 

@@ -114,7 +114,8 @@ def _order(study: Study, placed: dict[str, dict[int, Point]], frontier: Line) ->
     standings = (
         stand(n, each.values(), frontier, study.rates) for n, each in placed.items() if each
     )
-    return [standing.name for standing in ranked(standings)]
+    place = study.rates.index(study.final_rate)
+    return [standing.name for standing in ranked(standings, place)]
 
 
 def _language_model(entry: Entry, found: Sequence[Figures | None], seen: set[int]) -> Block | None:

@@ -239,7 +239,8 @@ def _matched(records: Records, block: Block) -> Iterator[str]:
     yield (
         f"Language model `{block['line']}`: {nll:.2f} nats an item on validation. At matched "
         "rates: D + R - NLL, what a code of that many nats costs beside none, from each remedy's "
-        "own models, straight between them (— where it has none); the best first."
+        "own models, straight between them (— where it has none); the best at "
+        f"R = {block['final_rate']:g} first."
     )
     yield from _beside_others(block)
     yield ""
