@@ -26,7 +26,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from inspect import signature
 from pathlib import Path
@@ -87,14 +86,6 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     # One of several, started by a process that has checked everything and will tell the failures.
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(arguments)
-
-
-def with_decoders(study: Study, wanted: Sequence[str]) -> Study:
-    """The study of these decoders, of all where none is named."""
-    if unknown := sorted(set(wanted) - set(study.decoders)):
-        raise Refused(f"--decoder {unknown[0]}: name one of {', '.join(study.decoders)}.")
-    kept = {name: kind for name, kind in study.decoders.items() if name in wanted or not wanted}
-    return replace(study, decoders=kept)
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -339,7 +330,7 @@ def write_page(records: Records, corpora: Mapping[str, Corpus]) -> list[Path]:
 def main() -> bool:
     """Whether every cell could be."""
     given = parse()
-    study = with_decoders(read_study(given.study), given.decoder)
+    study = read_study(given.study).with_decoders(given.decoder)
     check_given(given, study)
     known_factors(study)  # refused now, where a language is unknown
     places = find_corpora(study, given.corpus)

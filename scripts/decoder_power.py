@@ -87,9 +87,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", type=Path, help="a TOML, such as scripts/studies/power.toml")
     parser.add_argument("out", type=Path, help="the folder of its sweep")
+    parser.add_argument("--decoder", action="append", default=[], help="only these decoders")
     parser.add_argument("--across", default="tokens that the decoder sees", help="of the figure")
     given = parser.parse_args()
-    study = read_study(given.study)
+    study = read_study(given.study).with_decoders(given.decoder)
     values = values_of(study)
     records = Records(study, Sizes(study, {}), given.out)
     parts, data = [f"# {study.name}", "", study.about, ""], {}

@@ -575,7 +575,7 @@ WRONG = {
     "no number of epochs": Wrong(f"{SET} training.epochs=nan", "above 0"),
     "endless epochs": Wrong(f"{SET} training.epochs=inf", "above 0"),
     "a negative seed": Wrong(f"{SET} seed=-1", "seed = -1.*at least 0"),
-    "no rate": Wrong(f"{SET} optimizer.rate=nan", "rate of nan"),
+    "no rate": Wrong(f"{SET} optimizer.rate=nan", "rate = nan: it must"),
     "a device that is none": Wrong("train {home}/corpus --device gpu", "'gpu'.*try cpu"),
     "a device without numbers": Wrong("sample {run} --device meta", "'meta'.*try cpu"),
     "a device not here": Wrong("sample {run} --device cuda:99", "'cuda:99'.*try cpu"),

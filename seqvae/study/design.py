@@ -7,8 +7,8 @@ run: an entry in a block, at one value of its knob, with one seed.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from ..build import build
 from ..codecs.codec import Extent
 from ..corpus import Corpus
+from ..errors import Refused
 from ..estimate import count_weights
 from ..recipe import Recipe, check, override, to_toml
 
@@ -116,6 +117,13 @@ class Study:
     def seeds(self) -> tuple[int, ...]:
         """All that it names, that of the sweep first."""
         return self.sweep_seed, *self.final_seeds
+
+    def with_decoders(self, wanted: Sequence[str]) -> "Study":
+        """The study of these decoders, of all where none is named."""
+        if unknown := sorted(set(wanted) - set(self.decoders)):
+            raise Refused(f"--decoder {unknown[0]}: name one of {', '.join(self.decoders)}.")
+        kept = {name: kind for name, kind in self.decoders.items() if name in wanted or not wanted}
+        return replace(self, decoders=kept)
 
     def sweep(self, seed: int | None = None) -> list[Cell]:
         """Every value of every knob once, the language models of a block first.
