@@ -12,9 +12,8 @@ import sys
 from pathlib import Path
 
 from seqvae import Refused
-from seqvae.corpus import open_corpus
+from seqvae.corpus import find_corpus, open_corpus
 from seqvae.data import in_order
-from seqvae.fit import find_corpus
 from seqvae.measures import encode_all, shuffled
 from seqvae.metrics import active_units, spectrum, standard_error
 from seqvae.plots import bars_of_dimensions, save

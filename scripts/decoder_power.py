@@ -27,9 +27,8 @@ from matplotlib.figure import Figure
 
 from seqvae import Refused, __version__
 from seqvae.codecs import load_codec
-from seqvae.corpus import write_json
+from seqvae.corpus import find_corpus, write_json
 from seqvae.data import spread
-from seqvae.fit import find_corpus
 from seqvae.measures.pictures import pictures
 from seqvae.measures.writing import agreement, samples, write_back
 from seqvae.metrics import repayment

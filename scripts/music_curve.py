@@ -24,8 +24,7 @@ import torch
 
 from seqvae import Refused, __version__, runs
 from seqvae.codecs import MusicCodec
-from seqvae.corpus import Corpus, open_corpus, write_json
-from seqvae.fit import find_corpus
+from seqvae.corpus import Corpus, find_corpus, open_corpus, write_json
 from seqvae.measures.music import WAYS
 from seqvae.metrics import bits, fano_accuracy
 from seqvae.plots import accuracies, save

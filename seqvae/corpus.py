@@ -159,6 +159,29 @@ of pictures: seqvae prepare images FOLDER --out no/such/folder)
     return Corpus(Path(folder))
 
 
+def find_corpus(folder: Path) -> Corpus:
+    """The corpus a run was trained on. Raises `Refused` where it is gone or has changed."""
+    note = folder / "corpus.json"
+    if not note.is_file():
+        raise Refused(
+            f"{folder} does not say which corpus it was trained on, as an export does not. To "
+            "measure it, name one: --corpus FOLDER (of neighbours: --among); to train, begin a "
+            "new run."
+        )
+    try:
+        said = json.loads(note.read_bytes())
+        place, checksum = folder / said["path"], str(said["checksum"])  # or an absolute path
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(f"{note} is damaged ({error!r:.80}); name a corpus.") from error
+    corpus = open_corpus(place)
+    if corpus.checksum != checksum:
+        raise Refused(
+            f"{corpus.folder} is not the corpus {folder} was trained on: its checksum is "
+            f"{corpus.checksum[:12]}, not {checksum[:12]}. Prepare it as it was."
+        )
+    return corpus
+
+
 def write_block(path: Path, parts: Iterable[Packed]) -> Block:
     """Write items as one Arrow stream, atomically; equal parts give equal bytes.
 

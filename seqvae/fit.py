@@ -20,25 +20,22 @@ import torch
 from . import __version__, runs
 from .build import Built, complete
 from .card import card
-from .corpus import Corpus, open_corpus
+from .cautions import cautions, of_aggregate
+from .corpus import Corpus
 from .data import batches, drawn_anew, spread
 from .errors import Diverged, Lost, Refused, Stopped
 from .estimate import count_weights, estimate
 from .explore import Explorer, show, show_pictures
 from .log import Log, read_log
-from .objectives import Elbo
 from .objectives.objective import Report
-from .plan import Plan, Stage, describe_stage, make_plan
+from .plan import Plan, Stage, make_plan
 from .plots import curves, save
-from .posteriors import BatchNormPosterior
 from .processes import anyone, in_turn, is_first, joined, launch, told
 from .progress import duration
 from .recipe import Recipe, to_toml
-from .regularizers import CrossEntropy
 from .resume import TrainerState, judged_by, restore, set_up
 from .rows import nats
 from .runs import Checkpoint, checkpoint_name, save_checkpoint
-from .schedules import settled
 from .sheets import save_sheet
 from .training import train
 from .training.lagging import has_caught_up
@@ -159,82 +156,11 @@ def _fit(plan: Plan, watched: _Watched, resume: bool, say: Say, tick: Tick | Non
     return trainer
 
 
-def of_aggregate(built: Built) -> bool:
-    """Whether a penalty takes a batch for a sample of all codes."""
-    return any(getattr(part, "of_aggregate", False) for part in built.objective.modules())
-
-
 def information_of(figures: Mapping[str, Any]) -> float:
     """Mutual information, nats: its lower bound, or near what that can tell at most its upper."""
     low = figures.get("mutual_information_low", 0.0)
     near = low > figures.get("mutual_information_cap", math.inf) - 1
     return float(figures["mutual_information_high"] if near else low)
-
-
-def cautions(plan: Plan, built: Built, number: int = 0) -> list[str]:
-    """What somebody should know of a recipe, or of one of its stages, before it is trained."""
-    found = [describe_stage(plan.stages, number)] if len(plan.stages) > 1 else []
-    most = plan.stages[number].lagging
-    if most:
-        found += [
-            f"lagging: while I(x; z) climbs from validation to validation, up to {most} steps of "
-            "the encoder alone come before each: as much longer it may take"
-        ]
-    if built.vae.labeller is not None and not _taught(built):
-        found += [
-            "label: no term of the loss knows the labels, so what the head tells will be of its "
-            "own making; for theirs: "
-            "--set objective.terms.label='{kind = \"CrossEntropy\", weight = 10.0}'"
-        ]
-    parts, terms = plan.recipe["training"]["accumulate"], _of_batch(built)
-    normal = any(isinstance(part, BatchNormPosterior) for part in built.vae.encoder.modules())
-    together = [*terms, *(["BatchNormPosterior"] if normal else [])]
-    if together and plan.order.alone:
-        found += [
-            f"{', '.join(together)}: made for many items at once, and every batch holds one, so "
-            "that it has no effect or another: raise training.batch, to 64 say"
-        ]
-    if parts > 1 and terms:
-        found += [
-            f"{', '.join(terms)}: a penalty on the batch as a whole, which sees each of its "
-            f"{parts} parts alone: another penalty than on all of it at once"
-        ]
-    return found + _unsettled(plan, built, number)
-
-
-def _unsettled(plan: Plan, built: Built, number: int) -> list[str]:
-    """What is to be known of a last stage whose weights still move at its end."""
-    if number < len(plan.stages) - 1 or plan.recipe["latent"] == 0:  # nothing is judged there
-        return []
-    steps = plan.stages[number].stop - (plan.stages[number - 1].stop if number else 0)
-    return [
-        f"{what} does not settle within these {steps} steps: no verdict, and no weights chosen "
-        "but the last. Train for longer, or give it a share of the run in place of steps: "
-        '{kind = "linear", share = 0.3}'
-        for what in _moving(built, steps)
-    ]
-
-
-def _moving(built: Built, steps: int) -> list[str]:
-    """What of a loss has not settled after so many steps."""
-    losses = [part for part in built.objective.modules() if isinstance(part, Elbo)]
-    weights = [pair for loss in losses for pair in loss.schedules.items()]
-    penalties = getattr(built.objective, "penalties", {}).items()
-    return [
-        *(f"the weight of {name}" for name, its in weights if not settled(its, steps)),
-        *(f"what moves inside of {name}" for name, its in penalties if not its.settled(steps)),
-    ]
-
-
-def _taught(built: Built) -> bool:
-    """Whether a penalty teaches the label head."""
-    return any(isinstance(part, CrossEntropy) for part in built.objective.modules())
-
-
-def _of_batch(built: Built) -> list[str]:
-    """Names of the penalties that look at all items of a batch together."""
-    penalties = getattr(built.objective, "penalties", {})
-    return [name for name, one in penalties.items() if getattr(one, "of_batch", False)]
 
 
 class _Fitting:
@@ -540,29 +466,6 @@ def stop_requests() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def find_corpus(folder: Path) -> Corpus:
-    """The corpus a run was trained on. Raises `Refused` where it is gone or has changed."""
-    note = folder / "corpus.json"
-    if not note.is_file():
-        raise Refused(
-            f"{folder} does not say which corpus it was trained on, as an export does not. To "
-            "measure it, name one: --corpus FOLDER (of neighbours: --among); to train, begin a "
-            "new run."
-        )
-    try:
-        said = json.loads(note.read_bytes())
-        place, checksum = folder / said["path"], str(said["checksum"])  # or an absolute path
-    except (ValueError, KeyError, TypeError) as error:
-        raise Refused(f"{note} is damaged ({error!r:.80}); name a corpus.") from error
-    corpus = open_corpus(place)
-    if corpus.checksum != checksum:
-        raise Refused(
-            f"{corpus.folder} is not the corpus {folder} was trained on: its checksum is "
-            f"{corpus.checksum[:12]}, not {checksum[:12]}. Prepare it as it was."
-        )
-    return corpus
-
-
 def _go_on(plan: Plan, trainer: TrainerState, stood_still: bool) -> str:
     """How to train a finished run further."""
     training = plan.recipe["training"]
@@ -590,7 +493,7 @@ def _unchosen(plan: Plan, built: Built) -> Iterator[str]:
         yield (
             f"{name}: {words}. It has not landed, so nothing was chosen: the last weights stand. "
             "To try: more steps; a rate nearer to this one (the term's nats); a decoder that "
-            "needs its code more (decoder.word_dropout)."
+            "hears its code better (decoder.skip=true) or needs it more (decoder.word_dropout)."
         )
     if not unmet and plan.recipe["training"]["select"] != "last":
         yield (

@@ -17,14 +17,14 @@ from data_prep.text import prepare_text
 from seqvae import decoders, encoders, runs
 from seqvae import recipe as recipes
 from seqvae.build import build, complete
+from seqvae.cautions import cautions
 from seqvae.codecs import MelodyCodec
-from seqvae.corpus import Corpus, open_corpus
+from seqvae.corpus import Corpus, find_corpus, open_corpus
 from seqvae.data import InMemory
 from seqvae.distributions import gaussian
 from seqvae.errors import Refused
 from seqvae.evaluate import measure
 from seqvae.explore import Decoding, Explorer
-from seqvae.fit import cautions, find_corpus
 from seqvae.infer import infer, settle
 from seqvae.measures.codes import encode_all, score_with
 from seqvae.metrics import evidence

@@ -20,7 +20,7 @@ LAYERS = [  # from the bottom; the names of one line do not see each other
     "generate build",
     "runs log measures",
     "shelf plan evaluate",
-    "explore estimate card watch resume",
+    "explore estimate cautions card watch resume",
     "fit music",
     "reports study images",
     "steering",

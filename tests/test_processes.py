@@ -22,10 +22,10 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from seqvae import runs
 from seqvae.__main__ import main
 from seqvae.build import build
-from seqvae.corpus import Corpus
+from seqvae.corpus import Corpus, find_corpus
 from seqvae.data import Order, collate
 from seqvae.errors import Diverged, Lost, Refused, Stopped
-from seqvae.fit import find_corpus, is_again
+from seqvae.fit import is_again
 from seqvae.processes import (
     Drawn,
     Share,

@@ -13,9 +13,9 @@ from tiny import prepared, recipe, sentences, train, windows
 from data_prep.text import prepare_text
 from seqvae import runs
 from seqvae.codecs import DrumsCodec, TrioCodec
+from seqvae.corpus import find_corpus
 from seqvae.errors import Refused
 from seqvae.evaluate import Measured
-from seqvae.fit import find_corpus
 from seqvae.reports.report import EvaluationReport, _seen, evaluate_run
 
 FEW: dict[str, Any] = {"samples": 4, "fitted_items": 2, "written": 8}

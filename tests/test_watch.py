@@ -15,6 +15,7 @@ from seqvae import fit as fitting
 from seqvae import runs
 from seqvae.__main__ import main
 from seqvae.build import build, complete
+from seqvae.cautions import cautions
 from seqvae.corpus import Corpus
 from seqvae.decoders import LSTMDecoder
 from seqvae.errors import Collapsed, Refused
@@ -212,7 +213,7 @@ def told_of(home: Path, experiment: Recipe, number: int = 0) -> list[str]:
     """What is said, before a stage begins, to move for longer than it lasts."""
     plan = make_plan(experiment, Corpus(home / "corpus"), home, "cpu")
     built, _ = set_up(plan, number, plan.stages[number - 1].stop if number else 0)
-    said = fitting.cautions(plan, built, number)
+    said = cautions(plan, built, number)
     return [line.split(":")[0] for line in said if "does not settle" in line]
 
 

@@ -117,8 +117,7 @@ def _holds_midi(path: Path) -> bool:
 
 def resumed_corpus(named: str | None, folder: Path) -> "Corpus":
     """The corpus to go on with: the run's own, unless one is named."""
-    from ..corpus import open_corpus
-    from ..fit import find_corpus
+    from ..corpus import find_corpus, open_corpus
 
     if named is not None and not Path(named).is_dir():
         raise Refused(
@@ -240,7 +239,7 @@ def _check_text(source: str, recipe: str) -> None:
 
 
 def _no_corpus(run: Path) -> Refused:
-    from ..fit import find_corpus
+    from ..corpus import find_corpus
 
     try:
         anew = (

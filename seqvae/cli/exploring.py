@@ -346,8 +346,7 @@ def _other_pictures(
 
 
 def _candidates(run: str, among: str | None, split: str) -> Iterable[str]:
-    from ..corpus import open_corpus
-    from ..fit import find_corpus
+    from ..corpus import find_corpus, open_corpus
     from ..shelf import find, is_shipped
 
     folder = find(run)
@@ -364,8 +363,7 @@ def _candidates(run: str, among: str | None, split: str) -> Iterable[str]:
 
 
 def _corpus(run: str, among: str | None) -> "Corpus":
-    from ..corpus import open_corpus
-    from ..fit import find_corpus
+    from ..corpus import find_corpus, open_corpus
     from ..shelf import find, is_shipped
 
     folder = find(run)

@@ -102,9 +102,8 @@ def draw(
     device: Device = "auto",
 ) -> None:
     """Draw a run's codes and, of pictures, what it makes of them: PNGs, with numbers as JSON."""
-    from ..corpus import open_corpus
+    from ..corpus import find_corpus, open_corpus
     from ..data import spread
-    from ..fit import find_corpus
     from ..gallery import gallery
     from ..shelf import find
 

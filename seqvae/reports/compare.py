@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 from .. import __version__, runs
 from ..build import complete
 from ..codecs import TextCodec, load_codec
-from ..corpus import Corpus, file_sha256, open_corpus
+from ..corpus import Corpus, file_sha256, find_corpus, open_corpus
 from ..errors import Refused
 from ..evaluate import Tell
-from ..fit import Say, find_corpus
+from ..fit import Say
 from ..frontier import Point
 from ..plots import rate_distortion, save
 from ..recipe import CORRUPTING, Recipe

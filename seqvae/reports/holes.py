@@ -15,12 +15,11 @@ from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from ..codecs import Codec
-from ..corpus import Corpus, open_corpus
+from ..corpus import Corpus, find_corpus, open_corpus
 from ..data import Items, in_order, spread
 from ..densities import Density, Mixture, kinds
 from ..density import FILE, Kept, save
 from ..errors import Refused, check_sizes
-from ..fit import find_corpus
 from ..measures.codes import Tell, device_of
 from ..measures.pictures import seen, sharpness
 from ..measures.writing import samples

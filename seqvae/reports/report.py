@@ -13,10 +13,9 @@ from matplotlib.figure import Figure
 
 from .. import __version__, runs, shelf
 from ..codecs import Codec, MusicCodec
-from ..corpus import Corpus, file_sha256, open_corpus
+from ..corpus import Corpus, file_sha256, find_corpus, open_corpus
 from ..errors import Refused
 from ..evaluate import Measured, Tell, measure
-from ..fit import find_corpus
 from ..measures.pictures import seen
 from ..metrics import ACTIVE
 from ..plots import bars_of_dimensions, convergence, positions, save
