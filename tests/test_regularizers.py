@@ -159,9 +159,9 @@ def test_an_all_zero_code_of_128_dimensions_is_seen(penalty: Any) -> None:
     assert seen > null.mean() + 10 * null.std()
 
 
-def after(past: Tensor, z: Tensor, p: Distribution) -> Tensor:
+def after(past: Tensor, z: Tensor, p: Distribution, kernel: Any = "imq") -> Tensor:
     """The MMD of codes z with the codes of an earlier step in its buffer."""
-    penalty = MMD(past.shape[1], buffer=len(past))
+    penalty = MMD(past.shape[1], buffer=len(past), kernel=kernel)
     penalty(trip(p, past, p))
     penalty.update({})
     return penalty(trip(p, z, p, step=1))
@@ -186,15 +186,18 @@ def test_a_dead_dimension_of_32_is_seen_better_with_a_buffer() -> None:
     assert power(224) > 0.25 > 2 * power(1)
 
 
-def test_with_a_buffer_the_mmd_is_that_of_all_codes_and_the_gradient_of_the_new_ones() -> None:
+@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+def test_with_a_buffer_the_mmd_is_that_of_all_codes_and_the_gradient_of_the_new_ones(
+    kernel: Any,
+) -> None:
     """A pooled estimate moves by n of its N codes: its gradient is n / N of that of MMD^2."""
     past, z = torch.randn(6, 2) + 1, (torch.randn(3, 2) + 1).requires_grad_()
     torch.manual_seed(3)
-    value = after(past, z, PRIOR)
+    value = after(past, z, PRIOR, kernel)
     (slope,) = torch.autograd.grad(value, z)
     torch.manual_seed(3)
     PRIOR.sample((6,))  # those of the step before
-    pooled = mmd(torch.cat([past, z]), PRIOR.sample((9,)))
+    pooled = mmd(torch.cat([past, z]), PRIOR.sample((9,)), kernel=kernel)
     assert value.item() == pytest.approx(pooled.item(), abs=1e-6)
     (partly,) = torch.autograd.grad(pooled, z)
     same(slope, 3 * partly)
