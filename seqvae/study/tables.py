@@ -158,9 +158,11 @@ def _block(
             rows[share == 1].append(_row(records, block, some[0], beside))
             data[entry if share == 1 else f"{entry}, equal compute"] = seeds.as_json()
     text = [f"## {name}", "", *_matched(records, block), ""]
+    text += _factors(_swept(records, name), f"the sweep, seed {records.study.sweep_seed}")
     text += [f"### Runs on fresh seeds, {split} split, equal updates", "", *_about(block), ""]
     text += [*markdown([_head(models), *rows[True]]), ""]
-    text += _factors(data, split)
+    means = {model: one["mean"] for model, one in data.items()}
+    text += _factors(means, f"{split} split, means over seeds")
     if rows[False]:
         text += [
             f"### At equal compute, {split} split",
@@ -202,28 +204,28 @@ def _about(block: Block) -> Iterator[str]:
     )
 
 
-def _factors(data: Mapping[str, Any], split: str) -> list[str]:
-    """How many true factors each code carries, where they are known."""
-    means = {name: one["mean"] for name, one in data.items() if "factors" in one["mean"]}
-    if not means:
+def _factors(found: Mapping[str, Figures], what: str) -> list[str]:
+    """How many true factors the code of each model carries, where they are known."""
+    known = {name: each for name, each in found.items() if "factors" in each}
+    if not known:
         return []
-    probes = [key for key in next(iter(means.values())) if key.startswith("probe_")]
+    probes = [key for key in next(iter(known.values())) if key.startswith("probe_")]
     head = ("model", "R", "carried", "nats", *(key.removeprefix("probe_") for key in probes))
     rows = [
         (
             name,
-            _number(mean["kl"], 2),
-            f"{_number(mean['factors_carried'], 1)} of {mean['factors']:g}",
-            _number(mean["factor_nats"], 2),
-            *(_number(mean[key], 3) for key in probes),
+            _number(each["kl"], 2),
+            f"{_number(each['factors_carried'], 1)} of {each['factors']:g}",
+            _number(each["factor_nats"], 2),
+            *(_number(each[key], 3) for key in probes),
         )
-        for name, mean in means.items()
+        for name, each in known.items()
     ]
     order = sorted(rows, key=lambda row: -float(row[3]))
     return [
-        f"### True factors that a straight line reads from the code, {split} split",
+        f"### True factors that a straight line reads from the code, {what}",
         "",
-        "Accuracy of a logistic regression on posterior means, mean over seeds; carried: "
+        "Accuracy of a logistic regression on posterior means; carried: "
         f"accuracy of {CARRIED:g} or more, and at most half the errors of a guess; nats: the "
         "entropy of each factor less the cross-entropy of its probe, all factors together. Most "
         "first.",
@@ -231,6 +233,17 @@ def _factors(data: Mapping[str, Any], split: str) -> list[str]:
         *markdown([head, *order]),
         "",
     ]
+
+
+def _swept(records: Records, name: str) -> dict[str, Figures]:
+    """What the sweep found in a block, by the entry and its value."""
+    study = records.study
+    cells = [cell for cell in study.sweep() if "/".join(cell.block) == name]
+    return {
+        f"{cell.entry} {study.entries[cell.entry].called(cell.place)}": figures
+        for cell in cells
+        if (figures := records.figures(cell, "valid")) is not None
+    }
 
 
 def _matched(records: Records, block: Block) -> Iterator[str]:
