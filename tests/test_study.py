@@ -744,6 +744,7 @@ def test_what_codes_know_of_a_known_language_stands_in_figures_and_page(tmp_path
     assert vae["factors"] == len(FACTORS)
     assert 0 < vae["factor_unknown"] < 60, "words that training has not seen"
     assert 0 <= vae["factors_carried"] <= 7 and 0.3 < vae["probe_mood"] <= 1
+    assert 0 <= vae["factor_nats_drawn"] <= vae["factor_nats"] + 0.2, "noise tells nothing"
     page = "\n".join(tables._factors({"vae": vae, "lm": lm}, "valid"))
     assert "of 7" in page and "| lm" not in page and f"{vae['probe_topic']:.3f}" in page
 

@@ -183,19 +183,25 @@ def factors_of(
 ) -> dict[str, Any]:
     """How many factors of items a probe reads from their codes, fitted to training items' codes.
 
-    At most so many items on each side, evenly spread; those whose factors are unknown are left
-    out, and counted.
+    From means, and from one draw of each posterior, `…_drawn`: a mean tells of its item however
+    wide its posterior is, a draw no more than the rate. At most so many items on each side, evenly
+    spread; those whose factors are unknown are left out, and counted.
     """
-    sides: list[Any] = []
+    means: list[Any] = []
+    drawn: list[Any] = []
     unknown = 0
     for some in (corpus.split("train"), items):
         codes = encode_all(vae, in_order(some, 64, most))
         decoded = (corpus.codec.decode(some[row].tolist()) for row in codes.item.tolist())
         facts = [factors(each) for each in decoded]
         known = [place for place, fact in enumerate(facts) if fact]
-        sides += [codes.mu[known].numpy(), [facts[place] for place in known]]
+        told = [facts[place] for place in known]
+        means += [codes.mu[known].numpy(), told]
+        drawn += [codes.z[known].numpy(), told]
         unknown += len(facts) - len(known)
-    return {**probed(probe_all(*sides)), "factor_unknown": unknown}
+    found, less = probed(probe_all(*means)), probed(probe_all(*drawn))
+    own = {f"{key}_drawn": less[key] for key in ("factors_carried", "factor_nats")}
+    return {**found, **own, "factor_unknown": unknown}
 
 
 def cost(folder: Path, trainer: Mapping[str, Any]) -> dict[str, Any]:

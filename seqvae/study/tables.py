@@ -210,13 +210,16 @@ def _factors(found: Mapping[str, Figures], what: str) -> list[str]:
     if not known:
         return []
     probes = [key for key in next(iter(known.values())) if key.startswith("probe_")]
-    head = ("model", "R", "carried", "nats", *(key.removeprefix("probe_") for key in probes))
+    names = (key.removeprefix("probe_") for key in probes)
+    head = ("model", "R", "carried", "nats", "drawn: carried", "nats", *names)
     rows = [
         (
             name,
             _number(each["kl"], 2),
             f"{_number(each['factors_carried'], 1)} of {each['factors']:g}",
             _number(each["factor_nats"], 2),
+            f"{_number(each['factors_carried_drawn'], 1)} of {each['factors']:g}",
+            _number(each["factor_nats_drawn"], 2),
             *(_number(each[key], 3) for key in probes),
         )
         for name, each in known.items()
@@ -227,8 +230,9 @@ def _factors(found: Mapping[str, Figures], what: str) -> list[str]:
         "",
         "Accuracy of a logistic regression on posterior means; carried: "
         f"accuracy of {CARRIED:g} or more, and at most half the errors of a guess; nats: the "
-        "entropy of each factor less the cross-entropy of its probe, all factors together. Most "
-        "first.",
+        "entropy of each factor less the cross-entropy of its probe, all factors together, the "
+        "most first; drawn: the same of one draw of each posterior, which is what the decoder is "
+        "given and can tell no more than R.",
         "",
         *markdown([head, *order]),
         "",
