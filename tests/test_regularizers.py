@@ -355,6 +355,8 @@ def test_distances_keep_their_precision_where_networks_run_in_bfloat16() -> None
 def test_mmd_of_a_single_code_or_of_no_width_is_refused() -> None:
     with pytest.raises(Refused, match="at least 2"):
         mmd(torch.zeros(1, 2), torch.zeros(1, 2))
+    with pytest.raises(Refused, match="as many draws as codes: 5, 4"):
+        mmd(torch.zeros(4, 2), torch.zeros(5, 2))
     for wrong in ({"sigma": 0.0}, {"scales": ()}, {"scales": (1.0, -1.0)}):
         with pytest.raises(Refused, match="positive widths"):
             make(MMD, **wrong)

@@ -141,6 +141,8 @@ def mmd(
     # Distances are small differences of large products: bfloat16 would leave nothing of them.
     with torch.autocast(z.device.type, enabled=False):
         still = z[:0].detach().float() if past is None else past.float()
+        if count != len(z) + len(still):
+            raise Refused(f"MMD takes as many draws as codes: {count}, {len(z) + len(still)}.")
         z, y = torch.lerp(z.detach().float(), z.float(), count / len(z)), y.float()
         total = partial(_total, widths=widths, kernel=kernel)
         within = total(z, z) + 2 * total(z, still) + total(still, still) + total(y, y)
