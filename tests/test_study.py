@@ -563,6 +563,23 @@ def test_what_others_measured_is_gone_on_from_and_overwrites_nothing(
         unpack(tmp_path / "text.zip", there.folder)
 
 
+def test_a_share_with_which_runs_were_begun_stands(
+    swept: Path, corpus: Corpus, tmp_path: Path
+) -> None:
+    made = replace(records(swept, corpus), folder=tmp_path / "there")
+    unpack(pack(records(swept, corpus), tmp_path / "figures.zip"), made.folder)
+    begun = Cell("cats", "lstm", "delta", 0, 2, share=0.37)
+    made.note(begun)
+    vae = made.place(Cell("cats", "lstm", "vae", 0, 0)).parent.parent
+    for path in vae.glob("*/seed0/valid.json"):  # the reference takes ten times as long by now
+        slower = json.loads(path.read_bytes())
+        path.write_text(json.dumps({**slower, "seconds": 10 * slower["seconds"]}), "utf-8")
+    choices = choose(made)
+    delta = next(one for one in choices["cats/lstm"]["remedies"] if one["entry"] == "delta")
+    assert delta["share"] == 0.37
+    assert begun in finals(made.study, choices)
+
+
 def test_a_cell_that_was_killed_goes_on_where_it_was(tmp_path: Path, corpus: Corpus) -> None:
     made = records(tmp_path, corpus)
     cell = Cell("cats", "lstm", "vae", 0, 0)

@@ -89,7 +89,9 @@ def _block(records: Records, corpus: str, decoder: str) -> Block:
     found = []
     for name in _order(study, placed, frontier):
         remedy = _remedy(study, study.entries[name], placed[name], seen[name], frontier)
-        found.append(remedy | _cost(_seconds([sweeps[name][remedy["place"]]]), pace))
+        place = remedy["place"]
+        earlier = _share_begun(records, corpus, decoder, name, place)
+        found.append(remedy | _cost(_seconds([sweeps[name][place]]), pace, earlier))
     return {
         "line": line["entry"],
         "nll": line["nll"],
@@ -149,13 +151,25 @@ def _remedy(
     }
 
 
-def _cost(seconds: float, reference: float) -> Block:
+def _cost(seconds: float, reference: float, earlier: float | None) -> Block:
     """How much dearer a run is than the reference's, and what share of its updates costs as much.
 
-    Rounded: seconds are no finer than that, and the same share is found again.
+    Rounded: seconds are no finer than that. A share with which runs were begun stands, whatever
+    the reference was found to cost since.
     """
     times = seconds / reference if reference > 0 else 1.0
-    return {"cost": round(times, 2), "share": round(1 / times, 2) if times > DEARER else 1.0}
+    share = round(1 / times, 2) if times > DEARER else 1.0
+    return {"cost": round(times, 2), "share": earlier or share}
+
+
+def _share_begun(
+    records: Records, corpus: str, decoder: str, name: str, place: int
+) -> float | None:
+    """The share with which equal-compute runs of an entry's value were begun; None where none."""
+    seeds = records.study.final_seeds
+    # Where such a run lies is the same for every share.
+    cells = [Cell(corpus, decoder, name, place, seed, share=0.5) for seed in seeds]
+    return next((note["share"] for note in map(records.begun, cells) if note), None)
 
 
 def _seconds(found: Sequence[Figures | None]) -> float:

@@ -63,10 +63,15 @@ class Records:
         self.check_recipe(cell)
         return json.loads(path.read_bytes())
 
+    def begun(self, cell: Cell) -> Figures | None:
+        """What was noted of a cell when it was begun; None where it was not."""
+        note = self.place(cell) / "cell.json"
+        return json.loads(note.read_bytes()) if note.is_file() else None
+
     def check_recipe(self, cell: Cell) -> None:
         """Refuse a cell that was begun with another recipe: its name would lie."""
-        note = self.place(cell) / "cell.json"
-        if note.is_file() and json.loads(note.read_bytes())["recipe"] != self.digest(cell):
+        note = self.begun(cell)
+        if note is not None and note["recipe"] != self.digest(cell):
             raise Refused(
                 f"{self.place(cell)} was made with another recipe than the study has now. Go on "
                 "in another folder, or remove what has changed."
