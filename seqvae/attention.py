@@ -52,12 +52,20 @@ class Block(nn.Module):
         mask: Tensor | None = None,
         past: Tensor | None = None,
         known: int = 0,
+        only: Tensor | None = None,
     ) -> Tensor:
-        """`mask` (B, T) is true where a token may be attended to; each row has one at least."""
+        """`mask` (B, T) is true where a token may be attended to; each row has one at least.
+
+        `only` (B,): the place in each row whose vector alone is wanted, (B, 1, H). It attends to
+        all that the mask allows, so `causal` adds nothing: it is the last of them.
+        """
         allowed = None if mask is None else mask[:, None, None, :]
-        if allowed is not None and causal:
-            allowed = allowed & allowed.new_ones(x.shape[1], x.shape[1]).tril()
         query, key, value = self._split(self.project(self.before_attention(x)))
+        if only is not None:
+            row = torch.arange(len(x), device=x.device)
+            x, query = x[row, only].unsqueeze(1), query[row, :, only].unsqueeze(2)
+        elif allowed is not None and causal:
+            allowed = allowed & allowed.new_ones(x.shape[1], x.shape[1]).tril()
         if past is not None:
             past[:, 0, :, known], past[:, 1, :, known] = key.squeeze(2), value.squeeze(2)
             key, value = past[..., : known + 1, :].unbind(1)
@@ -67,7 +75,7 @@ class Block(nn.Module):
             value,
             attn_mask=allowed,
             dropout_p=self.drop_rate if self.training else 0.0,
-            is_causal=causal and allowed is None,
+            is_causal=causal and allowed is None and only is None,
         )
         x = x + self.dropout(self.merge(attended.transpose(1, 2).flatten(2)))
         return x + self.dropout(self.mlp(self.before_mlp(x)))

@@ -101,15 +101,15 @@ class LSTMDecoder(SequenceDecoder):
             if place >= context:
                 behind = self._advance(self._blank(tokens[:, place - context]), behind)
             states.append(behind)
-        now = State(
-            {name: torch.stack([s[name] for s in states], 1).flatten(0, 1) for name in state}
-        )
+        real = tokens != PAD  # batches of mixed lengths are half padding
+        now = State({name: torch.stack([s[name] for s in states], 1)[real] for name in state})
         # Tokens (B, T, context) that each position still reads; PAD before the first.
         padded = F.pad(tokens, (context, 0), value=PAD)
-        for tokens_read in padded.unfold(1, context, 1)[:, 1:].flatten(0, 1).unbind(1):
+        for tokens_read in padded.unfold(1, context, 1)[:, 1:][real].unbind(1):
             now = self._advance_where(tokens_read, now)
-        features = self.dropout(now["hidden"][:, -1])
-        return self.add_skip(features, now["z"]).view(*tokens.shape, -1)
+        found = self.add_skip(self.dropout(now["hidden"][:, -1]), now["z"])
+        features = found.new_zeros(*tokens.shape, found.shape[-1])
+        return features.masked_scatter(real.unsqueeze(-1), found)
 
     def _glance(self, tokens: Tensor, state: State) -> tuple[State, State]:
         """The state that has read the last tokens up to this one, and the one to go on from."""

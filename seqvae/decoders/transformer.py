@@ -106,8 +106,10 @@ class TransformerDecoder(SequenceDecoder):
         seen = F.pad(self._dimmed(tokens), (width - 1, 0), value=PAD).unfold(1, width, 1)
         place = torch.arange(tokens.shape[1], device=z.device).expand(tokens.shape)
         each = z.unsqueeze(1).expand(-1, tokens.shape[1], -1)
-        features = self._glimpse(seen.flatten(0, 1), place.flatten(), each.flatten(0, 1))
-        return features.view(*tokens.shape, -1)
+        real = tokens != PAD  # batches of mixed lengths are half padding
+        glimpsed = self._glimpse(seen[real], place[real], each[real])
+        features = glimpsed.new_zeros(*tokens.shape, self.width)
+        return features.masked_scatter(real.unsqueeze(-1), glimpsed)
 
     def _dimmed(self, tokens: Tensor) -> Tensor:
         """Tokens as a window has them: BOS stands before it, and no context has no words."""
@@ -120,16 +122,19 @@ class TransformerDecoder(SequenceDecoder):
         back = torch.arange(1 - seen.shape[1], 1, device=z.device)
         places = F.pad(place.unsqueeze(1) + back, (1, 0))
         read = self._opened(self._read(tokens, z, places), z)
-        hidden = self._through(read, tokens != PAD)
-        first = (place == 0).unsqueeze(1)
-        return self.add_skip(torch.where(first, hidden[:, 0], hidden[:, -1]), z)
+        here = torch.where(place == 0, 0, seen.shape[1])  # the first has read BOS alone
+        hidden = self._through(read, tokens != PAD, here)
+        return self.add_skip(hidden.squeeze(1), z)
 
-    def _through(self, read: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Vectors (B, T, H) through all blocks, each seeing those before it."""
+    def _through(
+        self, read: Tensor, mask: Tensor | None = None, only: Tensor | None = None
+    ) -> Tensor:
+        """Vectors (B, T, H) through all blocks, each seeing those before it; `only` one a row."""
         hidden = self.dropout(read)
-        for block in self.blocks:
+        *blocks, last = self.blocks
+        for block in blocks:
             hidden = block(hidden, causal=True, mask=mask)
-        return self.norm(hidden)
+        return self.norm(last(hidden, causal=True, mask=mask, only=only))
 
     def _opened(self, read: Tensor, z: Tensor) -> Tensor:
         """What is read (B, T, H), the code added where it begins."""
