@@ -21,7 +21,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("corpus", type=Path, help="a text file, one sentence a line")
     parser.add_argument("run", type=Path, help="the folder to make")
-    parser.add_argument("--recipe", default=recipe.DEFAULT, help="a recipe's name or file")
+    parser.add_argument("--recipe", default=recipe.SENTENCES, help="a recipe's name or file")
     parser.add_argument("--set", action="append", default=[], help="as training.epochs=5")
     arguments = parser.parse_args()
 

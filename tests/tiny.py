@@ -24,11 +24,15 @@ from seqvae.corpus import Corpus, Packed, open_corpus, write_block, write_manife
 SMALL: dict[str, dict[str, Any]] = {
     "LSTM": {
         "latent": 2,
-        "encoder.embed": 8,
-        "encoder.hidden": 8,
-        "decoder.embed": 8,
-        "decoder.hidden": 8,
-        "decoder.word_dropout": 0.3,
+        "encoder": {"kind": "LSTMEncoder", "embed": 8, "hidden": 8, "pool": "max"},
+        "decoder": {
+            "kind": "LSTMDecoder",
+            "embed": 8,
+            "hidden": 8,
+            "word_dropout": 0.3,
+            "dropout": 0.2,
+            "tied": True,
+        },
     },
     "Transformer": {
         "latent": 2,

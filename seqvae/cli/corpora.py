@@ -62,23 +62,23 @@ def _check_corpus(word: str) -> None:
 
 
 def fitting_recipe(corpus: str | None) -> str:
-    """The recipe for a corpus where none is named: for music, for pictures, else the default."""
-    from ..recipe import DEFAULT
+    """The recipe for a corpus where none is named: for music, for pictures, else for sentences."""
+    from ..recipe import SENTENCES
 
     if corpus is None:
-        return DEFAULT
+        return SENTENCES
     if (Path(corpus) / "manifest.json").is_file():
         return _recipe_of_codec(Path(corpus) / "codec")
     if _holds_chorales(Path(corpus)):
         return CHORALES
     if corpus == "composed" or _holds_midi(Path(corpus)):
         return MELODY
-    return DIGITS if corpus == DIGITS or _holds_pictures(Path(corpus)) else DEFAULT
+    return DIGITS if corpus == DIGITS or _holds_pictures(Path(corpus)) else SENTENCES
 
 
 def _recipe_of_codec(folder: Path) -> str:
     from ..codecs import ChoraleCodec, MusicCodec, PixelCodec, PolyphonyCodec, load_codec
-    from ..recipe import DEFAULT
+    from ..recipe import SENTENCES
 
     codec = load_codec(folder)
     if isinstance(codec, PixelCodec):
@@ -87,7 +87,7 @@ def _recipe_of_codec(folder: Path) -> str:
         return CHORALES
     if isinstance(codec, PolyphonyCodec):
         return codec.kind  # recipes of the same names
-    return MELODY if isinstance(codec, MusicCodec) else DEFAULT
+    return MELODY if isinstance(codec, MusicCodec) else SENTENCES
 
 
 def _holds_pictures(path: Path) -> bool:
