@@ -12,6 +12,7 @@ from seqvae.recipe import (
     DEFAULT,
     MUSIC,
     SECTIONS,
+    SENTENCES,
     check,
     merge,
     override,
@@ -42,6 +43,26 @@ def test_what_is_not_said_is_taken_from_the_recipe_it_extends(tmp_path: Path) ->
     assert mine == whole | {"latent": 7, "decoder": whole["decoder"] | {"word_dropout": 0.5}}
     other = read(written(tmp_path, 'extends = "text-lm"\n'))
     assert other["latent"] == read("text-lm")["latent"] == 0 and "extends" not in other
+
+
+LANGUAGE_MODELS = [name for name in shipped() if name.endswith("-lm")]
+DROPPED = ("dropout", "word_dropout")  # what a language model and a VAE may each have their own of
+
+
+@pytest.mark.parametrize("name", LANGUAGE_MODELS)
+def test_a_language_model_is_its_own_decoder_without_a_code(name: str) -> None:
+    mine = read(name)
+    of = next(n for n in (name.removesuffix("-lm"), name.replace("-lm", "-vae")) if n in shipped())
+    decoders = [
+        {key: value for key, value in recipe["decoder"].items() if key not in DROPPED}
+        for recipe in (mine, read(of))
+    ]
+    assert mine["latent"] == 0 and mine["training"]["select"] == "negative_elbo"
+    assert decoders[0] == decoders[1]
+
+
+def test_the_recipe_of_sentences_has_a_language_model_to_be_held_against() -> None:
+    assert f"{SENTENCES}-lm" in LANGUAGE_MODELS and len(LANGUAGE_MODELS) > 10
 
 
 def test_the_terms_of_a_recipe_are_all_that_it_names(tmp_path: Path) -> None:
