@@ -35,7 +35,7 @@ def test_a_text_is_trained_on_in_one_command_and_its_active_units_measured(
 ) -> None:
     text, folder = tmp_path / "sentences.txt", tmp_path / "run"
     text.write_text("\n".join(s.sentence for s in english().sample(300, seed=0)), "utf-8")
-    brief = ["--set=training.steps=3", "--set=encoder.hidden=16", "--set=decoder.hidden=16"]
+    brief = ["--set=training.steps=3", "--set=encoder.width=16", "--set=decoder.width=16"]
     run(monkeypatch, "train_text.py", text, folder, *brief, "--set=data.vocab=300")
     assert (folder / "card.md").is_file()
     assert load(folder).codec.vocab == 300, "the recipe says how the text is prepared"
