@@ -21,7 +21,7 @@ from .errors import Refused
 Recipe = dict[str, Any]
 
 DEFAULT = "text"  # what a recipe extends that names no other
-SENTENCES = "text-transformer"  # where none is named
+SENTENCES = "text-transformer"  # the recipe of sentences where none is named
 
 # Every section, and of those without a `kind` every key with an example of its type.
 SECTIONS: dict[str, dict[str, Any] | None] = {
