@@ -249,7 +249,8 @@ WRONG = {
     ),
     "a folder for near words": Wrong("neighbours~{home}/words~the cat~--out~x", "are printed"),
     "sentences made here": Wrong(
-        f"train~image-vae~docstrings~{TRAIN}", "docstrings holds sentences.*seqvae train text-transformer doc"
+        f"train~image-vae~docstrings~{TRAIN}",
+        "docstrings holds sentences.*train text-transformer doc",
     ),
     "songs made here": Wrong(
         f"train~image-vae~composed~{TRAIN}", "composed holds MIDI files.*seqvae train melody com"
